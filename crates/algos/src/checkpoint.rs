@@ -1,0 +1,339 @@
+//! One file that holds everything a run needs to go on exactly where it was.
+//!
+//! A safetensors file: network parameters by name, optimiser state, normaliser, environment state,
+//! counters. It is written beside its destination and renamed over it, so a crash or a full disk
+//! leaves the previous checkpoint whole; a checksum over the data finds what renaming cannot.
+
+use burn::tensor::{DType, Tensor, TensorData};
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+use uphill_core::{network::Net, normalize::Moments};
+use uphill_envs::EnvState;
+
+/// Layout version of the file, in its metadata.
+const FORMAT: &str = "uphill-1";
+
+/// Named tensors and texts.
+#[derive(Clone, Debug, Default)]
+pub struct Checkpoint {
+    tensors: BTreeMap<String, TensorData>,
+    texts: BTreeMap<String, String>,
+}
+
+/// Why a checkpoint cannot be written, read or used.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// The file system refused.
+    #[error("checkpoint {path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file is not a whole checkpoint.
+    #[error("checkpoint {path} is damaged ({reason}); use another checkpoint of the run")]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        reason: String,
+    },
+    /// A value is not in the checkpoint.
+    #[error("checkpoint has no `{key}`: it was written by a run with another configuration")]
+    Missing {
+        /// The value's name.
+        key: String,
+    },
+    /// A value has another shape than this run's.
+    #[error(
+        "checkpoint holds `{key}` of shape {found:?}, this run needs {expected:?}: the network, environment or num_envs differ"
+    )]
+    Shape {
+        /// The value's name.
+        key: String,
+        /// This run's shape.
+        expected: Vec<usize>,
+        /// The checkpoint's shape.
+        found: Vec<usize>,
+    },
+    /// A value cannot be what it should be.
+    #[error("checkpoint holds an unusable `{key}`: {reason}")]
+    Value {
+        /// The value's name.
+        key: String,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl Checkpoint {
+    /// Adds a tensor, read back from its device.
+    pub fn put_tensor<const D: usize>(&mut self, key: &str, tensor: Tensor<D>) {
+        self.tensors.insert(key.to_owned(), tensor.into_data());
+    }
+
+    /// Adds whole numbers.
+    pub fn put_ints(&mut self, key: &str, values: &[u64]) {
+        let data = TensorData::new(values.to_vec(), [values.len()]);
+        self.tensors.insert(key.to_owned(), data);
+    }
+
+    /// Adds a text.
+    pub fn put_text(&mut self, key: &str, text: String) {
+        self.texts.insert(key.to_owned(), text);
+    }
+
+    /// Adds every parameter of a network under `prefix` and its own name.
+    pub fn put_net(&mut self, prefix: &str, net: &Net) {
+        let flat = net.flat();
+        let mut at = 0;
+        for spec in net.layout() {
+            let values = flat.clone().narrow(0, at, spec.len()).into_data();
+            at += spec.len();
+            let data = reshaped(values, &spec.shape);
+            self.tensors.insert(format!("{prefix}.{}", spec.name), data);
+        }
+    }
+
+    /// Adds running moments.
+    pub fn put_moments(&mut self, prefix: &str, moments: &Moments) {
+        self.put_tensor(&format!("{prefix}.mean"), moments.mean.clone());
+        self.put_tensor(&format!("{prefix}.variance"), moments.variance.clone());
+        self.put_ints(&format!("{prefix}.count"), &[moments.count as u64]);
+    }
+
+    /// Adds an environment's state.
+    pub fn put_env(&mut self, state: &EnvState) {
+        for (key, values) in &state.ints {
+            self.put_ints(&format!("env.ints.{key}"), values);
+        }
+        for (key, values) in &state.floats {
+            let data = TensorData::new(values.clone(), [values.len()]);
+            self.tensors.insert(format!("env.floats.{key}"), data);
+        }
+    }
+
+    /// A tensor like `like`: same shape, type and device.
+    pub fn tensor<const D: usize>(
+        &self,
+        key: &str,
+        like: &Tensor<D>,
+    ) -> Result<Tensor<D>, CheckpointError> {
+        let data = self.data(key, &like.dims())?;
+        Ok(Tensor::from_data(
+            data.clone(),
+            (&like.device(), like.dtype()),
+        ))
+    }
+
+    /// Whole numbers.
+    pub fn ints(&self, key: &str) -> Result<Vec<u64>, CheckpointError> {
+        let data = self.any_data(key)?;
+        (data.try_to_vec::<u64>()).map_err(|e| CheckpointError::Value {
+            key: key.to_owned(),
+            reason: format!("{e:?}"),
+        })
+    }
+
+    /// One whole number.
+    pub fn int(&self, key: &str) -> Result<u64, CheckpointError> {
+        match self.ints(key)?.as_slice() {
+            [value] => Ok(*value),
+            values => Err(CheckpointError::Shape {
+                key: key.to_owned(),
+                expected: vec![1],
+                found: vec![values.len()],
+            }),
+        }
+    }
+
+    /// A text.
+    pub fn text(&self, key: &str) -> Result<&str, CheckpointError> {
+        let text = self.texts.get(key).map(String::as_str);
+        text.ok_or_else(|| missing(key))
+    }
+
+    /// `net` with the parameters saved under `prefix`.
+    pub fn net(&self, prefix: &str, net: &Net) -> Result<Net, CheckpointError> {
+        let flat = net.flat();
+        let mut parts = Vec::new();
+        for spec in net.layout() {
+            let data = self
+                .data(&format!("{prefix}.{}", spec.name), &spec.shape)?
+                .clone();
+            let data = reshaped(data, &[spec.len()]);
+            parts.push(Tensor::<1>::from_data(data, (&flat.device(), flat.dtype())));
+        }
+        Ok(net.with_flat(Tensor::cat(parts, 0)))
+    }
+
+    /// Running moments like `like`.
+    pub fn moments(&self, prefix: &str, like: &Moments) -> Result<Moments, CheckpointError> {
+        Ok(Moments {
+            mean: self.tensor(&format!("{prefix}.mean"), &like.mean)?,
+            variance: self.tensor(&format!("{prefix}.variance"), &like.variance)?,
+            count: self.int(&format!("{prefix}.count"))? as f64,
+        })
+    }
+
+    /// An environment's state.
+    pub fn env(&self) -> Result<EnvState, CheckpointError> {
+        let mut state = EnvState::default();
+        for key in self.tensors.keys() {
+            if let Some(name) = key.strip_prefix("env.ints.") {
+                state.ints.insert(name.to_owned(), self.ints(key)?);
+            } else if let Some(name) = key.strip_prefix("env.floats.") {
+                let values = self.any_data(key)?.iter::<f32>().collect();
+                state.floats.insert(name.to_owned(), values);
+            }
+        }
+        Ok(state)
+    }
+
+    /// Writes the file at `path`, replacing a whole one by a whole one.
+    pub fn write(&self, path: &Path) -> Result<(), CheckpointError> {
+        let bytes = self.encode();
+        let fail = |source| CheckpointError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        write_atomically(path, &bytes).map_err(fail)
+    }
+
+    /// Reads the file at `path`.
+    pub fn read(path: &Path) -> Result<Self, CheckpointError> {
+        let bytes = fs::read(path).map_err(|source| CheckpointError::Io {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::decode(&bytes).map_err(|reason| CheckpointError::Corrupt {
+            path: path.to_owned(),
+            reason,
+        })
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let views = self.tensors.iter().map(|(key, data)| {
+            let view = TensorView::new(
+                dtype_to_file(data.dtype()),
+                data.shape().to_vec(),
+                data.as_bytes(),
+            )
+            .unwrap_or_else(|e| unreachable!("tensor data of its own shape: {e}"));
+            (key, view)
+        });
+        let mut metadata: HashMap<String, String> = (self.texts.iter())
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect();
+        metadata.insert("format".to_owned(), FORMAT.to_owned());
+        metadata.insert("checksum".to_owned(), self.checksum());
+        safetensors::serialize(views, Some(metadata))
+            .unwrap_or_else(|e| unreachable!("valid tensors under distinct names: {e}"))
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, String> {
+        let tensors = SafeTensors::deserialize(bytes).map_err(|e| e.to_string())?;
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| e.to_string())?;
+        let mut checkpoint = Self::default();
+        for (key, view) in tensors.iter() {
+            let dtype = dtype_from_file(view.dtype())
+                .ok_or_else(|| format!("`{key}` has type {:?}", view.dtype()))?;
+            let data =
+                TensorData::from_bytes_vec(view.data().to_vec(), view.shape().to_vec(), dtype);
+            checkpoint.tensors.insert(key.to_owned(), data);
+        }
+        let metadata = header.metadata().clone().unwrap_or_default();
+        checkpoint.texts = metadata.into_iter().collect();
+        match checkpoint.texts.remove("format").as_deref() {
+            Some(FORMAT) => {}
+            other => return Err(format!("format {other:?}, expected {FORMAT:?}")),
+        }
+        match checkpoint.texts.remove("checksum") {
+            Some(sum) if sum == checkpoint.checksum() => Ok(checkpoint),
+            _ => Err("the checksum does not match".to_owned()),
+        }
+    }
+
+    fn checksum(&self) -> String {
+        let mut hasher = crc32fast::Hasher::new();
+        for (key, data) in &self.tensors {
+            hasher.update(key.as_bytes());
+            hasher.update(data.as_bytes());
+        }
+        for (key, text) in &self.texts {
+            hasher.update(key.as_bytes());
+            hasher.update(text.as_bytes());
+        }
+        format!("crc32:{:08x}", hasher.finalize())
+    }
+
+    fn any_data(&self, key: &str) -> Result<&TensorData, CheckpointError> {
+        self.tensors.get(key).ok_or_else(|| missing(key))
+    }
+
+    fn data(&self, key: &str, expected: &[usize]) -> Result<&TensorData, CheckpointError> {
+        let data = self.any_data(key)?;
+        if data.shape().as_slice() == expected {
+            return Ok(data);
+        }
+        Err(CheckpointError::Shape {
+            key: key.to_owned(),
+            expected: expected.to_vec(),
+            found: data.shape().to_vec(),
+        })
+    }
+}
+
+/// The same numbers under another shape.
+fn reshaped(data: TensorData, shape: &[usize]) -> TensorData {
+    let (bytes, _, dtype) = data.into_parts();
+    TensorData::from_bytes(bytes, shape.to_vec(), dtype)
+}
+
+fn missing(key: &str) -> CheckpointError {
+    CheckpointError::Missing {
+        key: key.to_owned(),
+    }
+}
+
+/// Writes `bytes` beside `path`, makes them durable and renames them over it.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    let beside = path.with_extension("partial");
+    let written = File::create(&beside).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    let renamed = written.and_then(|()| fs::rename(&beside, path));
+    if renamed.is_err() {
+        // Nothing depends on the partial file; leaving it would only keep a full disk full.
+        let _ = fs::remove_file(&beside);
+    }
+    renamed
+}
+
+fn dtype_to_file(dtype: DType) -> Dtype {
+    match dtype {
+        DType::F64 => Dtype::F64,
+        DType::F32 => Dtype::F32,
+        DType::U64 => Dtype::U64,
+        other => unreachable!("checkpoints hold floats and u64, not {other:?}"),
+    }
+}
+
+fn dtype_from_file(dtype: Dtype) -> Option<DType> {
+    match dtype {
+        Dtype::F64 => Some(DType::F64),
+        Dtype::F32 => Some(DType::F32),
+        Dtype::U64 => Some(DType::U64),
+        _ => None,
+    }
+}

@@ -1,0 +1,183 @@
+//! What a run is: environment, budget, network, normalisation, algorithm.
+
+use crate::AlgoConfig;
+use serde::{Deserialize, Serialize};
+use uphill_core::nn::{Activation, Init, MlpConfig};
+
+/// A setting that cannot be, and what would be right.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {problem}")]
+pub struct ConfigError {
+    /// Dotted path of the key, for example `algo.minibatches`.
+    pub key: String,
+    /// What is wrong and what would be right.
+    pub problem: String,
+}
+
+impl ConfigError {
+    /// An error about `key`.
+    pub fn new(key: &str, problem: impl Into<String>) -> Self {
+        Self {
+            key: key.to_owned(),
+            problem: problem.into(),
+        }
+    }
+}
+
+/// `Err` about `key` unless `right` holds.
+pub(crate) fn ensure(
+    right: bool,
+    key: &str,
+    problem: impl FnOnce() -> String,
+) -> Result<(), ConfigError> {
+    if right {
+        Ok(())
+    } else {
+        Err(ConfigError::new(key, problem()))
+    }
+}
+
+/// A whole run. Running the same configuration again repeats it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// Environment name.
+    pub env: String,
+    /// Copies of the environment `N`.
+    #[serde(default = "default_num_envs")]
+    pub num_envs: usize,
+    /// Environment steps over all copies. The run ends with the iteration that reaches it.
+    pub total_steps: u64,
+    /// Of every random stream of the run.
+    #[serde(default = "default_seed")]
+    pub seed: u64,
+    /// Environment steps between checkpoints; 0: twenty over the run.
+    #[serde(default)]
+    pub checkpoint_every: u64,
+    /// Start the copies at random ages, so that time limits do not end their episodes in step.
+    #[serde(default)]
+    pub random_ages: bool,
+    /// Of actor and critic.
+    #[serde(default)]
+    pub network: NetworkConfig,
+    /// Of observations and rewards.
+    #[serde(default)]
+    pub normalize: NormalizeConfig,
+    /// The algorithm and its settings.
+    pub algo: AlgoConfig,
+}
+
+fn default_num_envs() -> usize {
+    8
+}
+
+fn default_seed() -> u64 {
+    1
+}
+
+/// Networks of actor and critic: two separate perceptrons of the same shape.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NetworkConfig {
+    /// Widths of the hidden layers.
+    pub hidden: Vec<usize>,
+    /// Nonlinearity between layers.
+    pub activation: Activation,
+    /// Start of the weights.
+    pub init: Init,
+    /// Start of the log standard deviations of a Gaussian policy.
+    pub log_std: f64,
+}
+
+impl Default for NetworkConfig {
+    fn default() -> Self {
+        let mlp = MlpConfig::default();
+        Self {
+            hidden: mlp.hidden,
+            activation: mlp.activation,
+            init: mlp.init,
+            log_std: 0.0,
+        }
+    }
+}
+
+impl NetworkConfig {
+    /// The part that a perceptron is built from.
+    pub fn mlp(&self) -> MlpConfig {
+        MlpConfig {
+            hidden: self.hidden.clone(),
+            activation: self.activation,
+            init: self.init,
+        }
+    }
+}
+
+/// Code-level optimisations that concern every algorithm (arXiv:2005.12729 §3). All off by default.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NormalizeConfig {
+    /// Subtract the running mean from observations and divide by the running standard deviation.
+    pub obs: bool,
+    /// Clip (normalised) observations to ±this; 0: never.
+    pub obs_clip: f64,
+    /// Divide rewards by the running standard deviation of the discounted return.
+    pub reward: bool,
+    /// Clip (scaled) rewards to ±this; 0: never.
+    pub reward_clip: f64,
+}
+
+impl RunConfig {
+    /// A run with the defaults of everything but these.
+    pub fn new(env: &str, num_envs: usize, total_steps: u64, algo: AlgoConfig) -> Self {
+        Self {
+            env: env.to_owned(),
+            num_envs,
+            total_steps,
+            seed: default_seed(),
+            checkpoint_every: 0,
+            random_ages: false,
+            network: NetworkConfig::default(),
+            normalize: NormalizeConfig::default(),
+            algo,
+        }
+    }
+
+    /// Checks every value that does not need the environment.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let at_least_one = || "must be at least 1".to_owned();
+        ensure(self.num_envs > 0, "num_envs", at_least_one)?;
+        ensure(self.total_steps > 0, "total_steps", at_least_one)?;
+        // TOML, in which a run directory keeps its configuration, has no larger whole numbers.
+        ensure(self.seed <= i64::MAX as u64, "seed", || {
+            format!("must be at most {}", i64::MAX)
+        })?;
+        ensure(!self.network.hidden.contains(&0), "network.hidden", || {
+            "every layer needs at least 1 unit, for example [64, 64]".to_owned()
+        })?;
+        ensure(self.network.log_std.is_finite(), "network.log_std", || {
+            "must be a finite number".to_owned()
+        })?;
+        for (key, clip) in [
+            ("normalize.obs_clip", self.normalize.obs_clip),
+            ("normalize.reward_clip", self.normalize.reward_clip),
+        ] {
+            ensure(clip >= 0.0 && clip.is_finite(), key, || {
+                format!("is {clip}, must be a positive number, or 0 for no clipping")
+            })?;
+        }
+        self.algo.validate(self.num_envs)
+    }
+
+    /// Environment steps of one iteration.
+    pub fn steps_per_iteration(&self) -> u64 {
+        (self.num_envs * self.algo.steps()) as u64
+    }
+
+    /// Environment steps between checkpoints.
+    pub fn checkpoint_interval(&self) -> u64 {
+        match self.checkpoint_every {
+            0 => self.total_steps.div_ceil(20),
+            every => every,
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Statistics of finished episodes.
+
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+use uphill_envs::Episode;
+
+/// Episodes that a mean is taken over.
+pub const WINDOW: usize = 100;
+
+/// Returns and lengths of the last [`WINDOW`] episodes, and the best mean so far.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EpisodeStats {
+    /// Finished episodes since the start of the run.
+    pub episodes: u64,
+    /// Highest mean return over a full window.
+    pub best: Option<f64>,
+    /// Environment steps when the mean over a full window first reached the environment's reward
+    /// threshold.
+    pub solved_at: Option<u64>,
+    window: VecDeque<(f64, u32)>,
+}
+
+impl EpisodeStats {
+    /// Takes in the episodes that finished up to `env_steps`. True if the mean return over a full
+    /// window is the best so far.
+    pub fn update(&mut self, finished: &[Episode], env_steps: u64, threshold: Option<f64>) -> bool {
+        for episode in finished {
+            self.episodes += 1;
+            self.window
+                .push_back((episode.episode_return, episode.length));
+            if self.window.len() > WINDOW {
+                self.window.pop_front();
+            }
+        }
+        let Some(mean) = self.full_mean_return() else {
+            return false;
+        };
+        if self.solved_at.is_none() && threshold.is_some_and(|t| mean >= t) {
+            self.solved_at = Some(env_steps);
+        }
+        let improved = self.best.is_none_or(|best| mean > best);
+        if improved {
+            self.best = Some(mean);
+        }
+        improved
+    }
+
+    /// Mean return of the last episodes, at most [`WINDOW`].
+    pub fn mean_return(&self) -> Option<f64> {
+        self.mean(|(episode_return, _)| *episode_return)
+    }
+
+    /// Mean length of the last episodes, at most [`WINDOW`].
+    pub fn mean_length(&self) -> Option<f64> {
+        self.mean(|(_, length)| f64::from(*length))
+    }
+
+    /// Mean return over exactly [`WINDOW`] episodes, once there are as many.
+    pub fn full_mean_return(&self) -> Option<f64> {
+        (self.window.len() == WINDOW)
+            .then(|| self.mean_return())
+            .flatten()
+    }
+
+    fn mean(&self, value: impl Fn(&(f64, u32)) -> f64) -> Option<f64> {
+        let count = self.window.len();
+        (count > 0).then(|| self.window.iter().map(value).sum::<f64>() / count as f64)
+    }
+}

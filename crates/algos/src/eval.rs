@@ -1,0 +1,78 @@
+//! How good a policy is, without learning from it.
+
+use crate::random::action_noise;
+use uphill_core::policy::Actor;
+use uphill_envs::{BatchEnv, Episode, Stream};
+
+/// Episodes of an evaluation, at most one more per copy than asked for on average.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evaluation {
+    /// Exactly as many as asked for.
+    pub episodes: Vec<Episode>,
+}
+
+impl Evaluation {
+    /// Mean return.
+    pub fn mean_return(&self) -> f64 {
+        self.returns().sum::<f64>() / self.episodes.len() as f64
+    }
+
+    /// Population standard deviation of the return.
+    pub fn std_return(&self) -> f64 {
+        let mean = self.mean_return();
+        let squares = self.returns().map(|r| (r - mean).powi(2));
+        (squares.sum::<f64>() / self.episodes.len() as f64).sqrt()
+    }
+
+    /// Mean length in steps.
+    pub fn mean_length(&self) -> f64 {
+        let total: f64 = self.episodes.iter().map(|e| f64::from(e.length)).sum();
+        total / self.episodes.len() as f64
+    }
+
+    /// Returns, one per episode.
+    pub fn returns(&self) -> impl Iterator<Item = f64> + '_ {
+        self.episodes.iter().map(|e| e.episode_return)
+    }
+}
+
+/// Runs `episodes` episodes of `actor` from a fresh start with `seed`: the mode of the policy, or
+/// samples of it where `stochastic`.
+///
+/// Every copy has its own quota. Counting whichever episodes finish first would favour short ones.
+/// Episodes that never end would never be counted: the environment needs a time limit or an end.
+pub fn evaluate(
+    actor: &Actor,
+    env: &mut dyn BatchEnv,
+    episodes: usize,
+    seed: u64,
+    stochastic: bool,
+) -> Evaluation {
+    let copies = env.num_envs();
+    let quota = |copy: usize| episodes / copies + usize::from(copy < episodes % copies);
+    let mut done: Vec<Vec<Episode>> = vec![Vec::new(); copies];
+    let mut obs = env.reset(seed);
+    let device = obs.device();
+    let mut t = 0;
+    while (0..copies).any(|copy| done[copy].len() < quota(copy)) {
+        let dist = actor.dist(obs);
+        let actions = if stochastic {
+            let position = (seed, Stream::EvalAction, t);
+            let noise = action_noise(actor.kind, position, [1, copies], &device);
+            dist.sample(noise.squeeze_dim(0))
+        } else {
+            dist.mode()
+        };
+        obs = env.step(actions).obs;
+        t += 1;
+        for episode in env.take_episodes() {
+            let copy = episode.env;
+            if done[copy].len() < quota(copy) {
+                done[copy].push(episode);
+            }
+        }
+    }
+    Evaluation {
+        episodes: done.concat(),
+    }
+}

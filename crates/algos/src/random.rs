@@ -1,0 +1,49 @@
+//! Noise and permutations, from counter-based streams.
+//!
+//! Every number is a function of (seed, stream, step, copy), so a position in a stream is a step
+//! count that the checkpoint holds anyway, and the numbers are the same on every device.
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use uphill_core::dist::{DistKind, NoiseKind};
+use uphill_envs::{Philox, Stream};
+
+/// Noise `[T, N, ..]` for `steps` steps of `envs` copies, beginning at step `first` of `stream`.
+pub fn action_noise(
+    kind: DistKind,
+    (seed, stream, first): (u64, Stream, u64),
+    [steps, envs]: [usize; 2],
+    device: &Device,
+) -> Tensor<3> {
+    let (width, noise) = kind.noise();
+    let mut values = Vec::with_capacity(steps * envs * width);
+    for t in 0..steps {
+        for env in 0..envs {
+            let mut rng = Philox::new(seed, stream, (first + t as u64) as u32, env as u32);
+            values.extend((0..width).map(|_| match noise {
+                NoiseKind::Gumbel => -(-rng.open_uniform().ln()).ln(),
+                NoiseKind::Normal => rng.normal(),
+            }));
+        }
+    }
+    Tensor::from_data(TensorData::new(values, [steps, envs, width]), device)
+}
+
+/// The numbers below `len` in random order, cut into `parts` equal parts `[len / parts]`.
+///
+/// Fisher–Yates on the host: the order depends on the seed alone. `len` has to be divisible by
+/// `parts`.
+pub fn minibatches(
+    len: usize,
+    parts: usize,
+    (seed, iteration, epoch): (u64, u64, usize),
+    device: &Device,
+) -> Vec<Tensor<1, Int>> {
+    let mut rng = Philox::new(seed, Stream::Shuffle, iteration as u32, epoch as u32);
+    let mut order: Vec<i32> = (0..len as i32).collect();
+    for i in (1..len).rev() {
+        order.swap(i, rng.below(i as u32 + 1) as usize);
+    }
+    let size = len / parts;
+    let part = |p: &[i32]| Tensor::from_data(TensorData::new(p.to_vec(), [size]), device);
+    order.chunks_exact(size).map(part).collect()
+}

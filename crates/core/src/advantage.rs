@@ -1,0 +1,101 @@
+//! Advantages and returns over a rollout.
+//!
+//! All tensors are `[T, N]`. `next_values[t]` is V of the observation that followed step `t`
+//! *before* any reset, so a truncated step bootstraps from the observation it really ended in and
+//! the last row of a rollout needs no special case. Termination zeroes the bootstrap; termination
+//! and truncation both cut the trace.
+
+use crate::scan;
+use burn::tensor::{Bool, Tensor};
+
+/// What a rollout says about rewards and episode ends, `[T, N]` each.
+#[derive(Clone, Debug)]
+pub struct Trace {
+    /// r_t.
+    pub rewards: Tensor<2>,
+    /// V(s_t).
+    pub values: Tensor<2>,
+    /// V of the observation after step t, before a reset.
+    pub next_values: Tensor<2>,
+    /// The MDP ended at step t.
+    pub terminated: Tensor<2, Bool>,
+    /// The episode was cut off at step t although the MDP went on.
+    pub truncated: Tensor<2, Bool>,
+}
+
+impl Trace {
+    fn check(&self) {
+        let dims = self.rewards.dims();
+        assert_eq!(self.values.dims(), dims, "shape of values");
+        assert_eq!(self.next_values.dims(), dims, "shape of next_values");
+        assert_eq!(self.terminated.dims(), dims, "shape of terminated");
+        assert_eq!(self.truncated.dims(), dims, "shape of truncated");
+    }
+
+    /// r_t + γ (1 − terminated_t) V(s_{t+1}).
+    fn targets(&self, gamma: f64) -> Tensor<2> {
+        let alive = not(self.terminated.clone());
+        self.rewards.clone() + alive * self.next_values.clone() * gamma
+    }
+
+    /// 1 where step t+1 continues the episode of step t.
+    fn continues(&self) -> Tensor<2> {
+        not(self.terminated.clone().bool_or(self.truncated.clone()))
+    }
+}
+
+fn not(flag: Tensor<2, Bool>) -> Tensor<2> {
+    flag.float().neg() + 1.0
+}
+
+/// δ_t = r_t + γ (1 − terminated_t) V(s_{t+1}) − V(s_t), `[T, N]`.
+pub fn td_residuals(trace: &Trace, gamma: f64) -> Tensor<2> {
+    trace.check();
+    trace.targets(gamma) - trace.values.clone()
+}
+
+/// A_t = Σ_l (γλ)^l δ_{t+l} within the episode, `[T, N]`.
+///
+/// Schulman et al., arXiv:1506.02438 eq. 16. λ = 0 is the TD residual, λ = 1 the discounted return
+/// minus V.
+pub fn gae(trace: &Trace, gamma: f64, gae_lambda: f64) -> Tensor<2> {
+    let decay = trace.continues() * (gamma * gae_lambda);
+    scan::reverse(td_residuals(trace, gamma), decay)
+}
+
+/// G_t = Σ_l γ^l r_{t+l} within the episode, `[T, N]`, continued by γ^k V where the rollout or a
+/// truncation cuts an episode that the MDP did not end.
+pub fn discounted_returns(trace: &Trace, gamma: f64) -> Tensor<2> {
+    gae(trace, gamma, 1.0) + trace.values.clone()
+}
+
+/// n-step return `[T, N]`: Σ_{i=0..k} γ^i r_{t+i} + γ^{k+1} V(s_{t+k+1}), where k is n, or less
+/// where the episode or the rollout ends first (exponents from 0; n = 0 is the TD target).
+///
+/// Sutton & Barto (2018) eq. 7.1, counting steps from zero. Advantage: this minus V(s_t).
+pub fn n_step_returns(trace: &Trace, gamma: f64, n: usize) -> Tensor<2> {
+    trace.check();
+    let [steps, _] = trace.rewards.dims();
+    let bootstrap = trace.targets(gamma);
+    let mut inside = trace.continues();
+    let ending = inside.clone().narrow(0, steps - 1, 1).zeros_like();
+    inside = Tensor::cat(vec![inside.narrow(0, 0, steps - 1), ending.clone()], 0);
+    let cut = inside.clone().neg() + 1.0;
+    let mut returns = bootstrap.clone();
+    for _ in 0..n.min(steps - 1) {
+        let later = Tensor::cat(vec![returns.narrow(0, 1, steps - 1), ending.clone()], 0);
+        let through = trace.rewards.clone() + later * gamma;
+        returns = inside.clone() * through + cut.clone() * bootstrap.clone();
+    }
+    returns
+}
+
+/// (A − mean) / (std + 1e-8) over all elements `[B]`, with the unbiased standard deviation. A batch
+/// of fewer than two is returned as it is: it has no spread to measure.
+pub fn standardize(advantages: Tensor<1>) -> Tensor<1> {
+    if advantages.dims()[0] < 2 {
+        return advantages;
+    }
+    let (variance, mean) = advantages.clone().var_mean(0);
+    (advantages - mean) / (variance.sqrt() + 1e-8)
+}

@@ -1,0 +1,60 @@
+//! Categorical distribution over `K` actions.
+
+use burn::tensor::{Tensor, activation::log_softmax, assert_shape};
+
+/// `B` categorical distributions, kept as normalised log-probabilities.
+#[derive(Clone, Debug)]
+pub struct Categorical {
+    log_probs: Tensor<2>,
+}
+
+impl Categorical {
+    /// From unnormalised logits `[B, K]`: log p = z − logsumexp(z).
+    pub fn from_logits(logits: Tensor<2>) -> Self {
+        Self {
+            log_probs: log_softmax(logits, 1),
+        }
+    }
+
+    /// log p `[B, K]`.
+    pub fn log_probs(&self) -> Tensor<2> {
+        self.log_probs.clone()
+    }
+
+    /// Gumbel-max trick: argmax_k (log p_k + g_k) has distribution p for standard Gumbel noise `g`
+    /// `[B, K]`. Returns indices as floats `[B, 1]`.
+    pub fn sample(&self, gumbel: Tensor<2>) -> Tensor<2> {
+        assert_eq!(gumbel.dims(), self.log_probs.dims(), "shape of gumbel");
+        (self.log_probs.clone() + gumbel).argmax(1).float()
+    }
+
+    /// argmax_k p_k, as floats `[B, 1]`.
+    pub fn mode(&self) -> Tensor<2> {
+        self.log_probs.clone().argmax(1).float()
+    }
+
+    /// log p(a) `[B]` of action indices `[B, 1]`.
+    pub fn log_prob(&self, actions: Tensor<2>) -> Tensor<1> {
+        assert_shape!(actions, [self.log_probs.dims()[0], 1]);
+        self.log_probs
+            .clone()
+            .gather(1, actions.int())
+            .squeeze_dim(1)
+    }
+
+    /// H = −Σ_k p_k log p_k `[B]`.
+    pub fn entropy(&self) -> Tensor<1> {
+        (self.log_probs.clone().exp() * self.log_probs.clone())
+            .sum_dim(1)
+            .neg()
+            .squeeze_dim(1)
+    }
+
+    /// KL(p ‖ q) = Σ_k p_k (log p_k − log q_k) `[B]`.
+    pub fn kl(&self, other: &Self) -> Tensor<1> {
+        let difference = self.log_probs.clone() - other.log_probs.clone();
+        (self.log_probs.clone().exp() * difference)
+            .sum_dim(1)
+            .squeeze_dim(1)
+    }
+}

@@ -1,0 +1,67 @@
+//! Diagonal Gaussian distribution over `A` action components.
+
+use burn::tensor::Tensor;
+use std::f64::consts::{E, PI};
+
+/// `B` diagonal Gaussians N(μ, diag σ²) over `A` components.
+#[derive(Clone, Debug)]
+pub struct Gaussian {
+    mean: Tensor<2>,
+    log_std: Tensor<2>,
+}
+
+impl Gaussian {
+    /// From means `[B, A]` and log standard deviations `[B, A]`.
+    pub fn new(mean: Tensor<2>, log_std: Tensor<2>) -> Self {
+        assert_eq!(log_std.dims(), mean.dims(), "shape of log_std");
+        Self { mean, log_std }
+    }
+
+    /// μ `[B, A]`.
+    pub fn mean(&self) -> Tensor<2> {
+        self.mean.clone()
+    }
+
+    /// log σ `[B, A]`.
+    pub fn log_std(&self) -> Tensor<2> {
+        self.log_std.clone()
+    }
+
+    /// a = μ + σ ε for standard normal noise ε `[B, A]`. Actions are not clipped: bounds belong to
+    /// the environment, and the log-probability is that of the unclipped action.
+    pub fn sample(&self, normal: Tensor<2>) -> Tensor<2> {
+        assert_eq!(normal.dims(), self.mean.dims(), "shape of normal");
+        self.mean.clone() + self.log_std.clone().exp() * normal
+    }
+
+    /// μ `[B, A]`.
+    pub fn mode(&self) -> Tensor<2> {
+        self.mean.clone()
+    }
+
+    /// log p(a) = Σ_i −½((a_i − μ_i)/σ_i)² − log σ_i − ½ log 2π `[B]` of actions `[B, A]`.
+    pub fn log_prob(&self, actions: Tensor<2>) -> Tensor<1> {
+        assert_eq!(actions.dims(), self.mean.dims(), "shape of actions");
+        let z = (actions - self.mean.clone()) * self.log_std.clone().neg().exp();
+        (z.square() * -0.5 - self.log_std.clone() - 0.5 * (2.0 * PI).ln())
+            .sum_dim(1)
+            .squeeze_dim(1)
+    }
+
+    /// H = Σ_i log σ_i + ½ log 2πe `[B]`.
+    pub fn entropy(&self) -> Tensor<1> {
+        (self.log_std.clone() + 0.5 * (2.0 * PI * E).ln())
+            .sum_dim(1)
+            .squeeze_dim(1)
+    }
+
+    /// KL(p ‖ q) = Σ_i log(σ_q/σ_p) + (σ_p² + (μ_p − μ_q)²) / 2σ_q² − ½ `[B]`.
+    pub fn kl(&self, other: &Self) -> Tensor<1> {
+        let log_ratio = other.log_std.clone() - self.log_std.clone();
+        let variance_ratio = (log_ratio.clone() * -2.0).exp();
+        let z = (self.mean.clone() - other.mean.clone()) * other.log_std.clone().neg().exp();
+        (log_ratio + (variance_ratio + z.square()) * 0.5 - 0.5)
+            .sum_dim(1)
+            .squeeze_dim(1)
+    }
+}

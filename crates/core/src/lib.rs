@@ -1,0 +1,36 @@
+//! Tensor maths of policy gradients on [Burn](https://burn.dev).
+//!
+//! This crate holds what every algorithm of the family shares: distributions, networks, advantages,
+//! losses, normalisation, and parameters seen as one flat vector. It knows no environment, no file,
+//! no clock and keeps no random-number state: noise is an argument.
+//!
+//! Axes are time-major everywhere: `T` time, `N` environments, `B` batch, `O` observation,
+//! `A` action, `K` choices, `W` distribution parameters, `P` network parameters.
+//!
+//! Every function runs on whatever [`Device`](burn::tensor::Device) its tensors live on.
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | [`dist`] | categorical and diagonal Gaussian: sample, log-prob, entropy, KL, mode |
+//! | [`nn`] | multi-layer perceptron with orthogonal or uniform initialisation |
+//! | [`network`] | any Burn module as a network; its parameters as one flat vector |
+//! | [`policy`] | [`Actor`](policy::Actor) and [`Critic`](policy::Critic) |
+//! | [`normalize`] | running moments, observation normaliser, reward scaling |
+//! | [`rollout`] | `[T, N, ..]` experience, flattened to `[B, ..]` and cut into minibatches |
+//! | [`advantage`] | TD residuals, GAE, n-step and discounted returns |
+//! | [`loss`] | policy gradient, clipped surrogate, value losses, diagnostics |
+//! | [`optim`] | Adam and global-norm clipping on one flat vector |
+//! | [`schedule`] | constants and linear schedules over training progress |
+
+pub mod advantage;
+pub mod dist;
+pub mod loss;
+pub mod network;
+pub mod nn;
+pub mod normalize;
+pub mod optim;
+pub mod params;
+pub mod policy;
+pub mod rollout;
+mod scan;
+pub mod schedule;

@@ -1,0 +1,69 @@
+//! Objectives, losses and diagnostics over a batch.
+//!
+//! A `surrogate` is maximised, a `*_loss` is minimised. Inputs are `[B]`, results are means `[1]`.
+
+use burn::tensor::Tensor;
+
+/// mean(log π(a|s) · A): its gradient is the policy gradient (Williams 1992; Sutton et al. 1999).
+pub fn policy_gradient_surrogate(log_probs: Tensor<1>, advantages: Tensor<1>) -> Tensor<1> {
+    assert_eq!(advantages.dims(), log_probs.dims(), "shape of advantages");
+    (log_probs * advantages).mean()
+}
+
+/// mean(min(ρ A, clip(ρ, 1−ε, 1+ε) A)) with ρ = exp `log_ratios`.
+///
+/// Schulman et al., arXiv:1707.06347 eq. 7.
+pub fn clipped_surrogate(log_ratios: Tensor<1>, advantages: Tensor<1>, clip: f64) -> Tensor<1> {
+    assert_eq!(advantages.dims(), log_ratios.dims(), "shape of advantages");
+    let ratios = log_ratios.exp();
+    let unclipped = ratios.clone() * advantages.clone();
+    let clipped = ratios.clamp(1.0 - clip, 1.0 + clip) * advantages;
+    unclipped.min_pair(clipped).mean()
+}
+
+/// ½ mean((V − R)²). The ½ is that of OpenAI Baselines and CleanRL; Stable-Baselines3 leaves it out.
+pub fn value_loss(values: Tensor<1>, returns: Tensor<1>) -> Tensor<1> {
+    assert_eq!(returns.dims(), values.dims(), "shape of returns");
+    (values - returns).square().mean() * 0.5
+}
+
+/// ½ mean(max((V − R)², (V_old + clip(V − V_old, ±ε) − R)²)).
+///
+/// A code-level optimisation of PPO (arXiv:2005.12729 §3, "value function clipping").
+pub fn clipped_value_loss(
+    values: Tensor<1>,
+    old_values: Tensor<1>,
+    returns: Tensor<1>,
+    clip: f64,
+) -> Tensor<1> {
+    assert_eq!(old_values.dims(), values.dims(), "shape of old_values");
+    assert_eq!(returns.dims(), values.dims(), "shape of returns");
+    let moved = (values.clone() - old_values.clone()).clamp(-clip, clip);
+    let unclipped = (values - returns.clone()).square();
+    let clipped = (old_values + moved - returns).square();
+    unclipped.max_pair(clipped).mean() * 0.5
+}
+
+/// Estimate of KL(old ‖ new) from samples of the old policy: mean(ρ − 1 − log ρ), never negative and
+/// of low variance (the k3 estimator, <http://joschu.net/blog/kl-approx.html>).
+pub fn approx_kl(log_ratios: Tensor<1>) -> Tensor<1> {
+    (log_ratios.clone().exp() - 1.0 - log_ratios).mean()
+}
+
+/// Share of samples whose ratio left [1−ε, 1+ε].
+pub fn clip_fraction(log_ratios: Tensor<1>, clip: f64) -> Tensor<1> {
+    (log_ratios.exp() - 1.0)
+        .abs()
+        .greater_elem(clip)
+        .float()
+        .mean()
+}
+
+/// 1 − Var(R − V) / Var(R): 1 is a perfect critic, 0 is as good as a constant, below 0 is worse. Not
+/// finite where the returns do not vary.
+pub fn explained_variance(values: Tensor<1>, returns: Tensor<1>) -> Tensor<1> {
+    assert_eq!(returns.dims(), values.dims(), "shape of returns");
+    let residual = (returns.clone() - values).var_bias(0);
+    let ratio = residual / returns.var_bias(0);
+    ratio.neg() + 1.0
+}

@@ -1,0 +1,137 @@
+//! Any Burn module as a policy or value network.
+//!
+//! Burn's `Module` cannot be a trait object, and a type parameter for it would spread through every
+//! algorithm. [`Net`] erases it once: algorithms see a forward pass and a flat parameter vector.
+
+use crate::params::{self, ParamSpec};
+use burn::{
+    module::{Module, ModuleDisplay, Param},
+    tensor::{Device, Gradients, Tensor},
+};
+
+/// What a user's own module has to offer to become an actor or a critic.
+pub trait Network: Module + ModuleDisplay + 'static {
+    /// Observations `[B, O]` → outputs `[B, W]`: distribution parameters for an actor
+    /// ([`DistKind::param_width`](crate::dist::DistKind::param_width)), one value for a critic.
+    fn forward(&self, obs: Tensor<2>) -> Tensor<2>;
+}
+
+/// A [`Network`] whose type is forgotten.
+#[derive(Debug)]
+pub struct Net(Box<dyn ErasedNetwork>);
+
+impl Net {
+    /// Wraps a module. Its parameters stay on the plain device; gradients are recorded only between
+    /// [`tracked`](Net::tracked) and [`flat_grad`](Net::flat_grad).
+    pub fn new(module: impl Network) -> Self {
+        Self(Box::new(module))
+    }
+
+    /// `[B, O]` → `[B, W]`.
+    pub fn forward(&self, obs: Tensor<2>) -> Tensor<2> {
+        self.0.forward(obs)
+    }
+
+    /// All parameters, `[P]`.
+    pub fn flat(&self) -> Tensor<1> {
+        self.0.flat()
+    }
+
+    /// This network with other parameters `[P]`.
+    pub fn with_flat(&self, flat: Tensor<1>) -> Self {
+        Self(self.0.with_flat(flat))
+    }
+
+    /// This network recording gradients.
+    pub fn tracked(&self) -> Self {
+        Self(self.0.tracked())
+    }
+
+    /// Gradient by all parameters `[P]`, after the backward pass of a loss that a
+    /// [`tracked`](Net::tracked) network took part in.
+    pub fn flat_grad(&self, grads: &Gradients) -> Tensor<1> {
+        self.0.flat_grad(grads)
+    }
+
+    /// Names and shapes inside the flat vector.
+    pub fn layout(&self) -> Vec<ParamSpec> {
+        self.0.layout()
+    }
+
+    /// Number of parameters `P`.
+    pub fn num_params(&self) -> usize {
+        self.layout().iter().map(ParamSpec::len).sum()
+    }
+
+    /// Where the parameters live.
+    pub fn device(&self) -> Device {
+        self.flat().device()
+    }
+}
+
+impl Clone for Net {
+    fn clone(&self) -> Self {
+        Self(self.0.boxed_clone())
+    }
+}
+
+trait ErasedNetwork: Send + std::fmt::Debug {
+    fn forward(&self, obs: Tensor<2>) -> Tensor<2>;
+    fn flat(&self) -> Tensor<1>;
+    fn with_flat(&self, flat: Tensor<1>) -> Box<dyn ErasedNetwork>;
+    fn tracked(&self) -> Box<dyn ErasedNetwork>;
+    fn flat_grad(&self, grads: &Gradients) -> Tensor<1>;
+    fn layout(&self) -> Vec<ParamSpec>;
+    fn boxed_clone(&self) -> Box<dyn ErasedNetwork>;
+}
+
+impl<M: Network> ErasedNetwork for M {
+    fn forward(&self, obs: Tensor<2>) -> Tensor<2> {
+        Network::forward(self, obs)
+    }
+    fn flat(&self) -> Tensor<1> {
+        params::flatten(self)
+    }
+    fn with_flat(&self, flat: Tensor<1>) -> Box<dyn ErasedNetwork> {
+        Box::new(params::unflatten(self.clone(), flat))
+    }
+    fn tracked(&self) -> Box<dyn ErasedNetwork> {
+        Box::new(params::tracked(self.clone()))
+    }
+    fn flat_grad(&self, grads: &Gradients) -> Tensor<1> {
+        params::flat_grad(self, grads)
+    }
+    fn layout(&self) -> Vec<ParamSpec> {
+        params::layout(self)
+    }
+    fn boxed_clone(&self) -> Box<dyn ErasedNetwork> {
+        Box::new(self.clone())
+    }
+}
+
+/// A network for the means of a Gaussian policy together with log standard deviations that do not
+/// depend on the observation: `[B, O]` → `[B, 2A]`.
+#[derive(Module, Debug)]
+pub struct WithLogStd<M: Network> {
+    /// `[B, O]` → means `[B, A]`.
+    pub mean: M,
+    /// `[A]`.
+    pub log_std: Param<Tensor<1>>,
+}
+
+impl<M: Network> WithLogStd<M> {
+    /// Adds `dim` log standard deviations that start at `log_std`.
+    pub fn new(mean: M, dim: usize, log_std: f64, device: &Device) -> Self {
+        let log_std = Param::from_tensor(Tensor::full([dim], log_std, device));
+        Self { mean, log_std }
+    }
+}
+
+impl<M: Network> Network for WithLogStd<M> {
+    fn forward(&self, obs: Tensor<2>) -> Tensor<2> {
+        let mean = self.mean.forward(obs);
+        let [batch, dim] = mean.dims();
+        let log_std = self.log_std.val().unsqueeze::<2>().expand([batch, dim]);
+        Tensor::cat(vec![mean, log_std], 1)
+    }
+}

@@ -1,0 +1,195 @@
+//! Multi-layer perceptron and its initialisations.
+
+use burn::{
+    module::{Module, Param},
+    tensor::{Device, Tensor, TensorData},
+};
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+
+use crate::network::Network;
+
+/// Nonlinearity between layers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Activation {
+    /// tanh(x), the usual choice for small policy networks.
+    #[default]
+    Tanh,
+    /// max(x, 0).
+    Relu,
+}
+
+impl Activation {
+    fn apply(self, x: Tensor<2>) -> Tensor<2> {
+        match self {
+            Self::Tanh => x.tanh(),
+            Self::Relu => burn::tensor::activation::relu(x),
+        }
+    }
+}
+
+/// How weights start; biases start at zero with [`Orthogonal`](Init::Orthogonal).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Init {
+    /// Orthogonal matrices scaled by a gain per layer (Saxe et al., arXiv:1312.6120): √2 for hidden
+    /// layers, the caller's gain for the last.
+    #[default]
+    Orthogonal,
+    /// U(−1/√I, 1/√I) for weights and biases of a layer with `I` inputs.
+    Uniform,
+}
+
+/// Affine map x W + b.
+#[derive(Module, Debug)]
+pub struct Linear {
+    /// `[I, O]`.
+    pub weight: Param<Tensor<2>>,
+    /// `[O]`.
+    pub bias: Param<Tensor<1>>,
+}
+
+impl Linear {
+    /// A layer from `inputs` to `outputs` features.
+    pub fn new(
+        [inputs, outputs]: [usize; 2],
+        init: Init,
+        gain: f64,
+        rng: &mut impl Rng,
+        device: &Device,
+    ) -> Self {
+        let (weight, bias) = match init {
+            Init::Orthogonal => (orthogonal(inputs, outputs, gain, rng), vec![0.0; outputs]),
+            Init::Uniform => {
+                let bound = 1.0 / (inputs as f64).sqrt();
+                let mut draw = |n| (0..n).map(|_| (2.0 * unit(rng) - 1.0) * bound).collect();
+                (draw(inputs * outputs), draw(outputs))
+            }
+        };
+        Self {
+            weight: Param::from_data(TensorData::new(weight, [inputs, outputs]), device),
+            bias: Param::from_data(TensorData::new(bias, [outputs]), device),
+        }
+    }
+
+    /// `[B, I]` → `[B, O]`.
+    pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        x.matmul(self.weight.val()) + self.bias.val().unsqueeze()
+    }
+}
+
+/// Fully connected network: hidden layers with one nonlinearity, then a linear layer.
+#[derive(Module, Debug)]
+pub struct Mlp {
+    /// In the order of evaluation.
+    pub layers: Vec<Linear>,
+    /// Between layers; the last one is linear.
+    #[module(skip)]
+    pub activation: Activation,
+}
+
+/// Shape and start of an [`Mlp`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MlpConfig {
+    /// Widths of the hidden layers.
+    pub hidden: Vec<usize>,
+    /// Nonlinearity between layers.
+    pub activation: Activation,
+    /// Start of the weights.
+    pub init: Init,
+}
+
+impl Default for MlpConfig {
+    fn default() -> Self {
+        Self {
+            hidden: vec![64, 64],
+            activation: Activation::Tanh,
+            init: Init::Orthogonal,
+        }
+    }
+}
+
+impl MlpConfig {
+    /// A network from `inputs` to `outputs` features. `output_gain` scales the last layer's
+    /// orthogonal start: 0.01 for a policy head, 1 for a value head.
+    pub fn build(
+        &self,
+        inputs: usize,
+        outputs: usize,
+        output_gain: f64,
+        rng: &mut impl Rng,
+        device: &Device,
+    ) -> Mlp {
+        let widths: Vec<usize> = [&[inputs], self.hidden.as_slice(), &[outputs]].concat();
+        let last = widths.len() - 2;
+        let layers = widths.windows(2).enumerate().map(|(i, io)| {
+            let gain = if i == last { output_gain } else { 2f64.sqrt() };
+            Linear::new([io[0], io[1]], self.init, gain, rng, device)
+        });
+        Mlp {
+            layers: layers.collect(),
+            activation: self.activation,
+        }
+    }
+}
+
+impl Network for Mlp {
+    fn forward(&self, obs: Tensor<2>) -> Tensor<2> {
+        let last = self.layers.len() - 1;
+        self.layers.iter().enumerate().fold(obs, |x, (i, layer)| {
+            let z = layer.forward(x);
+            if i == last {
+                z
+            } else {
+                self.activation.apply(z)
+            }
+        })
+    }
+}
+
+/// Row-major `[inputs, outputs]` matrix whose shorter side is an orthonormal set, times `gain`.
+///
+/// Gram–Schmidt on standard normal vectors, which makes the set uniformly distributed (Haar); two
+/// passes keep it orthogonal to rounding.
+fn orthogonal(inputs: usize, outputs: usize, gain: f64, rng: &mut impl Rng) -> Vec<f64> {
+    let (count, length) = (inputs.min(outputs), inputs.max(outputs));
+    let mut basis: Vec<Vec<f64>> = Vec::with_capacity(count);
+    while basis.len() < count {
+        let mut v: Vec<f64> = (0..length).map(|_| normal(rng)).collect();
+        for _ in 0..2 {
+            for b in &basis {
+                let projection = dot(&v, b);
+                v.iter_mut().zip(b).for_each(|(x, y)| *x -= projection * y);
+            }
+        }
+        let norm = dot(&v, &v).sqrt();
+        v.iter_mut().for_each(|x| *x /= norm);
+        basis.push(v);
+    }
+    let at = |i: usize, o: usize| {
+        if inputs <= outputs {
+            basis[i][o]
+        } else {
+            basis[o][i]
+        }
+    };
+    (0..inputs * outputs)
+        .map(|k| gain * at(k / outputs, k % outputs))
+        .collect()
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(x, y)| x * y).sum()
+}
+
+/// Uniform in (0, 1), never at an end.
+fn unit(rng: &mut impl Rng) -> f64 {
+    ((rng.next_u64() >> 12) as f64 + 0.5) / (1u64 << 52) as f64
+}
+
+/// Standard normal (Box–Muller).
+fn normal(rng: &mut impl Rng) -> f64 {
+    (-2.0 * unit(rng).ln()).sqrt() * (std::f64::consts::TAU * unit(rng)).cos()
+}

@@ -1,0 +1,125 @@
+//! Running moments, and what is scaled by them: observations and rewards.
+
+use crate::scan;
+use burn::tensor::{Bool, Device, Tensor, assert_shape};
+
+/// Mean and variance of everything seen so far, per feature.
+///
+/// Batches are merged with the parallel formula of Chan, Golub & LeVeque (1983), so one large batch
+/// and many small ones give the same moments.
+#[derive(Clone, Debug)]
+pub struct Moments {
+    /// `[F]`.
+    pub mean: Tensor<1>,
+    /// Population variance, `[F]`.
+    pub variance: Tensor<1>,
+    /// Number of samples.
+    pub count: f64,
+}
+
+impl Moments {
+    /// No samples yet: mean 0 and variance 1, so that normalising changes nothing.
+    pub fn new(features: usize, device: &Device) -> Self {
+        Self {
+            mean: Tensor::zeros([features], device),
+            variance: Tensor::ones([features], device),
+            count: 0.0,
+        }
+    }
+
+    /// Moments after also seeing `samples` `[B, F]`.
+    pub fn merge(&self, samples: Tensor<2>) -> Self {
+        let [batch, features] = samples.dims();
+        assert_shape!(self.mean, [features]);
+        let (variance, mean) = samples.var_mean_bias(0);
+        let (variance, mean) = (variance.squeeze_dim::<1>(0), mean.squeeze_dim::<1>(0));
+        let total = self.count + batch as f64;
+        let (old, new) = (self.count / total, batch as f64 / total);
+        let delta = mean - self.mean.clone();
+        Self {
+            mean: self.mean.clone() + delta.clone() * new,
+            variance: self.variance.clone() * old + variance * new + delta.square() * (old * new),
+            count: total,
+        }
+    }
+
+    /// √(variance + 1e-8), `[F]`.
+    pub fn std(&self) -> Tensor<1> {
+        (self.variance.clone() + 1e-8).sqrt()
+    }
+}
+
+/// Observation normaliser: (obs − mean) / std, then clipped. A part of actor and critic, so that it
+/// is saved with them and evaluation sees what training saw.
+#[derive(Clone, Debug)]
+pub struct ObsNorm {
+    /// Of the raw observations.
+    pub moments: Moments,
+    /// Normalised observations are clipped to ±`clip`; 0 leaves them.
+    pub clip: f64,
+}
+
+impl ObsNorm {
+    /// A normaliser that has seen nothing and changes nothing but the clipping.
+    pub fn new(features: usize, clip: f64, device: &Device) -> Self {
+        Self {
+            moments: Moments::new(features, device),
+            clip,
+        }
+    }
+
+    /// `[B, O]` → `[B, O]`.
+    pub fn apply(&self, obs: Tensor<2>) -> Tensor<2> {
+        let mean = self.moments.mean.clone().unsqueeze();
+        let scaled = (obs - mean) / self.moments.std().unsqueeze();
+        if self.clip > 0.0 {
+            scaled.clamp(-self.clip, self.clip)
+        } else {
+            scaled
+        }
+    }
+}
+
+/// Divides rewards by the running standard deviation of the discounted return, which keeps value
+/// targets near unit size whatever the task's reward scale (arXiv:2005.12729 §3, "reward scaling").
+///
+/// Differs: the statistics of a whole rollout are merged before it is scaled, where wrappers that
+/// see one step at a time scale each step by what came before it.
+#[derive(Clone, Debug)]
+pub struct RewardScaler {
+    /// Of the discounted return, one feature.
+    pub moments: Moments,
+    /// Discounted return of each copy's running episode, `[N]`.
+    pub discounted: Tensor<1>,
+}
+
+impl RewardScaler {
+    /// For `envs` copies that start fresh episodes.
+    pub fn new(envs: usize, device: &Device) -> Self {
+        Self {
+            moments: Moments::new(1, device),
+            discounted: Tensor::zeros([envs], device),
+        }
+    }
+
+    /// Learns from rewards `[T, N]` and the ends of episodes `[T, N]`, and returns the scaled rewards.
+    pub fn scale(&mut self, rewards: Tensor<2>, ended: Tensor<2, Bool>, gamma: f64) -> Tensor<2> {
+        let [steps, envs] = rewards.dims();
+        assert_shape!(ended, [steps, envs]);
+        assert_shape!(self.discounted, [envs]);
+        let continues = ended.float().neg() + 1.0;
+        let carried = self.discounted.clone().unsqueeze::<2>();
+        let before = continues.clone().narrow(0, 0, steps - 1);
+        // The carried return enters as if it were the value before the first step.
+        let first = rewards.clone().narrow(0, 0, 1) + carried.clone() * gamma;
+        let inflow = Tensor::cat(vec![first, rewards.clone().narrow(0, 1, steps - 1)], 0);
+        let decay = Tensor::cat(vec![carried.zeros_like(), before * gamma], 0);
+        let discounted = scan::forward(inflow, decay);
+        self.moments = self
+            .moments
+            .merge(discounted.clone().reshape([steps * envs, 1]));
+        let last = (discounted * continues).narrow(0, steps - 1, 1);
+        self.discounted = last.squeeze_dim(0);
+        rewards / self.moments.std().unsqueeze()
+    }
+}

@@ -1,0 +1,58 @@
+//! Optimisation on one flat parameter vector `[P]`.
+
+use burn::tensor::{Device, Tensor};
+
+/// Adam (Kingma & Ba, arXiv:1412.6980, algorithm 1).
+#[derive(Clone, Debug)]
+pub struct Adam {
+    /// Decay of the first moment.
+    pub beta1: f64,
+    /// Decay of the second moment.
+    pub beta2: f64,
+    /// Added to √v̂.
+    pub epsilon: f64,
+    /// First moment, `[P]`.
+    pub first: Tensor<1>,
+    /// Second moment, `[P]`.
+    pub second: Tensor<1>,
+    /// Steps taken.
+    pub steps: u64,
+}
+
+impl Adam {
+    /// For `len` parameters, with β₁ = 0.9 and β₂ = 0.999.
+    pub fn new(len: usize, epsilon: f64, device: &Device) -> Self {
+        Self {
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon,
+            first: Tensor::zeros([len], device),
+            second: Tensor::zeros([len], device),
+            steps: 0,
+        }
+    }
+
+    /// θ − α m̂ / (√v̂ + ε) for parameters θ `[P]`, gradient `[P]` and learning rate α.
+    pub fn step(&mut self, params: Tensor<1>, grad: Tensor<1>, lr: f64) -> Tensor<1> {
+        assert_eq!(params.dims(), self.first.dims(), "shape of params");
+        assert_eq!(grad.dims(), self.first.dims(), "shape of grad");
+        self.steps += 1;
+        let (b1, b2) = (self.beta1, self.beta2);
+        self.first = self.first.clone() * b1 + grad.clone() * (1.0 - b1);
+        self.second = self.second.clone() * b2 + grad.square() * (1.0 - b2);
+        let unbias = |beta: f64| 1.0 / (1.0 - beta.powf(self.steps as f64));
+        let scale = (self.second.clone() * unbias(b2)).sqrt() + self.epsilon;
+        params - self.first.clone() / scale * (lr * unbias(b1))
+    }
+}
+
+/// The gradient `[P]` shortened to norm `max_norm` if it is longer (0: never), and its norm `[1]`
+/// before that.
+pub fn clip_grad_norm(grad: Tensor<1>, max_norm: f64) -> (Tensor<1>, Tensor<1>) {
+    let norm = grad.clone().square().sum().sqrt();
+    if max_norm <= 0.0 {
+        return (grad, norm);
+    }
+    let scale = ((norm.clone() + 1e-6).recip() * max_norm).clamp_max(1.0);
+    (grad * scale, norm)
+}

@@ -1,0 +1,135 @@
+//! A module's parameters as one flat vector `[P]`, and back.
+//!
+//! Optimisers, global-norm clipping, natural gradients and line searches work on one vector instead
+//! of looping over layers. The order is that in which Burn visits the module's float parameters.
+//! Every float parameter is trained; a constant belongs in a field marked `#[module(skip)]`.
+
+use burn::{
+    module::{Module, ModuleMapper, ModuleVisitor, Param},
+    tensor::{Gradients, Tensor},
+};
+
+/// Name and shape of one parameter inside the flat vector.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParamSpec {
+    /// Path inside the module, for example `layers.0.weight`.
+    pub name: String,
+    /// Shape of the tensor; its elements are stored row-major.
+    pub shape: Vec<usize>,
+}
+
+impl ParamSpec {
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// True for a tensor without elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// All parameters, `[P]`.
+pub fn flatten<M: Module>(module: &M) -> Tensor<1> {
+    struct Flatten(Vec<Tensor<1>>);
+    impl ModuleVisitor for Flatten {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.0.push(as_vector(param.val().without_autodiff()));
+        }
+    }
+    let mut parts = Flatten(Vec::new());
+    module.visit(&mut parts);
+    Tensor::cat(parts.0, 0)
+}
+
+/// The module with its parameters taken from `flat` `[P]`, without gradients.
+///
+/// # Panics
+/// If `flat` has another length than the module's parameters together.
+pub fn unflatten<M: Module>(module: M, flat: Tensor<1>) -> M {
+    struct Unflatten {
+        flat: Tensor<1>,
+        at: usize,
+    }
+    impl ModuleMapper for Unflatten {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let shape = param.lazy_shape();
+            let length = shape.num_elements();
+            let values = self.flat.clone().narrow(0, self.at, length).reshape(shape);
+            self.at += length;
+            param.map(|_| values)
+        }
+    }
+    let length = flat.dims()[0];
+    let mut cut = Unflatten { flat, at: 0 };
+    let module = module.map(&mut cut);
+    assert_eq!(cut.at, length, "flat vector does not fit the module");
+    module
+}
+
+/// The module with every parameter recording gradients. Tensors without autodiff that meet its
+/// parameters are constants.
+pub fn tracked<M: Module>(module: M) -> M {
+    struct Track;
+    impl ModuleMapper for Track {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            param.map(|value| value.without_autodiff().autodiff().require_grad())
+        }
+    }
+    module.map(&mut Track)
+}
+
+/// Gradient of a loss by all parameters of a [`tracked`] module, `[P]`; zero where a parameter did
+/// not take part.
+pub fn flat_grad<M: Module>(module: &M, grads: &Gradients) -> Tensor<1> {
+    struct Collect<'a> {
+        grads: &'a Gradients,
+        parts: Vec<Tensor<1>>,
+    }
+    impl ModuleVisitor for Collect<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let value = param.val();
+            let grad = value.grad(self.grads);
+            let grad = grad.unwrap_or_else(|| value.without_autodiff().zeros_like());
+            self.parts.push(as_vector(grad));
+        }
+    }
+    let mut collect = Collect {
+        grads,
+        parts: Vec::new(),
+    };
+    module.visit(&mut collect);
+    Tensor::cat(collect.parts, 0)
+}
+
+/// Names and shapes in the order of the flat vector.
+pub fn layout<M: Module>(module: &M) -> Vec<ParamSpec> {
+    #[derive(Default)]
+    struct Layout {
+        path: Vec<String>,
+        specs: Vec<ParamSpec>,
+    }
+    impl ModuleVisitor for Layout {
+        fn enter_module(&mut self, name: &str, _container: &str) {
+            self.path.push(name.to_owned());
+        }
+        fn exit_module(&mut self, _name: &str, _container: &str) {
+            self.path.pop();
+        }
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.specs.push(ParamSpec {
+                name: self.path.join("."),
+                shape: param.lazy_shape().to_vec(),
+            });
+        }
+    }
+    let mut layout = Layout::default();
+    module.visit(&mut layout);
+    layout.specs
+}
+
+fn as_vector<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
+    let length = tensor.shape().num_elements();
+    tensor.reshape([length])
+}

@@ -1,0 +1,34 @@
+//! First-order linear recurrences along time.
+//!
+//! Every trace of reinforcement learning (returns, GAE, discounted sums of rewards) is one of these.
+//! They are evaluated by recursive doubling (Hillis & Steele 1986): ⌈log₂ T⌉ whole-tensor steps
+//! instead of T small ones, without leaving the device.
+
+use burn::tensor::Tensor;
+
+/// y_t = x_t + d_t · y_{t+1}, with y_T = 0. All `[T, N]`.
+pub(crate) fn reverse(x: Tensor<2>, decay: Tensor<2>) -> Tensor<2> {
+    let [steps, _] = x.dims();
+    assert_eq!(decay.dims(), x.dims(), "shape of decay");
+    let (mut x, mut decay) = (x, decay);
+    let mut shift = 1;
+    while shift < steps {
+        x = x.clone() + decay.clone() * later(x, shift);
+        decay = decay.clone() * later(decay, shift);
+        shift *= 2;
+    }
+    x
+}
+
+/// y_t = x_t + d_t · y_{t−1}, with y_{−1} = 0. All `[T, N]`.
+pub(crate) fn forward(x: Tensor<2>, decay: Tensor<2>) -> Tensor<2> {
+    reverse(x.flip([0]), decay.flip([0])).flip([0])
+}
+
+/// The rows `shift` steps later, zero past the end.
+fn later(x: Tensor<2>, shift: usize) -> Tensor<2> {
+    let [steps, envs] = x.dims();
+    let zeros = x.clone().narrow(0, 0, shift).zeros_like();
+    debug_assert_eq!(zeros.dims(), [shift, envs]);
+    Tensor::cat(vec![x.narrow(0, shift, steps - shift), zeros], 0)
+}

@@ -1,0 +1,107 @@
+//! Values that may change over training.
+
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{Error, MapAccess, Visitor},
+    ser::SerializeMap,
+};
+use std::fmt;
+
+/// A constant, or a straight line over training progress. In a configuration: `3e-4`, or
+/// `{ from = 3e-4, to = 0.0 }`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Schedule {
+    /// The same throughout.
+    Constant(f64),
+    /// Linear in progress.
+    Linear {
+        /// At the start.
+        from: f64,
+        /// At the end.
+        to: f64,
+    },
+}
+
+impl Schedule {
+    /// Value at `progress`, which runs from 0 to 1 and is clamped to that.
+    pub fn at(self, progress: f64) -> f64 {
+        match self {
+            Self::Constant(value) => value,
+            Self::Linear { from, to } => from + (to - from) * progress.clamp(0.0, 1.0),
+        }
+    }
+
+    /// The smallest value it takes.
+    pub fn min(self) -> f64 {
+        self.at(0.0).min(self.at(1.0))
+    }
+
+    /// The largest value it takes.
+    pub fn max(self) -> f64 {
+        self.at(0.0).max(self.at(1.0))
+    }
+}
+
+impl From<f64> for Schedule {
+    fn from(value: f64) -> Self {
+        Self::Constant(value)
+    }
+}
+
+impl Serialize for Schedule {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Constant(value) => serializer.serialize_f64(*value),
+            Self::Linear { from, to } => {
+                let mut map = serializer.serialize_map(Some(2))?;
+                map.serialize_entry("from", from)?;
+                map.serialize_entry("to", to)?;
+                map.end()
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Schedule {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ScheduleVisitor)
+    }
+}
+
+/// By hand, because serde's untagged enums answer every mistake with the same empty sentence.
+struct ScheduleVisitor;
+
+impl<'de> Visitor<'de> for ScheduleVisitor {
+    type Value = Schedule;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number, or a table { from = …, to = … }")
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Schedule, E> {
+        Ok(Schedule::Constant(value))
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Schedule, E> {
+        Ok(Schedule::Constant(value as f64))
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Schedule, E> {
+        Ok(Schedule::Constant(value as f64))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Schedule, A::Error> {
+        let (mut from, mut to) = (None, None);
+        while let Some(key) = map.next_key::<String>()? {
+            match key.as_str() {
+                "from" => from = Some(map.next_value()?),
+                "to" => to = Some(map.next_value()?),
+                other => return Err(A::Error::unknown_field(other, &["from", "to"])),
+            }
+        }
+        Ok(Schedule::Linear {
+            from: from.ok_or_else(|| A::Error::missing_field("from"))?,
+            to: to.ok_or_else(|| A::Error::missing_field("to"))?,
+        })
+    }
+}

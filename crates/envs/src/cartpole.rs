@@ -1,0 +1,185 @@
+//! CartPole: balance a pole that is hinged to a cart by pushing the cart left or right.
+//!
+//! # Action
+//!
+//! | index | meaning |
+//! |---|---|
+//! | 0 | push to the left with 10 N |
+//! | 1 | push to the right with 10 N |
+//!
+//! # Observation
+//!
+//! | component | meaning | low | high | unit |
+//! |---|---|---|---|---|
+//! | 0 | position of the cart x | −4.8 | 4.8 | m |
+//! | 1 | velocity of the cart ẋ | −∞ | ∞ | m/s |
+//! | 2 | angle of the pole from upright θ | −24° | 24° | rad |
+//! | 3 | angular velocity of the pole θ̇ | −∞ | ∞ | rad/s |
+//!
+//! The bounds are twice the limits below, so the observation that ends an episode is within them as well.
+//!
+//! **Reward**: 1 for every step, also for the one that ends the episode.
+//!
+//! **Start state**: all four components uniform in [−0.05, 0.05].
+//!
+//! **Episode end**: terminated when |x| > 2.4 m or |θ| > 12°. **Time limit**: 500 steps. **Solved** at a mean
+//! return of 475.
+//!
+//! # Dynamics
+//!
+//! With force F, masses m_c = 1 and m_p = 0.1 kg, half the pole's length l = 0.5 m and g = 9.8 m/s²:
+//!
+//! ```text
+//! a = (F + m_p l θ̇² sin θ) / (m_c + m_p)
+//! θ̈ = (g sin θ − a cos θ) / (l (4/3 − m_p cos² θ / (m_c + m_p)))
+//! ẍ = a − m_p l θ̈ cos θ / (m_c + m_p)
+//! ```
+//!
+//! and an explicit Euler step of 0.02 s. The hinge and the track have no friction.
+//!
+//! **Source**: Barto, Sutton, Anderson: "Neuronlike adaptive elements that can solve difficult learning control
+//! problems", IEEE Transactions on Systems, Man, and Cybernetics 13(5), 1983; equations as corrected by Florian:
+//! "Correct equations for the dynamics of the cart-pole system", 2007, without friction.
+//!
+//! **Version**: v1, the task that Gymnasium calls `CartPole-v1`. Differs: f32 instead of f64 arithmetic.
+
+#[allow(clippy::wildcard_imports)] // the vocabulary of kernels, whichever of the two it is
+use crate::kernel::*;
+use crate::{ActionSpace, EnvSpec, HostEnv, ObsSpace, Outcome, Philox};
+
+/// Acceleration of gravity, m/s².
+const GRAVITY: f32 = 9.8;
+/// Mass of the pole, kg.
+const POLE_MASS: f32 = 0.1;
+/// Mass of cart and pole, kg.
+const TOTAL_MASS: f32 = 1.0 + POLE_MASS;
+/// Half the length of the pole, m.
+const HALF_LENGTH: f32 = 0.5;
+/// Mass of the pole times half its length, kg m.
+const POLE_MOMENT: f32 = POLE_MASS * HALF_LENGTH;
+/// Push on the cart, N.
+const FORCE: f32 = 10.0;
+/// Duration of a step, s.
+const DT: f32 = 0.02;
+/// Largest |x| of a running episode, m.
+const X_LIMIT: f32 = 2.4;
+/// Largest |θ| of a running episode: 12° in rad.
+const ANGLE_LIMIT: f32 = 12.0 * std::f32::consts::PI / 180.0;
+/// Four thirds, from the moment of inertia of a uniform pole.
+const FOUR_THIRDS: f32 = 4.0 / 3.0;
+/// Every component starts within ± this.
+const START: f32 = 0.05;
+
+/// CartPole-v1; see the [module](self).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CartPole;
+
+/// Advances the state (x, ẋ, θ, θ̇) at `base` by one step and returns the reward. Action 1 pushes right,
+/// any other one left.
+#[cfg_attr(feature = "gpu", cube)]
+pub fn step(state: &mut [f32], base: usize, action: u32) -> f32 {
+    let velocity = state[base + 1];
+    let angle = state[base + 2];
+    let angular_velocity = state[base + 3];
+    let force = select(action == 1u32, FORCE, -FORCE);
+    let cos = angle.cos();
+    let sin = angle.sin();
+    let a = (force + POLE_MOMENT * angular_velocity * angular_velocity * sin) / TOTAL_MASS;
+    let angular_acceleration = (GRAVITY * sin - cos * a)
+        / (HALF_LENGTH * (FOUR_THIRDS - POLE_MASS * cos * cos / TOTAL_MASS));
+    let acceleration = a - POLE_MOMENT * angular_acceleration * cos / TOTAL_MASS;
+    state[base] += DT * velocity;
+    state[base + 1] += DT * acceleration;
+    state[base + 2] += DT * angular_velocity;
+    state[base + 3] += DT * angular_acceleration;
+    1.0f32
+}
+
+/// Whether the state at `base` ends the episode. A state that is not a number does not.
+#[cfg_attr(feature = "gpu", cube)]
+pub fn terminated(state: &[f32], base: usize) -> bool {
+    state[base].abs() > X_LIMIT || state[base + 2].abs() > ANGLE_LIMIT
+}
+
+impl HostEnv for CartPole {
+    fn spec(&self) -> EnvSpec {
+        EnvSpec {
+            name: "CartPole-v1".to_owned(),
+            obs: ObsSpace::symmetric(&[
+                2.0 * X_LIMIT,
+                f32::INFINITY,
+                2.0 * ANGLE_LIMIT,
+                f32::INFINITY,
+            ]),
+            action: ActionSpace::Discrete { n: 2 },
+            time_limit: Some(500),
+            reward_threshold: Some(475.0),
+        }
+    }
+
+    fn state_size(&self) -> usize {
+        4
+    }
+
+    fn reset(&self, state: &mut [f32], rng: &mut Philox) {
+        state.fill_with(|| rng.range(-START, START));
+    }
+
+    fn step(&self, state: &mut [f32], action: &[f32], _rng: &mut Philox) -> Outcome {
+        let reward = step(state, 0, action[0] as u32);
+        Outcome {
+            reward,
+            terminated: terminated(state, 0),
+        }
+    }
+
+    fn observe(&self, state: &[f32], obs: &mut [f32]) {
+        obs.copy_from_slice(state);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_push_from_rest_is_as_computed_by_hand() {
+        // At rest and upright: a = 10/1.1 = 9.0909, θ̈ = −a / (0.5 (4/3 − 0.1/1.1)) = −9.0909/0.621212 = −14.6341,
+        // ẍ = a + 0.05 · 14.6341 / 1.1 = 9.7561; times 0.02 s.
+        let mut state = [0.0; 4];
+        assert_eq!(step(&mut state, 0, 1), 1.0);
+        let expected = [0.0, 0.195_122, 0.0, -0.292_683];
+        for (x, y) in state.into_iter().zip(expected) {
+            assert!((x - y).abs() < 1e-6, "{state:?}");
+        }
+    }
+
+    #[test]
+    fn left_mirrors_right() {
+        let (mut left, mut right) = ([0.1, -0.2, 0.05, 0.3], [-0.1, 0.2, -0.05, -0.3]);
+        step(&mut left, 0, 0);
+        step(&mut right, 0, 1);
+        assert_eq!(left, right.map(|x| -x));
+    }
+
+    #[test]
+    fn only_the_state_at_base_moves() {
+        let mut states = [0.01; 12];
+        step(&mut states, 4, 1);
+        assert_eq!(states[..4], [0.01; 4]);
+        assert_eq!(states[8..], [0.01; 4]);
+        let mut alone = [0.01; 4];
+        step(&mut alone, 0, 1);
+        assert_eq!(states[4..8], alone);
+    }
+
+    #[test]
+    fn limits_themselves_do_not_end_an_episode() {
+        let check = |x, angle, expected| assert_eq!(terminated(&[x, 0.0, angle, 0.0], 0), expected);
+        check(X_LIMIT, -ANGLE_LIMIT, false);
+        check(X_LIMIT.next_up(), 0.0, true);
+        check(-X_LIMIT.next_up(), 0.0, true);
+        check(0.0, ANGLE_LIMIT.next_up(), true);
+        check(f32::NAN, f32::NAN, false);
+    }
+}

@@ -1,0 +1,253 @@
+//! Environments that run on the host, and the batch that runs many copies of one.
+
+mod rows;
+mod state;
+
+use burn::tensor::{Bool, Device, Tensor, TensorData};
+
+use crate::{ActionSpace, BatchEnv, EnvError, EnvSpec, EnvState, Episode, Philox, Step, Stream};
+use rows::{Clock, Rows, Stepper};
+
+/// The dynamics of one environment.
+///
+/// Its whole state is a slice of `f32` that somebody else keeps, so batching, saving and restoring need nothing
+/// from the author. Nor do time limits, autoreset, clipping and statistics: [`HostBatch`] adds them.
+pub trait HostEnv: Send + Sync {
+    /// Name, spaces and limits.
+    fn spec(&self) -> EnvSpec;
+
+    /// Length `S` of the state.
+    fn state_size(&self) -> usize;
+
+    /// Writes a start state, `[S]`. The old contents mean nothing.
+    fn reset(&self, state: &mut [f32], rng: &mut Philox);
+
+    /// Advances the state `[S]` by one step.
+    ///
+    /// `action` is `[A]`: real numbers clipped to their bounds (or NaN), or one exact index. All chance comes
+    /// from `rng`.
+    fn step(&self, state: &mut [f32], action: &[f32], rng: &mut Philox) -> Outcome;
+
+    /// Writes what the agent sees in the state `[S]` to `obs`, `[O]`.
+    fn observe(&self, state: &[f32], obs: &mut [f32]);
+}
+
+/// What a step of one environment brought.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Outcome {
+    /// The reward.
+    pub reward: f32,
+    /// Whether the task ended.
+    pub terminated: bool,
+}
+
+/// `N` copies of a host environment, stepped on the threads of the current rayon pool if there are many.
+///
+/// A new batch stands where `reset(0)` would put it.
+pub struct HostBatch<E> {
+    env: E,
+    spec: EnvSpec,
+    device: Device,
+    state_size: usize,
+    random_ages: bool,
+    seed: u64,
+    /// Steps since the reset.
+    steps: u64,
+    /// Where each copy is in its episode, `[N]`.
+    clocks: Vec<Clock>,
+    /// States of the copies, `[N, S]`.
+    states: Vec<f32>,
+    /// What the policy sees next, `[N, O]`.
+    obs: Tensor<2>,
+    /// Finished and not yet taken.
+    episodes: Vec<Episode>,
+}
+
+impl<E: HostEnv> HostBatch<E> {
+    /// `num_envs` copies of `env`, their tensors on `device`.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvError::NoEnvs`] if `num_envs` is zero.
+    pub fn new(env: E, num_envs: usize, device: &Device) -> Result<Self, EnvError> {
+        if num_envs == 0 {
+            return Err(EnvError::NoEnvs);
+        }
+        let spec = env.spec();
+        let state_size = env.state_size();
+        let mut batch = Self {
+            obs: Tensor::zeros([num_envs, spec.obs.dim()], device),
+            env,
+            spec,
+            device: device.clone(),
+            state_size,
+            random_ages: false,
+            seed: 0,
+            steps: 0,
+            clocks: vec![Clock::default(); num_envs],
+            states: vec![0.0; num_envs * state_size],
+            episodes: Vec::new(),
+        };
+        batch.reset(0);
+        Ok(batch)
+    }
+
+    /// Starts the copies at uniformly random ages below the time limit, so that truncations do not arrive in
+    /// lockstep. Their first episodes are shorter for it and are not reported as [`Episode`]s.
+    ///
+    /// Resets the batch. Without a time limit nothing changes.
+    #[must_use]
+    pub fn with_random_ages(mut self) -> Self {
+        self.random_ages = true;
+        self.reset(0);
+        self
+    }
+
+    /// Replaces the time limit of the environment; `None` lets episodes run until they terminate.
+    ///
+    /// Resets the batch.
+    #[must_use]
+    pub fn with_time_limit(mut self, time_limit: Option<u32>) -> Self {
+        self.spec.time_limit = time_limit;
+        self.reset(0);
+        self
+    }
+
+    /// The actions on the host, checked and clipped: `[N · A]`.
+    fn read_actions(&self, actions: Tensor<2>) -> Vec<f32> {
+        let width = self.spec.action.width();
+        assert_eq!(
+            actions.dims(),
+            [self.num_envs(), width],
+            "shape of the actions, [N, A]"
+        );
+        let mut actions = actions
+            .try_into_vec_as::<f32>()
+            .expect("actions can be read back as numbers");
+        match &self.spec.action {
+            ActionSpace::Discrete { n } => debug_assert!(
+                actions
+                    .iter()
+                    .all(|&a| a >= 0.0 && a < *n as f32 && a.fract() == 0.0),
+                "a discrete action is an index below {n}: {actions:?}",
+            ),
+            ActionSpace::Box { low, high } => {
+                for row in actions.chunks_exact_mut(width) {
+                    for ((a, low), high) in row.iter_mut().zip(low).zip(high) {
+                        *a = a.clamp(*low, *high);
+                    }
+                }
+            }
+        }
+        actions
+    }
+
+    /// `[N, O]` numbers as a tensor.
+    fn obs_tensor(&self, values: Vec<f32>) -> Tensor<2> {
+        Tensor::from_data(
+            TensorData::new(values, [self.num_envs(), self.spec.obs.dim()]),
+            &self.device,
+        )
+    }
+
+    /// Makes the observation follow from the states.
+    fn observe(&mut self) {
+        let (s, o) = (self.state_size, self.spec.obs.dim());
+        let mut obs = vec![0.0; self.num_envs() * o];
+        for i in 0..self.num_envs() {
+            self.env
+                .observe(&self.states[i * s..][..s], &mut obs[i * o..][..o]);
+        }
+        self.obs = self.obs_tensor(obs);
+    }
+
+    fn flags(&self, flags: Vec<bool>) -> Tensor<1, Bool> {
+        Tensor::from_data(TensorData::new(flags, [self.num_envs()]), &self.device)
+    }
+}
+
+impl<E: HostEnv> BatchEnv for HostBatch<E> {
+    fn spec(&self) -> &EnvSpec {
+        &self.spec
+    }
+
+    fn num_envs(&self) -> usize {
+        self.clocks.len()
+    }
+
+    fn reset(&mut self, seed: u64) -> Tensor<2> {
+        self.seed = seed;
+        self.steps = 0;
+        self.episodes.clear();
+        for (i, clock) in self.clocks.iter_mut().enumerate() {
+            *clock = match self.spec.time_limit {
+                Some(limit) if self.random_ages => {
+                    Clock::at_age(Philox::new(seed, Stream::Age, 0, i as u32).below(limit))
+                }
+                _ => Clock::default(),
+            };
+            let state = &mut self.states[i * self.state_size..][..self.state_size];
+            self.env
+                .reset(state, &mut Philox::new(seed, Stream::Reset, 0, i as u32));
+        }
+        self.observe();
+        self.obs()
+    }
+
+    fn obs(&self) -> Tensor<2> {
+        self.obs.clone()
+    }
+
+    fn step(&mut self, actions: Tensor<2>) -> Step {
+        let actions = self.read_actions(actions);
+        let n = self.num_envs();
+        let o = self.spec.obs.dim();
+        let (mut obs, mut next_obs) = (vec![0.0; n * o], vec![0.0; n * o]);
+        let mut rewards = vec![0.0; n];
+        let (mut terminated, mut truncated) = (vec![false; n], vec![false; n]);
+
+        let stepper = Stepper {
+            env: &self.env,
+            seed: self.seed,
+            step: self.steps as u32, // the noise repeats after 2³² steps
+            time_limit: self.spec.time_limit,
+            state_size: self.state_size,
+            action_width: self.spec.action.width(),
+            obs_dim: o,
+        };
+        let finished = stepper.run(Rows {
+            first: 0,
+            clocks: &mut self.clocks,
+            states: &mut self.states,
+            actions: &actions,
+            obs: &mut obs,
+            next_obs: &mut next_obs,
+            rewards: &mut rewards,
+            terminated: &mut terminated,
+            truncated: &mut truncated,
+        });
+        self.episodes.extend(finished);
+        self.steps += 1;
+        self.obs = self.obs_tensor(obs);
+
+        Step {
+            obs: self.obs(),
+            next_obs: self.obs_tensor(next_obs),
+            rewards: Tensor::from_data(TensorData::new(rewards, [n]), &self.device),
+            terminated: self.flags(terminated),
+            truncated: self.flags(truncated),
+        }
+    }
+
+    fn take_episodes(&mut self) -> Vec<Episode> {
+        std::mem::take(&mut self.episodes)
+    }
+
+    fn save(&self) -> EnvState {
+        self.to_state()
+    }
+
+    fn restore(&mut self, state: &EnvState) -> Result<(), EnvError> {
+        self.set_state(state)
+    }
+}

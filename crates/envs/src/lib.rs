@@ -1,0 +1,57 @@
+//! Reinforcement-learning environments, stepped in batches.
+//!
+//! ```text
+//! HostEnv   one environment: dynamics on a slice of f32            (one file each)
+//!    │      HostBatch adds time limits, autoreset, clipping, statistics, threads, seeds
+//!    ▼
+//! BatchEnv  N copies behind one object, tensors in and tensors out (what algorithms see)
+//! ```
+//!
+//! ```
+//! use burn::tensor::{Device, Tensor};
+//! use uphill_envs::make;
+//!
+//! # fn main() -> Result<(), uphill_envs::EnvError> {
+//! let device = Device::flex();
+//! let mut env = make("CartPole-v1", 8, &device)?;
+//! let obs = env.reset(1);                                  // [N, O]
+//! assert_eq!(obs.dims(), [8, 4]);
+//! let step = env.step(Tensor::<2>::ones([8, 1], &device)); // push right, everywhere
+//! assert_eq!(step.rewards.dims(), [8]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Three rules hold for every environment, because the batch and not the environment keeps them:
+//!
+//! * *terminated* (the task ended) and *truncated* (the clock ran out) are separate and never both true;
+//! * a finished copy starts anew within the same step, and [`Step::next_obs`] is what it saw before that;
+//! * every random number is a function of (seed, purpose, counter, copy), see [`rng`], so a run continues
+//!   exactly from a saved [`EnvState`], and the number of threads changes nothing.
+//!
+//! This crate knows no network, no algorithm and no file. Of Burn it uses tensors only; the caller chooses
+//! the device.
+
+// The attribute `cube` puts a module without documentation beside each function.
+#![cfg_attr(feature = "gpu", allow(missing_docs))]
+
+mod batch;
+mod error;
+mod host;
+mod kernel;
+mod registry;
+mod spec;
+
+pub mod cartpole;
+pub mod pendulum;
+pub mod probe;
+pub mod rng;
+
+pub use batch::{BatchEnv, EnvState, Episode, Step};
+pub use cartpole::CartPole;
+pub use error::EnvError;
+pub use host::{HostBatch, HostEnv, Outcome};
+pub use pendulum::Pendulum;
+pub use registry::{BatchOptions, NAMES, make, make_with, spec};
+pub use rng::{Philox, Stream};
+pub use spec::{ActionSpace, EnvSpec, ObsSpace};

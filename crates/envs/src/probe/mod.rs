@@ -1,0 +1,26 @@
+//! Probes: tasks so small that their optimum is known, each passing or failing for one reason.
+//!
+//! Try them in this order. The first that fails names the part to look at.
+//!
+//! | probe | optimum | a failure points at |
+//! |---|---|---|
+//! | [`ProbeConstant`] | V = 1 | value loss, its optimiser, bootstrapping beyond a termination |
+//! | [`ProbeObservation`] | V(o) = o | observations that do not reach the critic, or rows mixed up |
+//! | [`ProbeTwoStep`] | V(0) = γ, V(1) = 1 | discounting, bootstrapping, order in time |
+//! | [`ProbeAction`] | always action 1 | sign and size of the policy gradient, advantages |
+//! | [`ProbeIdentity`] | action = observation | the policy's input, pairing of actions with observations |
+//! | [`ProbeLqr`] | u = −k x, V in closed form | Gaussian policies, bootstrapping at a truncation |
+
+mod action;
+mod constant;
+mod identity;
+pub mod lqr;
+mod observation;
+mod two_step;
+
+pub use action::ProbeAction;
+pub use constant::ProbeConstant;
+pub use identity::ProbeIdentity;
+pub use lqr::ProbeLqr;
+pub use observation::ProbeObservation;
+pub use two_step::ProbeTwoStep;

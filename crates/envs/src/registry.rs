@@ -1,0 +1,152 @@
+//! Environments by name.
+
+use burn::tensor::Device;
+
+use crate::probe::{
+    ProbeAction, ProbeConstant, ProbeIdentity, ProbeLqr, ProbeObservation, ProbeTwoStep,
+};
+use crate::{BatchEnv, CartPole, EnvError, EnvSpec, HostBatch, HostEnv, Pendulum};
+
+/// Every environment that [`make`] knows. A new one is one more line here.
+const REGISTRY: [Entry; 8] = [
+    Entry::host::<CartPole>("CartPole-v1"),
+    Entry::host::<Pendulum>("Pendulum-v1"),
+    Entry::host::<ProbeConstant>("ProbeConstant-v0"),
+    Entry::host::<ProbeObservation>("ProbeObservation-v0"),
+    Entry::host::<ProbeTwoStep>("ProbeTwoStep-v0"),
+    Entry::host::<ProbeAction>("ProbeAction-v0"),
+    Entry::host::<ProbeIdentity>("ProbeIdentity-v0"),
+    Entry::host::<ProbeLqr>("ProbeLqr-v0"),
+];
+
+/// The names that [`make`] knows.
+pub const NAMES: &[&str] = &{
+    let mut names = [""; REGISTRY.len()];
+    let mut i = 0;
+    while i < names.len() {
+        names[i] = REGISTRY[i].name;
+        i += 1;
+    }
+    names
+};
+
+/// How a batch is made, beyond its environment, size and device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BatchOptions {
+    /// Start copies at random ages, so that truncations do not arrive in lockstep; see
+    /// [`HostBatch::with_random_ages`].
+    pub random_ages: bool,
+}
+
+/// A batch of `num_envs` copies of the environment called `name`, its tensors on `device`.
+///
+/// # Errors
+///
+/// [`EnvError::Unknown`] with the most similar name, or [`EnvError::NoEnvs`].
+pub fn make(name: &str, num_envs: usize, device: &Device) -> Result<Box<dyn BatchEnv>, EnvError> {
+    make_with(name, num_envs, device, BatchOptions::default())
+}
+
+/// [`make`] with options.
+///
+/// # Errors
+///
+/// As [`make`].
+pub fn make_with(
+    name: &str,
+    num_envs: usize,
+    device: &Device,
+    options: BatchOptions,
+) -> Result<Box<dyn BatchEnv>, EnvError> {
+    (find(name)?.make)(num_envs, device, options)
+}
+
+/// The specification of the environment called `name`, without making it.
+///
+/// # Errors
+///
+/// [`EnvError::Unknown`].
+pub fn spec(name: &str) -> Result<EnvSpec, EnvError> {
+    Ok((find(name)?.spec)())
+}
+
+type Make = fn(usize, &Device, BatchOptions) -> Result<Box<dyn BatchEnv>, EnvError>;
+
+struct Entry {
+    name: &'static str,
+    spec: fn() -> EnvSpec,
+    make: Make,
+}
+
+impl Entry {
+    const fn host<E: HostEnv + Default + 'static>(name: &'static str) -> Self {
+        Self {
+            name,
+            spec: || E::default().spec(),
+            make: host_batch::<E>,
+        }
+    }
+}
+
+fn host_batch<E: HostEnv + Default + 'static>(
+    num_envs: usize,
+    device: &Device,
+    options: BatchOptions,
+) -> Result<Box<dyn BatchEnv>, EnvError> {
+    let batch = HostBatch::new(E::default(), num_envs, device)?;
+    Ok(Box::new(if options.random_ages {
+        batch.with_random_ages()
+    } else {
+        batch
+    }))
+}
+
+fn find(name: &str) -> Result<&'static Entry, EnvError> {
+    const ENTRIES: &[Entry] = &REGISTRY;
+    ENTRIES
+        .iter()
+        .find(|entry| entry.name == name)
+        .ok_or_else(|| EnvError::Unknown {
+            name: name.to_owned(),
+            suggestion: suggestion(name),
+            known: NAMES,
+        })
+}
+
+/// The most similar name, ignoring case, if it is similar at all.
+fn suggestion(name: &str) -> Option<String> {
+    const SIMILAR: f64 = 0.7;
+    let similarity =
+        |known: &str| strsim::jaro_winkler(&known.to_lowercase(), &name.to_lowercase());
+    NAMES
+        .iter()
+        .map(|known| (similarity(known), known))
+        .filter(|(similarity, _)| *similarity >= SIMILAR)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, known)| (*known).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn registered_names_are_those_of_the_specifications() {
+        for entry in &REGISTRY {
+            assert_eq!((entry.spec)().name, entry.name);
+        }
+    }
+
+    #[test]
+    fn similar_names_are_suggested() {
+        let check = |name, expected: Option<&str>| {
+            assert_eq!(suggestion(name).as_deref(), expected, "{name}")
+        };
+        check("cartpole", Some("CartPole-v1"));
+        check("CartPole-v0", Some("CartPole-v1"));
+        check("pendulum-v1", Some("Pendulum-v1"));
+        check("ProbeLQR", Some("ProbeLqr-v0"));
+        check("", None);
+        check("xyzzy", None);
+    }
+}

@@ -1,0 +1,219 @@
+//! What the batch adds to the dynamics: autoreset, time limits, clipping, statistics, threads.
+
+use burn::tensor::Tensor;
+use uphill_envs::{BatchEnv, CartPole, HostBatch, HostEnv, Pendulum, Philox, Stream};
+
+use crate::tools::{Walk, actions, bools, device, floats, run};
+
+#[test]
+fn a_finished_copy_starts_anew_within_the_step() {
+    let walk = Walk {
+        end: 4.0,
+        time_limit: Some(3),
+    };
+    let mut env = HostBatch::new(walk, 1, &device()).unwrap();
+    env.reset(8);
+    let right = || actions(&[0.5], 1);
+    for _ in 0..2 {
+        let step = env.step(right());
+        assert_eq!(floats(&step.obs), floats(&step.next_obs));
+    }
+    let step = env.step(right());
+    assert_eq!(
+        (bools(&step.terminated), bools(&step.truncated)),
+        (vec![false], vec![true])
+    );
+    // Before autoreset: the state that the third step led to. After: start state of episode 1 of copy 0.
+    assert_eq!(floats(&step.next_obs)[1], 0.5);
+    let mut start = [0.0; 2];
+    Walk {
+        end: 4.0,
+        time_limit: None,
+    }
+    .reset(&mut start, &mut Philox::new(8, Stream::Reset, 1, 0));
+    assert_eq!(floats(&step.obs), start);
+    // The next step goes on from there: position + action + noise of step 3.
+    let noise = Philox::new(8, Stream::Step, 3, 0).normal();
+    assert_eq!(
+        floats(&env.step(right()).next_obs)[0],
+        start[0] + (0.5 + noise)
+    );
+}
+
+#[test]
+fn reaching_the_goal_on_the_last_step_is_a_termination() {
+    let mut env = HostBatch::new(
+        Walk {
+            end: -1.0,
+            time_limit: Some(1),
+        },
+        2,
+        &device(),
+    )
+    .unwrap();
+    let step = env.step(actions(&[0.0, 0.0], 1));
+    assert_eq!(bools(&step.terminated), [true, true]);
+    assert_eq!(bools(&step.truncated), [false, false]);
+    assert!(env.take_episodes().iter().all(|episode| episode.terminated));
+}
+
+#[test]
+fn the_time_limit_can_be_replaced() {
+    let check = |limit: Option<u32>, lengths: &[u32]| {
+        let mut env = HostBatch::new(Pendulum, 1, &device())
+            .unwrap()
+            .with_time_limit(limit);
+        assert_eq!(env.spec().time_limit, limit);
+        run(&mut env, 0, 401);
+        let found: Vec<u32> = env.take_episodes().iter().map(|e| e.length).collect();
+        assert_eq!(found, lengths);
+    };
+    check(Some(150), &[150, 150]);
+    check(Some(200), &[200, 200]);
+    check(None, &[]);
+}
+
+#[test]
+fn episodes_are_sums_and_counts_in_order_of_step_and_copy() {
+    let n = 4;
+    let mut env = HostBatch::new(
+        Walk {
+            end: 2.0,
+            time_limit: Some(7),
+        },
+        n,
+        &device(),
+    )
+    .unwrap();
+    env.reset(5);
+    let (mut sums, mut lengths, mut expected) = (vec![0.0_f64; n], vec![0; n], Vec::new());
+    for step in run(&mut env, 0, 60) {
+        for i in 0..n {
+            sums[i] += f64::from(f32::from_bits(step.rewards[i]));
+            lengths[i] += 1;
+            if step.terminated[i] || step.truncated[i] {
+                expected.push((i, sums[i], lengths[i], step.terminated[i]));
+                (sums[i], lengths[i]) = (0.0, 0);
+            }
+        }
+    }
+    let found: Vec<_> = env
+        .take_episodes()
+        .into_iter()
+        .map(|e| (e.env, e.episode_return, e.length, e.terminated))
+        .collect();
+    assert_eq!(found, expected);
+    assert!(
+        found.iter().any(|e| e.3) && found.iter().any(|e| !e.3),
+        "both ways to end"
+    );
+}
+
+#[test]
+fn real_actions_are_clipped_to_their_bounds() {
+    let mut env = HostBatch::new(
+        Walk {
+            end: 1e9,
+            time_limit: None,
+        },
+        5,
+        &device(),
+    )
+    .unwrap();
+    let step = env.step(actions(
+        &[0.25, 7.0, -3.0, f32::INFINITY, f32::NEG_INFINITY],
+        1,
+    ));
+    assert_eq!(floats(&step.rewards), [0.25, 0.5, -1.0, 0.5, -1.0]);
+}
+
+#[test]
+fn an_action_that_is_no_number_shows_up_and_harms_nobody_else() {
+    let walk = || Walk {
+        end: 1e9,
+        time_limit: Some(2),
+    };
+    let mut env = HostBatch::new(walk(), 2, &device()).unwrap();
+    let mut healthy = HostBatch::new(walk(), 2, &device()).unwrap();
+    let step = env.step(actions(&[f32::NAN, 0.1], 1));
+    let expected = healthy.step(actions(&[0.1, 0.1], 1));
+    assert!(floats(&step.rewards)[0].is_nan() && floats(&step.next_obs)[0].is_nan());
+    assert_eq!(floats(&step.obs)[2..], floats(&expected.obs)[2..]);
+    // The time limit still ends the episode, and the copy recovers.
+    let step = env.step(actions(&[0.1, 0.1], 1));
+    assert_eq!(bools(&step.truncated), [true, true]);
+    assert!(floats(&step.obs).iter().all(|x| x.is_finite()));
+}
+
+#[test]
+#[should_panic(expected = "shape of the actions")]
+fn actions_of_another_shape_are_a_mistake() {
+    let mut env = HostBatch::new(CartPole, 2, &device()).unwrap();
+    env.step(Tensor::zeros([2, 2], &device()));
+}
+
+#[test]
+fn copies_differ_from_each_other() {
+    let mut env = HostBatch::new(CartPole, 100, &device()).unwrap();
+    let mut rows: Vec<Vec<u32>> = floats(&env.reset(0))
+        .chunks_exact(4)
+        .map(|row| row.iter().map(|x| x.to_bits()).collect())
+        .collect();
+    rows.sort();
+    rows.dedup();
+    assert_eq!(rows.len(), 100);
+    assert_ne!(floats(&env.reset(0)), floats(&env.reset(1)));
+    assert_ne!(floats(&env.reset(0)), floats(&env.reset(1 << 32)));
+}
+
+#[test]
+fn the_number_of_threads_changes_nothing() {
+    let on_threads = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
+        pool.install(|| {
+            let walk = Walk {
+                end: 3.0,
+                time_limit: Some(9),
+            };
+            let mut env = HostBatch::new(walk, 3001, &device()).unwrap();
+            env.reset(2);
+            (run(&mut env, 0, 30), env.take_episodes(), env.save())
+        })
+    };
+    let (one, three) = (on_threads(1), on_threads(3));
+    assert!(one == on_threads(2), "two threads");
+    assert!(one == three, "three threads");
+}
+
+#[test]
+fn random_ages_spread_the_truncations() {
+    let (n, limit) = (200, 200);
+    let mut env = HostBatch::new(Pendulum, n, &device())
+        .unwrap()
+        .with_random_ages();
+    env.reset(4);
+    let start_ages = env.save().ints["start_age"].clone();
+    let mut per_step = Vec::new();
+    for step in run(&mut env, 0, limit) {
+        per_step.push(step.truncated.iter().filter(|t| **t).count());
+    }
+    // Every copy is truncated once in 200 steps, a copy of age a after 200 − a, and no moment has many.
+    assert_eq!(per_step.iter().sum::<usize>(), n);
+    assert!(per_step.iter().all(|count| *count < 8), "{per_step:?}");
+    for (t, count) in per_step.iter().enumerate() {
+        let ages = start_ages
+            .iter()
+            .filter(|a| **a == u64::from(limit) - 1 - t as u64);
+        assert_eq!(*count, ages.count());
+    }
+    // Shortened episodes are not reported: from an age of 0 on, all are.
+    let whole = start_ages.iter().filter(|a| **a == 0).count();
+    assert_eq!(env.take_episodes().len(), whole);
+    run(&mut env, limit, 2 * limit);
+    let episodes = env.take_episodes();
+    assert_eq!(episodes.len(), n);
+    assert!(episodes.iter().all(|e| e.length == limit));
+}

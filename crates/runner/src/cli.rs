@@ -1,0 +1,136 @@
+//! The command line.
+
+use crate::device::DeviceArg;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Train and evaluate policy-gradient agents on any device.
+#[derive(Parser, Debug)]
+#[command(version, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = "\
+Examples:
+  uphill train configs/ppo-cartpole.toml
+  uphill train ppo-cartpole --set algo.clip=0.1 --seed 7 --out runs/narrow-clip
+  uphill train --resume runs/narrow-clip
+  uphill eval runs/narrow-clip --episodes 100
+  uphill list devices
+
+Exit codes: 0 done, 2 usage or configuration, 3 diverged, 130 interrupted (checkpoint kept), 1 anything else.
+Logs: RUST_LOG=info (or debug, or uphill=debug).")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Train an agent, or go on with a stopped run
+    Train(TrainArgs),
+    /// Measure how good a trained policy is
+    Eval(EvalArgs),
+    /// Show what there is: environments, algorithms, devices, presets
+    List(ListArgs),
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+A configuration names the environment, the step budget and the algorithm; everything else has the
+defaults of the algorithm:
+
+  env = \"CartPole-v1\"
+  num_envs = 8
+  total_steps = 100_000
+
+  [algo]
+  name = \"ppo\"
+  steps = 32                               # per copy and iteration
+  learning_rate = { from = 1e-3, to = 0 }  # or a plain number
+
+The run directory holds config.toml (every value spelt out), meta.json, metrics.csv (one row per
+iteration), TensorBoard events and checkpoints/latest and checkpoints/best. Ctrl-C saves and exits
+with 130; --resume goes on from exactly there, also after a crash.")]
+pub(crate) struct TrainArgs {
+    /// Configuration file, or the name of a preset (see `uphill list presets`)
+    #[arg(required_unless_present = "resume", conflicts_with = "resume")]
+    pub(crate) config: Option<String>,
+
+    /// Go on with the run in this directory, from its latest checkpoint
+    #[arg(long, value_name = "RUN")]
+    pub(crate) resume: Option<PathBuf>,
+
+    /// Change one value of the configuration; may be repeated. With --resume only total_steps and
+    /// checkpoint_every may change
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+
+    /// Where to compute: auto, flex, ndarray, wgpu[:N] or cuda[:N] (see `uphill list devices`)
+    /// [default: auto, or with --resume the device of the run]
+    #[arg(long)]
+    pub(crate) device: Option<DeviceArg>,
+
+    /// Seed of every random stream; the same configuration, seed and device repeat a run bit by bit
+    #[arg(long, conflicts_with = "resume")]
+    pub(crate) seed: Option<u64>,
+
+    /// Run directory, which must not exist yet [default: runs/<config>-<number>]
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    pub(crate) out: Option<PathBuf>,
+
+    /// No progress and no summary; errors and warnings only
+    #[arg(long)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct EvalArgs {
+    /// Run directory
+    pub(crate) run: PathBuf,
+
+    /// Which checkpoint to evaluate
+    #[arg(long, value_enum, default_value_t = Which::Latest)]
+    pub(crate) checkpoint: Which,
+
+    /// Number of episodes
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) episodes: u32,
+
+    /// Seed of start states and, with --stochastic, of the actions
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+
+    /// Where to compute: auto, flex, ndarray, wgpu[:N] or cuda[:N]
+    #[arg(long, default_value = "auto")]
+    pub(crate) device: DeviceArg,
+
+    /// Sample actions from the policy instead of taking its mode
+    #[arg(long)]
+    pub(crate) stochastic: bool,
+
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ListArgs {
+    /// What to list [default: everything]
+    #[arg(value_enum)]
+    pub(crate) what: Option<Listing>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Listing {
+    Envs,
+    Algos,
+    Devices,
+    Presets,
+}
+
+/// A checkpoint of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Which {
+    /// The newest
+    Latest,
+    /// The one with the highest mean return over 100 training episodes
+    Best,
+}

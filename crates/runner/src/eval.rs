@@ -1,0 +1,67 @@
+//! `uphill eval`: how good a trained policy is.
+
+use crate::{cli::EvalArgs, cli::Which, config, device, run_dir::RunDir};
+use serde_json::json;
+use std::process::ExitCode;
+use uphill_algos::{agent_params, build_actor, eval::evaluate, train::load_actor};
+
+/// Copies that episodes are spread over.
+const COPIES: usize = 16;
+
+pub(crate) fn eval(args: &EvalArgs) -> anyhow::Result<ExitCode> {
+    let run = RunDir::open(&args.run)?;
+    let config = config::load_file(&run.config(), &[])?;
+    let checkpoint = run.read_checkpoint(args.checkpoint)?;
+    let episodes = args.episodes as usize;
+    let copies = COPIES.min(episodes);
+    let spec = uphill_envs::spec(&config.env)?;
+
+    let work = device::Workload {
+        params: agent_params(&config, &spec),
+        minibatch: copies,
+        host_env: true,
+    };
+    let chosen = device::choose(args.device, &work).map_err(crate::failure::usage)?;
+    let mut env = uphill_envs::make(&config.env, copies, &chosen.device)?;
+    let mut actor = build_actor(&config, &spec, &chosen.device);
+    load_actor(&mut actor, &checkpoint)?;
+    let result = evaluate(&actor, env.as_mut(), episodes, args.seed, args.stochastic);
+
+    let (low, high) = result.returns().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), r| (l.min(r), h.max(r)));
+    let which = match args.checkpoint {
+        Which::Latest => "latest",
+        Which::Best => "best",
+    };
+    if args.json {
+        let object = json!({
+            "run": run.path(),
+            "checkpoint": which,
+            "env": config.env,
+            "device": chosen.name,
+            "episodes": episodes,
+            "seed": args.seed,
+            "stochastic": args.stochastic,
+            "return_mean": result.mean_return(),
+            "return_std": result.std_return(),
+            "return_min": low,
+            "return_max": high,
+            "length_mean": result.mean_length(),
+        });
+        println!("{object}");
+    } else {
+        println!(
+            "{} on {}, {which} checkpoint, {} actions, {episodes} episodes from seed {}",
+            run.path().display(),
+            config.env,
+            if args.stochastic { "sampled" } else { "most likely" },
+            args.seed
+        );
+        println!(
+            "return {:.1} ± {:.1} (lowest {low:.1}, highest {high:.1}), length {:.1}",
+            result.mean_return(),
+            result.std_return(),
+            result.mean_length()
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}

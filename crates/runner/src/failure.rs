@@ -1,0 +1,30 @@
+//! Exit codes.
+
+use uphill_algos::{ConfigError, Diverged, TrainError};
+
+/// A mistake in what was asked for, as opposed to something that went wrong while doing it.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct UsageError(pub(crate) String);
+
+/// Marks an error as the caller's to mend.
+pub(crate) fn usage(error: anyhow::Error) -> anyhow::Error {
+    UsageError(format!("{error:#}")).into()
+}
+
+/// 2 usage or configuration, 3 diverged, 1 anything else.
+pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
+    let is_usage = error.chain().any(|e| {
+        e.is::<UsageError>()
+            || e.is::<ConfigError>()
+            || matches!(
+                e.downcast_ref::<TrainError>(),
+                Some(TrainError::Config(_) | TrainError::Env(_))
+            )
+    });
+    match () {
+        () if is_usage => 2,
+        () if error.chain().any(|e| e.is::<Diverged>()) => 3,
+        () => 1,
+    }
+}

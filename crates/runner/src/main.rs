@@ -1,0 +1,53 @@
+//! `uphill`: train and evaluate policy-gradient agents from the command line.
+//!
+//! This crate is glue: command line, configuration files, choice of a device, run directories,
+//! progress. What it runs lives in `uphill-algos`.
+
+// A program may talk to its user; the libraries may not.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod cli;
+mod config;
+mod device;
+mod eval;
+mod failure;
+mod list;
+mod metrics_csv;
+mod presets;
+mod progress;
+mod run_dir;
+mod tensorboard;
+mod train;
+
+use clap::Parser;
+use cli::{Cli, Command};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_logging();
+    let result = match cli.command {
+        Command::Train(args) => train::train(&args),
+        Command::Eval(args) => eval::eval(&args),
+        Command::List(args) => list::list(&args),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(failure::exit_code(&error))
+        }
+    }
+}
+
+/// Logs go to stderr, warnings and above unless `RUST_LOG` says otherwise.
+fn start_logging() {
+    use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+    let filter = EnvFilter::builder()
+        .with_default_directive(LevelFilter::WARN.into())
+        .from_env_lossy();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(progress::log_writer)
+        .init();
+}

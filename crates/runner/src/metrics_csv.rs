@@ -1,0 +1,110 @@
+//! `metrics.csv`: one row per iteration. A value that does not exist is empty.
+
+use anyhow::{Context, ensure};
+use std::{
+    fs::{File, OpenOptions},
+    path::{Path, PathBuf},
+};
+use uphill_algos::{Report, checkpoint::write_atomically};
+
+/// Columns that do not depend on the algorithm; its metrics follow.
+const COMMON: [&str; 7] = [
+    "iteration",
+    "env_steps",
+    "wall_s",
+    "env_steps_per_s",
+    "episodes",
+    "episode_return_mean",
+    "episode_length_mean",
+];
+const WALL_S: usize = 2;
+
+/// Appends rows to a run's metrics.
+pub(crate) struct MetricsCsv {
+    path: PathBuf,
+    writer: csv::Writer<File>,
+    has_header: bool,
+}
+
+impl MetricsCsv {
+    /// A new file.
+    pub(crate) fn create(path: &Path) -> anyhow::Result<Self> {
+        let file = File::create(path).with_context(|| format!("writing {}", path.display()))?;
+        Ok(Self::append_to(path, file, false))
+    }
+
+    /// Goes on with a file after its first `iterations` rows, dropping what a killed run wrote after
+    /// its last checkpoint. Also returns the seconds on the clock by then.
+    pub(crate) fn resume(path: &Path, iterations: u64) -> anyhow::Result<(Self, f64)> {
+        let context = || format!("metrics {}", path.display());
+        let mut kept = csv::Writer::from_writer(Vec::new());
+        let mut rows = 0;
+        let mut wall_s = 0.0;
+        if path.is_file() {
+            let mut reader = csv::ReaderBuilder::new().flexible(true).from_path(path).with_context(context)?;
+            let header = reader.headers().with_context(context)?.clone();
+            if !header.is_empty() {
+                kept.write_record(&header)?;
+            }
+            for row in reader.records() {
+                // The last line of a killed run may be cut anywhere.
+                let Ok(row) = row else { break };
+                let iteration: Option<u64> = row.get(0).and_then(|x| x.parse().ok());
+                if row.len() != header.len() || iteration.is_none_or(|i| i > iterations) {
+                    break;
+                }
+                wall_s = row.get(WALL_S).and_then(|x| x.parse().ok()).unwrap_or(wall_s);
+                kept.write_record(&row)?;
+                rows += 1;
+            }
+        }
+        ensure!(
+            rows == iterations,
+            "metrics {}: has {rows} rows, the checkpoint is at iteration {iterations}; the file was changed or lost",
+            path.display()
+        );
+        let bytes = kept.into_inner().with_context(context)?;
+        write_atomically(path, &bytes).with_context(context)?;
+        let file = OpenOptions::new().append(true).open(path).with_context(context)?;
+        Ok((Self::append_to(path, file, rows > 0), wall_s))
+    }
+
+    fn append_to(path: &Path, file: File, has_header: bool) -> Self {
+        Self {
+            path: path.to_owned(),
+            writer: csv::Writer::from_writer(file),
+            has_header,
+        }
+    }
+
+    /// Adds an iteration's row.
+    pub(crate) fn write(&mut self, report: &Report, wall_s: f64, rate: f64) -> anyhow::Result<()> {
+        let context = || format!("writing {}", self.path.display());
+        if !self.has_header {
+            let names = report.metrics.0.iter().map(|(name, _)| *name);
+            (self.writer.write_record(COMMON.into_iter().chain(names))).with_context(context)?;
+            self.has_header = true;
+        }
+        let common = [
+            report.iteration.to_string(),
+            report.env_steps.to_string(),
+            format!("{wall_s:.3}"),
+            format!("{rate:.0}"),
+            report.episodes.to_string(),
+            optional(report.episode_return_mean),
+            optional(report.episode_length_mean),
+        ];
+        let metrics = report.metrics.0.iter().map(|(_, value)| optional(*value));
+        (self.writer.write_record(common.into_iter().chain(metrics))).with_context(context)
+    }
+
+    /// Hands all rows to the operating system.
+    pub(crate) fn flush(&mut self) -> anyhow::Result<()> {
+        let context = || format!("writing {}", self.path.display());
+        self.writer.flush().with_context(context)
+    }
+}
+
+fn optional(value: Option<f64>) -> String {
+    value.map_or_else(String::new, |x| x.to_string())
+}

@@ -1,0 +1,36 @@
+//! Configurations that come with the program.
+
+/// Name, text and what to expect of every file in `configs/`.
+pub(crate) const PRESETS: &[Preset] = &[
+    Preset {
+        name: "ppo-cartpole",
+        text: include_str!("../../../configs/ppo-cartpole.toml"),
+    },
+    Preset {
+        name: "ppo-pendulum",
+        text: include_str!("../../../configs/ppo-pendulum.toml"),
+    },
+    Preset {
+        name: "bench-a",
+        text: include_str!("../../../configs/bench-a.toml"),
+    },
+];
+
+/// A configuration file built into the program.
+pub(crate) struct Preset {
+    pub(crate) name: &'static str,
+    pub(crate) text: &'static str,
+}
+
+impl Preset {
+    /// What it is and what to expect: the comment at the top of the file.
+    pub(crate) fn about(&self) -> String {
+        let comments = self.text.lines().map_while(|line| line.strip_prefix('#'));
+        comments.map(str::trim).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// The preset called `name`.
+pub(crate) fn find(name: &str) -> Option<&'static Preset> {
+    PRESETS.iter().find(|preset| preset.name == name)
+}

@@ -1,0 +1,161 @@
+//! The directory of a run, and what is in it.
+//!
+//! ```text
+//! config.toml                     every value spelt out; running it again repeats the run
+//! meta.json                       version, commit, device, host, times
+//! metrics.csv                     one row per iteration
+//! events.out.tfevents.*           the same for TensorBoard
+//! checkpoints/latest/…, best/…    to go on from, to evaluate
+//! ```
+
+use crate::{cli::Which, failure::UsageError};
+use anyhow::{Context, bail};
+use serde::{Deserialize, Serialize};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+use uphill_algos::{Checkpoint, RunConfig, checkpoint::write_atomically};
+
+/// An existing run directory.
+#[derive(Debug)]
+pub(crate) struct RunDir(PathBuf);
+
+/// Where and by what a run was made.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Meta {
+    /// Of this program.
+    pub(crate) version: String,
+    /// Of its source, where it was built from a checkout.
+    pub(crate) commit: String,
+    /// Device name, as `--device` takes it.
+    pub(crate) device: String,
+    /// What the device is.
+    pub(crate) adapter: String,
+    pub(crate) host: String,
+    pub(crate) os: String,
+    /// RFC 3339, UTC.
+    pub(crate) started: String,
+    /// Times at which the run was resumed.
+    pub(crate) resumed: Vec<String>,
+    /// When the step budget was spent.
+    pub(crate) finished: Option<String>,
+}
+
+impl Meta {
+    /// Of a run that starts now.
+    pub(crate) fn now(device: &str, adapter: &str) -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            commit: env!("UPHILL_COMMIT").to_owned(),
+            device: device.to_owned(),
+            adapter: adapter.to_owned(),
+            host: gethostname::gethostname().to_string_lossy().into_owned(),
+            os: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+            started: timestamp(),
+            resumed: Vec::new(),
+            finished: None,
+        }
+    }
+}
+
+/// Now, RFC 3339, UTC.
+pub(crate) fn timestamp() -> String {
+    humantime::format_rfc3339_seconds(SystemTime::now()).to_string()
+}
+
+impl RunDir {
+    /// Makes the directory at `out`, or the first free `runs/<name>-<number>`.
+    pub(crate) fn create(out: Option<&Path>, name: &str) -> anyhow::Result<Self> {
+        if let Some(out) = out {
+            let parent = out.parent().unwrap_or(Path::new(""));
+            let made = fs::create_dir_all(parent).and_then(|()| fs::create_dir(out));
+            return match made {
+                Ok(()) => Ok(Self(out.to_owned())),
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(UsageError(format!(
+                    "run directory {0} already exists; choose another --out, or go on with it: uphill train --resume {0}",
+                    out.display()
+                ))
+                .into()),
+                Err(e) => Err(e).with_context(|| {
+                    format!("run directory {}: cannot be made; choose a writable --out", out.display())
+                }),
+            };
+        }
+        fs::create_dir_all("runs").context("runs: cannot be made; choose a writable --out")?;
+        for number in 1.. {
+            let path = PathBuf::from(format!("runs/{name}-{number}"));
+            match fs::create_dir(&path) {
+                Ok(()) => return Ok(Self(path)),
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(e) => {
+                    return Err(e).with_context(|| {
+                        format!("run directory {}: cannot be made; choose a writable --out", path.display())
+                    });
+                }
+            }
+        }
+        unreachable!("numbers do not run out")
+    }
+
+    /// The run directory at `path`.
+    pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
+        let run = Self(path.to_owned());
+        if !run.config().is_file() {
+            let message = format!("{} is not a run directory: it has no config.toml", path.display());
+            bail!(UsageError(message));
+        }
+        Ok(run)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(crate) fn config(&self) -> PathBuf {
+        self.0.join("config.toml")
+    }
+
+    pub(crate) fn metrics(&self) -> PathBuf {
+        self.0.join("metrics.csv")
+    }
+
+    pub(crate) fn checkpoint(&self, which: Which) -> PathBuf {
+        let folder = match which {
+            Which::Latest => "latest",
+            Which::Best => "best",
+        };
+        self.0.join("checkpoints").join(folder).join("run.safetensors")
+    }
+
+    pub(crate) fn write_config(&self, config: &RunConfig) -> anyhow::Result<()> {
+        let text = toml::to_string_pretty(config).context("writing the configuration as TOML")?;
+        self.write(&self.config(), text.as_bytes())
+    }
+
+    pub(crate) fn write_meta(&self, meta: &Meta) -> anyhow::Result<()> {
+        let mut text = serde_json::to_string_pretty(meta).context("writing meta.json")?;
+        text.push('\n');
+        self.write(&self.0.join("meta.json"), text.as_bytes())
+    }
+
+    pub(crate) fn read_meta(&self) -> anyhow::Result<Meta> {
+        let path = self.0.join("meta.json");
+        let text = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+        serde_json::from_slice(&text).with_context(|| format!("{} is damaged", path.display()))
+    }
+
+    /// Reads one of the checkpoints.
+    pub(crate) fn read_checkpoint(&self, which: Which) -> anyhow::Result<Checkpoint> {
+        let path = self.checkpoint(which);
+        if !path.is_file() {
+            bail!("{}: there is no such checkpoint (yet)", path.display());
+        }
+        Ok(Checkpoint::read(&path)?)
+    }
+
+    fn write(&self, path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+        write_atomically(path, bytes).with_context(|| format!("writing {}", path.display()))
+    }
+}

@@ -1,0 +1,278 @@
+//! `uphill train`: the loop around the trainer, and what it writes.
+
+use crate::{
+    cli::{TrainArgs, Which},
+    config,
+    device::{self, Chosen, DeviceArg, Workload},
+    failure::{UsageError, usage},
+    metrics_csv::MetricsCsv,
+    progress::Progress,
+    run_dir::{Meta, RunDir, timestamp},
+    tensorboard::EventWriter,
+};
+use anyhow::{Context, bail};
+use std::{
+    path::Path,
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+use uphill_algos::{Checkpoint, Report, RunConfig, Trainer, agent_params};
+
+/// As a shell reports a program that ended on Ctrl-C.
+const INTERRUPTED: u8 = 130;
+
+/// Keys that a resumed run may change: they do not alter what has been learnt so far.
+const RESUMABLE: [&str; 2] = ["total_steps", "checkpoint_every"];
+
+pub(crate) fn train(args: &TrainArgs) -> anyhow::Result<ExitCode> {
+    let session = match (&args.config, &args.resume) {
+        (Some(config), _) => start(args, config)?,
+        (None, Some(path)) => resume(args, path)?,
+        (None, None) => bail!(UsageError("give a configuration, or --resume RUN".to_owned())),
+    };
+    session.run(args.quiet)
+}
+
+/// A trainer with the files it writes to.
+struct Session {
+    run: RunDir,
+    meta: Meta,
+    trainer: Trainer,
+    metrics: MetricsCsv,
+    events: EventWriter,
+    /// Seconds on the clock of the run's earlier sessions.
+    earlier_s: f64,
+    device_reason: String,
+}
+
+fn start(args: &TrainArgs, path: &str) -> anyhow::Result<Session> {
+    let mut source = config::load(path, &args.set)?;
+    if let Some(seed) = args.seed {
+        source.config.seed = seed;
+        source.config.validate()?;
+    }
+    let config = source.config;
+    let chosen = choose(args.device.unwrap_or(DeviceArg::Auto), &config)?;
+    let trainer = Trainer::new(config.clone(), &chosen.device)?;
+
+    // Everything that can be wrong with the request has been found: now leave traces.
+    let run = RunDir::create(args.out.as_deref(), &source.name)?;
+    let meta = Meta::now(&chosen.name, &chosen.adapter);
+    run.write_config(&config)?;
+    run.write_meta(&meta)?;
+    let metrics = MetricsCsv::create(&run.metrics())?;
+    let events = EventWriter::create(run.path(), None)?;
+    trainer.save().write(&run.checkpoint(Which::Latest))?;
+    Ok(Session {
+        run,
+        meta,
+        trainer,
+        metrics,
+        events,
+        earlier_s: 0.0,
+        device_reason: chosen.reason,
+    })
+}
+
+fn resume(args: &TrainArgs, path: &Path) -> anyhow::Result<Session> {
+    let run = RunDir::open(path)?;
+    for set in &args.set {
+        let key = set.split('=').next().unwrap_or_default().trim();
+        if !RESUMABLE.contains(&key) {
+            bail!(UsageError(format!(
+                "--set {set}: a resumed run may change only {}; start a new run for anything else",
+                RESUMABLE.join(" and ")
+            )));
+        }
+    }
+    let config = config::load_file(&run.config(), &args.set)?;
+    let mut meta = run.read_meta()?;
+    let arg = match args.device {
+        Some(arg) => arg,
+        None => (meta.device.parse()).map_err(|e| anyhow::anyhow!("meta.json: {e}"))?,
+    };
+    let chosen = choose(arg, &config)?;
+    let checkpoint = run.read_checkpoint(Which::Latest)?;
+    let mut trainer = Trainer::new(config.clone(), &chosen.device)?;
+    (trainer.restore(&checkpoint)).with_context(|| run.checkpoint(Which::Latest).display().to_string())?;
+
+    let (metrics, earlier_s) = MetricsCsv::resume(&run.metrics(), trainer.iteration())?;
+    let events = EventWriter::create(run.path(), Some(trainer.env_steps()))?;
+    meta.resumed.push(timestamp());
+    (meta.device, meta.adapter) = (chosen.name, chosen.adapter);
+    meta.finished = None;
+    run.write_config(&config)?;
+    run.write_meta(&meta)?;
+    Ok(Session {
+        run,
+        meta,
+        trainer,
+        metrics,
+        events,
+        earlier_s,
+        device_reason: chosen.reason,
+    })
+}
+
+fn choose(arg: DeviceArg, config: &RunConfig) -> anyhow::Result<Chosen> {
+    let spec = uphill_envs::spec(&config.env).map_err(|e| UsageError(format!("env: {e}")))?;
+    let work = Workload {
+        params: agent_params(config, &spec),
+        minibatch: config.algo.minibatch(config.num_envs),
+        host_env: true,
+    };
+    device::choose(arg, &work).map_err(usage)
+}
+
+impl Session {
+    fn run(mut self, quiet: bool) -> anyhow::Result<ExitCode> {
+        let interrupted = Arc::new(AtomicBool::new(false));
+        let flag = interrupted.clone();
+        ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed))
+            .context("installing the Ctrl-C handler")?;
+
+        let total = self.trainer.config().total_steps;
+        let interval = self.trainer.config().checkpoint_interval();
+        let first = self.trainer.env_steps();
+        self.announce(quiet);
+        let mut progress = Progress::new(total, first, quiet);
+        let clock = Instant::now();
+        let mut last_s = 0.0;
+        let mut best: Option<Checkpoint> = None;
+
+        while !self.trainer.finished() {
+            let before = self.trainer.env_steps();
+            let report = match self.trainer.step() {
+                Ok(report) => report,
+                Err(diverged) => {
+                    progress.finish();
+                    self.metrics.flush()?;
+                    self.events.flush()?;
+                    let kept = self.run.checkpoint(Which::Latest);
+                    return Err(diverged).with_context(|| format!("stopped; {} is from before", kept.display()));
+                }
+            };
+            let now_s = clock.elapsed().as_secs_f64();
+            self.log(&report, now_s, now_s - last_s)?;
+            last_s = now_s;
+            progress.update(report.env_steps, report.episode_return_mean);
+            if report.improved {
+                best = Some(self.trainer.save());
+            }
+            let stop = interrupted.load(Ordering::Relaxed);
+            let due = report.env_steps / interval > before / interval;
+            if due || stop || self.trainer.finished() {
+                self.checkpoint(best.take())?;
+            }
+            if stop && !self.trainer.finished() {
+                progress.finish();
+                if !quiet {
+                    let run = self.run.path().display();
+                    println!("interrupted at step {}; go on with: uphill train --resume {run}", report.env_steps);
+                }
+                return Ok(ExitCode::from(INTERRUPTED));
+            }
+        }
+        progress.finish();
+        self.meta.finished = Some(timestamp());
+        self.run.write_meta(&self.meta)?;
+        if !quiet {
+            self.summarise(first, clock.elapsed().as_secs_f64());
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Metrics of one iteration that took `took_s` and ended `now_s` after this session began.
+    fn log(&mut self, report: &Report, now_s: f64, took_s: f64) -> anyhow::Result<()> {
+        let rate = self.trainer.config().steps_per_iteration() as f64 / took_s;
+        self.metrics.write(report, self.earlier_s + now_s, rate)?;
+        let step = report.env_steps;
+        let common = [
+            ("rollout/episode_return_mean", report.episode_return_mean),
+            ("rollout/episode_length_mean", report.episode_length_mean),
+            ("time/env_steps_per_s", Some(rate)),
+        ];
+        for (tag, value) in common {
+            if let Some(value) = value {
+                self.events.scalar(tag, step, value as f32)?;
+            }
+        }
+        for (name, value) in &report.metrics.0 {
+            if let Some(value) = value {
+                self.events.scalar(&format!("update/{name}"), step, *value as f32)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows first: a checkpoint must never be ahead of the metrics that led to it.
+    fn checkpoint(&mut self, best: Option<Checkpoint>) -> anyhow::Result<()> {
+        self.metrics.flush()?;
+        self.events.flush()?;
+        if let Some(best) = best {
+            best.write(&self.run.checkpoint(Which::Best))?;
+        }
+        let latest = self.run.checkpoint(Which::Latest);
+        self.trainer.save().write(&latest)?;
+        tracing::info!(path = %latest.display(), env_steps = self.trainer.env_steps(), "checkpoint");
+        Ok(())
+    }
+
+    fn announce(&self, quiet: bool) {
+        if quiet {
+            return;
+        }
+        let config = self.trainer.config();
+        eprintln!(
+            "{} on {}, {} copies, seed {}, {} steps{}",
+            config.algo.name(),
+            config.env,
+            config.num_envs,
+            config.seed,
+            config.total_steps,
+            match self.trainer.env_steps() {
+                0 => String::new(),
+                done => format!(", going on at {done}"),
+            }
+        );
+        eprintln!("device {}: {} ({})", self.meta.device, self.meta.adapter, self.device_reason);
+        eprintln!("run directory {}", self.run.path().display());
+    }
+
+    fn summarise(&self, first: u64, seconds: f64) {
+        let steps = self.trainer.env_steps() - first;
+        println!(
+            "{steps} steps in {seconds:.1} s ({:.0} steps/s), {} episodes",
+            steps as f64 / seconds.max(1e-9),
+            self.trainer.episodes().episodes
+        );
+        println!("{}", self.verdict());
+        println!("evaluate: uphill eval {}", self.run.path().display());
+    }
+
+    /// What the last 100 episodes say.
+    fn verdict(&self) -> String {
+        let stats = self.trainer.episodes();
+        let Some(mean) = stats.full_mean_return() else {
+            return match stats.mean_return() {
+                Some(mean) => format!("mean return {mean:.1} over the {} episodes there were", stats.episodes),
+                None => "no episode ended".to_owned(),
+            };
+        };
+        let result = format!("mean return {mean:.1} over the last 100 episodes");
+        match (self.trainer.spec().reward_threshold, stats.solved_at) {
+            (None, _) => result,
+            (Some(threshold), Some(at)) if mean >= threshold => {
+                format!("solved: {result} (at least {threshold} asked for, first reached at step {at})")
+            }
+            (Some(threshold), Some(at)) => {
+                format!("not solved: {result} ({threshold} was reached at step {at} and lost again; the best checkpoint has it)")
+            }
+            (Some(threshold), None) => format!("not solved: {result} ({threshold} asked for)"),
+        }
+    }
+}
