@@ -61,8 +61,20 @@ pub fn build_critic(config: &RunConfig, spec: &EnvSpec, device: &Device) -> Crit
 
 /// Number of parameters of actor and critic together, without building them.
 pub fn agent_params(config: &RunConfig, spec: &EnvSpec) -> usize {
-    let widths = |outputs| [&[spec.obs.dim()], config.network.hidden.as_slice(), &[outputs]].concat();
-    let count = |widths: Vec<usize>| widths.windows(2).map(|io| (io[0] + 1) * io[1]).sum::<usize>();
+    let widths = |outputs| {
+        [
+            &[spec.obs.dim()],
+            config.network.hidden.as_slice(),
+            &[outputs],
+        ]
+        .concat()
+    };
+    let count = |widths: Vec<usize>| {
+        widths
+            .windows(2)
+            .map(|io| (io[0] + 1) * io[1])
+            .sum::<usize>()
+    };
     let (outputs, log_std) = match dist_kind(&spec.action) {
         DistKind::Categorical { choices } => (choices, 0),
         DistKind::Gaussian { dim } => (dim, dim),

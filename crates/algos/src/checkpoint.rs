@@ -6,6 +6,7 @@
 
 use burn::tensor::{DType, Tensor, TensorData};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, HashMap},
     fs::{self, File},
@@ -15,8 +16,19 @@ use std::{
 use uphill_core::{network::Net, normalize::Moments};
 use uphill_envs::EnvState;
 
-/// Layout version of the file, in its metadata.
-const FORMAT: &str = "uphill-1";
+/// Layout version of the file.
+const FORMAT: &str = "1";
+/// Name of the entry in the file's metadata that holds the [`Header`].
+const HEADER: &str = "uphill";
+
+/// What the file says about itself.
+#[derive(Serialize, Deserialize)]
+struct Header {
+    format: String,
+    /// Over names, tensors and texts.
+    checksum: String,
+    texts: BTreeMap<String, String>,
+}
 
 /// Named tensors and texts.
 #[derive(Clone, Debug, Default)]
@@ -228,18 +240,22 @@ impl Checkpoint {
             .unwrap_or_else(|e| unreachable!("tensor data of its own shape: {e}"));
             (key, view)
         });
-        let mut metadata: HashMap<String, String> = (self.texts.iter())
-            .map(|(k, v)| (k.clone(), v.clone()))
-            .collect();
-        metadata.insert("format".to_owned(), FORMAT.to_owned());
-        metadata.insert("checksum".to_owned(), self.checksum());
+        let header = Header {
+            format: FORMAT.to_owned(),
+            checksum: self.checksum(),
+            texts: self.texts.clone(),
+        };
+        let header = serde_json::to_string(&header)
+            .unwrap_or_else(|e| unreachable!("a header is plain text: {e}"));
+        // One entry, because the order of several would differ from one write to the next.
+        let metadata = HashMap::from([(HEADER.to_owned(), header)]);
         safetensors::serialize(views, Some(metadata))
             .unwrap_or_else(|e| unreachable!("valid tensors under distinct names: {e}"))
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, String> {
         let tensors = SafeTensors::deserialize(bytes).map_err(|e| e.to_string())?;
-        let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| e.to_string())?;
+        let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| e.to_string())?;
         let mut checkpoint = Self::default();
         for (key, view) in tensors.iter() {
             let dtype = dtype_from_file(view.dtype())
@@ -248,16 +264,22 @@ impl Checkpoint {
                 TensorData::from_bytes_vec(view.data().to_vec(), view.shape().to_vec(), dtype);
             checkpoint.tensors.insert(key.to_owned(), data);
         }
-        let metadata = header.metadata().clone().unwrap_or_default();
-        checkpoint.texts = metadata.into_iter().collect();
-        match checkpoint.texts.remove("format").as_deref() {
-            Some(FORMAT) => {}
-            other => return Err(format!("format {other:?}, expected {FORMAT:?}")),
+        let metadata = metadata.metadata().as_ref();
+        let text = metadata
+            .and_then(|m| m.get(HEADER))
+            .ok_or("it is no checkpoint of uphill")?;
+        let header: Header = serde_json::from_str(text).map_err(|e| e.to_string())?;
+        if header.format != FORMAT {
+            return Err(format!(
+                "its format is {:?}, expected {FORMAT:?}",
+                header.format
+            ));
         }
-        match checkpoint.texts.remove("checksum") {
-            Some(sum) if sum == checkpoint.checksum() => Ok(checkpoint),
-            _ => Err("the checksum does not match".to_owned()),
+        checkpoint.texts = header.texts;
+        if header.checksum != checkpoint.checksum() {
+            return Err("its checksum does not match its data".to_owned());
         }
+        Ok(checkpoint)
     }
 
     fn checksum(&self) -> String {

@@ -50,11 +50,11 @@ pub fn evaluate(
 ) -> Evaluation {
     let copies = env.num_envs();
     let quota = |copy: usize| episodes / copies + usize::from(copy < episodes % copies);
-    let mut done: Vec<Vec<Episode>> = vec![Vec::new(); copies];
+    let mut finished: Vec<Vec<Episode>> = vec![Vec::new(); copies];
     let mut obs = env.reset(seed);
     let device = obs.device();
     let mut t = 0;
-    while (0..copies).any(|copy| done[copy].len() < quota(copy)) {
+    while (0..copies).any(|copy| finished[copy].len() < quota(copy)) {
         let dist = actor.dist(obs);
         let actions = if stochastic {
             let position = (seed, Stream::EvalAction, t);
@@ -67,12 +67,12 @@ pub fn evaluate(
         t += 1;
         for episode in env.take_episodes() {
             let copy = episode.env;
-            if done[copy].len() < quota(copy) {
-                done[copy].push(episode);
+            if finished[copy].len() < quota(copy) {
+                finished[copy].push(episode);
             }
         }
     }
     Evaluation {
-        episodes: done.concat(),
+        episodes: finished.concat(),
     }
 }

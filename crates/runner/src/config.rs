@@ -46,16 +46,15 @@ fn find(path: &str) -> anyhow::Result<(String, String, String)> {
         UsageError(format!("{path}: {error}; {hint}"))
     })?;
     let stem = Path::new(path).file_stem().unwrap_or_default();
-    Ok((
-        stem.to_string_lossy().into_owned(),
-        path.to_owned(),
-        text,
-    ))
+    Ok((stem.to_string_lossy().into_owned(), path.to_owned(), text))
 }
 
 fn resolve(label: &str, text: &str, sets: &[String]) -> anyhow::Result<RunConfig> {
     let mut table: Table = toml::from_str(text).with_context(|| label.to_owned())?;
-    let edits = sets.iter().map(|set| parse_set(set)).collect::<anyhow::Result<Vec<_>>>()?;
+    let edits = sets
+        .iter()
+        .map(|set| parse_set(set))
+        .collect::<anyhow::Result<Vec<_>>>()?;
 
     // The algorithm decides which keys there are, so it is looked up first, edits included.
     let mut name = algorithm_name(&table);
@@ -69,7 +68,9 @@ fn resolve(label: &str, text: &str, sets: &[String]) -> anyhow::Result<RunConfig
         check(&edit.table, &template, "").with_context(|| edit.label.clone())?;
         merge(&mut table, edit.table);
     }
-    let config: RunConfig = Value::Table(table).try_into().with_context(|| label.to_owned())?;
+    let config: RunConfig = Value::Table(table)
+        .try_into()
+        .with_context(|| label.to_owned())?;
     config.validate().with_context(|| label.to_owned())?;
     Ok(config)
 }
@@ -87,7 +88,9 @@ fn parse_set(set: &str) -> anyhow::Result<Edit> {
     };
     // A bare word is a text, so that names need no quotes inside the shell's quotes.
     let text = format!("value = {}", value.trim());
-    let parsed = toml::from_str::<Table>(&text).ok().and_then(|mut t| t.remove("value"));
+    let parsed = toml::from_str::<Table>(&text)
+        .ok()
+        .and_then(|mut t| t.remove("value"));
     let mut value = parsed.unwrap_or_else(|| Value::String(value.trim().to_owned()));
     let mut table = Table::new();
     for (depth, part) in key.trim().rsplit('.').enumerate() {
@@ -201,5 +204,6 @@ fn suggestion<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Opti
 }
 
 fn did_you_mean<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> String {
-    suggestion(word, candidates).map_or_else(String::new, |name| format!(", did you mean {name:?}?"))
+    suggestion(word, candidates)
+        .map_or_else(String::new, |name| format!(", did you mean {name:?}?"))
 }

@@ -27,7 +27,11 @@ pub(crate) fn eval(args: &EvalArgs) -> anyhow::Result<ExitCode> {
     load_actor(&mut actor, &checkpoint)?;
     let result = evaluate(&actor, env.as_mut(), episodes, args.seed, args.stochastic);
 
-    let (low, high) = result.returns().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), r| (l.min(r), h.max(r)));
+    let (low, high) = result
+        .returns()
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), r| {
+            (l.min(r), h.max(r))
+        });
     let which = match args.checkpoint {
         Which::Latest => "latest",
         Which::Best => "best",
@@ -53,7 +57,11 @@ pub(crate) fn eval(args: &EvalArgs) -> anyhow::Result<ExitCode> {
             "{} on {}, {which} checkpoint, {} actions, {episodes} episodes from seed {}",
             run.path().display(),
             config.env,
-            if args.stochastic { "sampled" } else { "most likely" },
+            if args.stochastic {
+                "sampled"
+            } else {
+                "most likely"
+            },
             args.seed
         );
         println!(

@@ -13,7 +13,12 @@ use uphill_algos::ALGORITHMS;
 use uphill_envs::{ActionSpace, NAMES};
 
 pub(crate) fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
-    let everything = [Listing::Envs, Listing::Algos, Listing::Devices, Listing::Presets];
+    let everything = [
+        Listing::Envs,
+        Listing::Algos,
+        Listing::Devices,
+        Listing::Presets,
+    ];
     let wanted = args.what.map_or(everything.to_vec(), |what| vec![what]);
     let mut text = String::new();
     for what in &wanted {
@@ -31,7 +36,10 @@ pub(crate) fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
             text.push('\n');
         }
     }
-    match std::io::stdout().write_all(text.trim_end().as_bytes()).and_then(|()| std::io::stdout().write_all(b"\n")) {
+    match std::io::stdout()
+        .write_all(text.trim_end().as_bytes())
+        .and_then(|()| std::io::stdout().write_all(b"\n"))
+    {
         // The reader of a pipe may have seen enough.
         Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(e.into()),
         _ => Ok(ExitCode::SUCCESS),
@@ -39,7 +47,13 @@ pub(crate) fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn envs() -> anyhow::Result<Vec<Vec<String>>> {
-    let mut rows = vec![row(["name", "observation", "action", "time limit", "solved at"])];
+    let mut rows = vec![row([
+        "name",
+        "observation",
+        "action",
+        "time limit",
+        "solved at",
+    ])];
     for name in NAMES {
         let spec = uphill_envs::spec(name)?;
         let action = match &spec.action {
@@ -51,7 +65,8 @@ fn envs() -> anyhow::Result<Vec<Vec<String>>> {
             format!("{} numbers", spec.obs.dim()),
             action,
             spec.time_limit.map_or("none".to_owned(), |t| t.to_string()),
-            spec.reward_threshold.map_or(String::new(), |t| t.to_string()),
+            spec.reward_threshold
+                .map_or(String::new(), |t| t.to_string()),
         ]);
     }
     Ok(rows)
@@ -59,16 +74,30 @@ fn envs() -> anyhow::Result<Vec<Vec<String>>> {
 
 fn algos() -> Vec<Vec<String>> {
     let rows = ALGORITHMS.iter().map(|(name, about)| row([name, about]));
-    std::iter::once(row(["name", "what it is"])).chain(rows).collect()
+    std::iter::once(row(["name", "what it is"]))
+        .chain(rows)
+        .collect()
 }
 
 fn devices() -> Vec<Vec<String>> {
-    let rows = device::list().into_iter().map(|d| vec![d.name, d.backend, d.kind, d.adapter, d.driver, d.note]);
-    std::iter::once(row(["name", "backend", "kind", "adapter", "driver", "note"])).chain(rows).collect()
+    let rows = device::list()
+        .into_iter()
+        .map(|d| vec![d.name, d.backend, d.kind, d.adapter, d.driver, d.note]);
+    std::iter::once(row([
+        "name", "backend", "kind", "adapter", "driver", "note",
+    ]))
+    .chain(rows)
+    .collect()
 }
 
 fn presets() -> anyhow::Result<Vec<Vec<String>>> {
-    let mut rows = vec![row(["name", "environment", "algorithm", "steps", "what to expect"])];
+    let mut rows = vec![row([
+        "name",
+        "environment",
+        "algorithm",
+        "steps",
+        "what to expect",
+    ])];
     for preset in PRESETS {
         let config = config::load(preset.name, &[])?.config;
         rows.push(vec![
@@ -93,7 +122,10 @@ fn table(rows: &[Vec<String>]) -> String {
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut text = String::new();
     for row in rows {
-        let cells = row.iter().zip(&widths).map(|(cell, w)| format!("{cell:w$}"));
+        let cells = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, w)| format!("{cell:w$}"));
         text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
         text.push('\n');
     }

@@ -41,7 +41,10 @@ impl MetricsCsv {
         let mut rows = 0;
         let mut wall_s = 0.0;
         if path.is_file() {
-            let mut reader = csv::ReaderBuilder::new().flexible(true).from_path(path).with_context(context)?;
+            let mut reader = csv::ReaderBuilder::new()
+                .flexible(true)
+                .from_path(path)
+                .with_context(context)?;
             let header = reader.headers().with_context(context)?.clone();
             if !header.is_empty() {
                 kept.write_record(&header)?;
@@ -53,7 +56,10 @@ impl MetricsCsv {
                 if row.len() != header.len() || iteration.is_none_or(|i| i > iterations) {
                     break;
                 }
-                wall_s = row.get(WALL_S).and_then(|x| x.parse().ok()).unwrap_or(wall_s);
+                wall_s = row
+                    .get(WALL_S)
+                    .and_then(|x| x.parse().ok())
+                    .unwrap_or(wall_s);
                 kept.write_record(&row)?;
                 rows += 1;
             }
@@ -65,7 +71,10 @@ impl MetricsCsv {
         );
         let bytes = kept.into_inner().with_context(context)?;
         write_atomically(path, &bytes).with_context(context)?;
-        let file = OpenOptions::new().append(true).open(path).with_context(context)?;
+        let file = OpenOptions::new()
+            .append(true)
+            .open(path)
+            .with_context(context)?;
         Ok((Self::append_to(path, file, rows > 0), wall_s))
     }
 

@@ -91,7 +91,10 @@ impl RunDir {
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(e) => {
                     return Err(e).with_context(|| {
-                        format!("run directory {}: cannot be made; choose a writable --out", path.display())
+                        format!(
+                            "run directory {}: cannot be made; choose a writable --out",
+                            path.display()
+                        )
                     });
                 }
             }
@@ -103,7 +106,10 @@ impl RunDir {
     pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
         let run = Self(path.to_owned());
         if !run.config().is_file() {
-            let message = format!("{} is not a run directory: it has no config.toml", path.display());
+            let message = format!(
+                "{} is not a run directory: it has no config.toml",
+                path.display()
+            );
             bail!(UsageError(message));
         }
         Ok(run)
@@ -126,7 +132,10 @@ impl RunDir {
             Which::Latest => "latest",
             Which::Best => "best",
         };
-        self.0.join("checkpoints").join(folder).join("run.safetensors")
+        self.0
+            .join("checkpoints")
+            .join(folder)
+            .join("run.safetensors")
     }
 
     pub(crate) fn write_config(&self, config: &RunConfig) -> anyhow::Result<()> {

@@ -32,7 +32,9 @@ pub(crate) fn train(args: &TrainArgs) -> anyhow::Result<ExitCode> {
     let session = match (&args.config, &args.resume) {
         (Some(config), _) => start(args, config)?,
         (None, Some(path)) => resume(args, path)?,
-        (None, None) => bail!(UsageError("give a configuration, or --resume RUN".to_owned())),
+        (None, None) => bail!(UsageError(
+            "give a configuration, or --resume RUN".to_owned()
+        )),
     };
     session.run(args.quiet)
 }
@@ -98,7 +100,8 @@ fn resume(args: &TrainArgs, path: &Path) -> anyhow::Result<Session> {
     let chosen = choose(arg, &config)?;
     let checkpoint = run.read_checkpoint(Which::Latest)?;
     let mut trainer = Trainer::new(config.clone(), &chosen.device)?;
-    (trainer.restore(&checkpoint)).with_context(|| run.checkpoint(Which::Latest).display().to_string())?;
+    (trainer.restore(&checkpoint))
+        .with_context(|| run.checkpoint(Which::Latest).display().to_string())?;
 
     let (metrics, earlier_s) = MetricsCsv::resume(&run.metrics(), trainer.iteration())?;
     let events = EventWriter::create(run.path(), Some(trainer.env_steps()))?;
@@ -153,7 +156,8 @@ impl Session {
                     self.metrics.flush()?;
                     self.events.flush()?;
                     let kept = self.run.checkpoint(Which::Latest);
-                    return Err(diverged).with_context(|| format!("stopped; {} is from before", kept.display()));
+                    return Err(diverged)
+                        .with_context(|| format!("stopped; {} is from before", kept.display()));
                 }
             };
             let now_s = clock.elapsed().as_secs_f64();
@@ -172,7 +176,10 @@ impl Session {
                 progress.finish();
                 if !quiet {
                     let run = self.run.path().display();
-                    println!("interrupted at step {}; go on with: uphill train --resume {run}", report.env_steps);
+                    println!(
+                        "interrupted at step {}; go on with: uphill train --resume {run}",
+                        report.env_steps
+                    );
                 }
                 return Ok(ExitCode::from(INTERRUPTED));
             }
@@ -203,7 +210,8 @@ impl Session {
         }
         for (name, value) in &report.metrics.0 {
             if let Some(value) = value {
-                self.events.scalar(&format!("update/{name}"), step, *value as f32)?;
+                self.events
+                    .scalar(&format!("update/{name}"), step, *value as f32)?;
             }
         }
         Ok(())
@@ -239,7 +247,10 @@ impl Session {
                 done => format!(", going on at {done}"),
             }
         );
-        eprintln!("device {}: {} ({})", self.meta.device, self.meta.adapter, self.device_reason);
+        eprintln!(
+            "device {}: {} ({})",
+            self.meta.device, self.meta.adapter, self.device_reason
+        );
         eprintln!("run directory {}", self.run.path().display());
     }
 
@@ -259,7 +270,10 @@ impl Session {
         let stats = self.trainer.episodes();
         let Some(mean) = stats.full_mean_return() else {
             return match stats.mean_return() {
-                Some(mean) => format!("mean return {mean:.1} over the {} episodes there were", stats.episodes),
+                Some(mean) => format!(
+                    "mean return {mean:.1} over the {} episodes there were",
+                    stats.episodes
+                ),
                 None => "no episode ended".to_owned(),
             };
         };
@@ -267,10 +281,14 @@ impl Session {
         match (self.trainer.spec().reward_threshold, stats.solved_at) {
             (None, _) => result,
             (Some(threshold), Some(at)) if mean >= threshold => {
-                format!("solved: {result} (at least {threshold} asked for, first reached at step {at})")
+                format!(
+                    "solved: {result} (at least {threshold} asked for, first reached at step {at})"
+                )
             }
             (Some(threshold), Some(at)) => {
-                format!("not solved: {result} ({threshold} was reached at step {at} and lost again; the best checkpoint has it)")
+                format!(
+                    "not solved: {result} ({threshold} was reached at step {at} and lost again; the best checkpoint has it)"
+                )
             }
             (Some(threshold), None) => format!("not solved: {result} ({threshold} asked for)"),
         }

@@ -1,0 +1,58 @@
+//! Tests of `uphill-algos` on the device that `UPHILL_TEST_DEVICE` names.
+
+#![allow(clippy::unwrap_used)]
+
+mod checkpoint;
+mod config;
+#[path = "../../../core/tests/it/device.rs"]
+mod device;
+mod eval;
+mod parts;
+mod ppo;
+mod probes;
+mod resume;
+
+use device::device;
+use uphill_algos::{AlgoConfig, Report, RunConfig, Trainer, ppo::PpoConfig};
+
+/// A run with these settings of PPO.
+fn run(env: &str, num_envs: usize, total_steps: u64, ppo: PpoConfig) -> RunConfig {
+    RunConfig::new(env, num_envs, total_steps, AlgoConfig::Ppo(ppo))
+}
+
+/// A small, quick CartPole run: four iterations of 4 × 16 steps.
+fn small() -> RunConfig {
+    let ppo = PpoConfig {
+        steps: 16,
+        epochs: 2,
+        minibatches: 2,
+        ..Default::default()
+    };
+    let mut config = run("CartPole-v1", 4, 256, ppo);
+    config.network.hidden = vec![8];
+    config
+}
+
+/// The PPO settings inside a configuration.
+fn ppo(config: &mut RunConfig) -> &mut PpoConfig {
+    let AlgoConfig::Ppo(ppo) = &mut config.algo;
+    ppo
+}
+
+/// Trains until the budget is spent.
+fn train(config: RunConfig) -> (Trainer, Vec<Report>) {
+    let mut trainer = Trainer::new(config, &device()).unwrap();
+    let mut reports = vec![];
+    while !trainer.finished() {
+        reports.push(trainer.step().unwrap());
+    }
+    (trainer, reports)
+}
+
+/// A checkpoint as bytes, the strictest way to compare two trainers.
+fn bytes(trainer: &Trainer) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.safetensors");
+    trainer.save().write(&path).unwrap();
+    std::fs::read(path).unwrap()
+}

@@ -1,0 +1,146 @@
+use crate::{bytes, device::device, ppo, run, small, train};
+use uphill_algos::{
+    Diverged, RunConfig, Trainer,
+    optimizer::OptimizerKind,
+    ppo::{AdvantageNorm, PpoConfig},
+};
+use uphill_core::{nn::Init, schedule::Schedule};
+
+/// Every code-level optimisation of arXiv:2005.12729 and every other switch does something.
+#[test]
+fn every_toggle_changes_what_is_learnt() {
+    let base = || {
+        let settings = PpoConfig {
+            steps: 32,
+            epochs: 3,
+            minibatches: 2,
+            learning_rate: Schedule::Constant(3e-3),
+            value_clip: 0.0,
+            max_grad_norm: 0.0,
+            normalize_advantages: AdvantageNorm::None,
+            ..Default::default()
+        };
+        let mut config = run("Pendulum-v1", 4, 4 * 32 * 3, settings);
+        config.network.hidden = vec![8];
+        config.network.init = Init::Uniform;
+        config
+    };
+    let toggles: [(&str, fn(&mut RunConfig)); 15] = [
+        ("value clipping", |c| ppo(c).value_clip = 0.05),
+        ("reward scaling", |c| c.normalize.reward = true),
+        ("reward clipping", |c| c.normalize.reward_clip = 1.0),
+        ("orthogonal initialisation", |c| {
+            c.network.init = Init::Orthogonal
+        }),
+        ("annealing", |c| {
+            ppo(c).learning_rate = Schedule::Linear {
+                from: 3e-3,
+                to: 0.0,
+            }
+        }),
+        ("observation normalisation", |c| c.normalize.obs = true),
+        ("observation clipping", |c| c.normalize.obs_clip = 0.5),
+        ("activation", |c| {
+            c.network.activation = uphill_core::nn::Activation::Relu
+        }),
+        ("gradient-norm clipping", |c| ppo(c).max_grad_norm = 0.1),
+        ("clip range", |c| ppo(c).clip = Schedule::Constant(0.01)),
+        ("advantages per minibatch", |c| {
+            ppo(c).normalize_advantages = AdvantageNorm::Minibatch
+        }),
+        ("advantages per batch", |c| {
+            ppo(c).normalize_advantages = AdvantageNorm::Batch
+        }),
+        ("entropy bonus", |c| {
+            ppo(c).entropy_coef = Schedule::Constant(0.1)
+        }),
+        ("target KL", |c| ppo(c).target_kl = 1e-9),
+        ("separate optimisers", |c| {
+            ppo(c).optimizer = OptimizerKind::Separate;
+            ppo(c).critic_learning_rate = Schedule::Constant(1e-2);
+        }),
+    ];
+    let plain = bytes(&train(base()).0);
+    for (name, toggle) in toggles {
+        let mut config = base();
+        toggle(&mut config);
+        assert!(bytes(&train(config).0) != plain, "{name} changes nothing");
+    }
+}
+
+#[test]
+fn target_kl_stops_after_the_epoch_that_passes_it() {
+    let mut config = small();
+    ppo(&mut config).epochs = 7;
+    ppo(&mut config).learning_rate = Schedule::Constant(1e-2);
+    ppo(&mut config).target_kl = 1e-6;
+    let (_, reports) = train(config.clone());
+    assert_eq!(reports[0].metrics.get("epochs"), Some(1.0));
+    ppo(&mut config).target_kl = 0.0;
+    let (_, reports) = train(config);
+    assert_eq!(reports[0].metrics.get("epochs"), Some(7.0));
+}
+
+#[test]
+fn schedules_follow_the_budget() {
+    let mut config = small();
+    ppo(&mut config).learning_rate = Schedule::Linear {
+        from: 1.0e-3,
+        to: 0.0,
+    };
+    let (_, reports) = train(config);
+    let rates: Vec<f64> = reports
+        .iter()
+        .map(|r| r.metrics.get("lr").unwrap())
+        .collect();
+    assert_eq!(rates, [1e-3, 0.75e-3, 0.5e-3, 0.25e-3]);
+}
+
+#[test]
+fn the_first_minibatch_compares_a_policy_with_itself() {
+    // One epoch, one minibatch: all ratios are 1, so nothing is clipped and the KL is zero.
+    let mut config = small();
+    ppo(&mut config).epochs = 1;
+    ppo(&mut config).minibatches = 1;
+    config.normalize.obs = true;
+    for report in train(config).1 {
+        assert!(
+            report.metrics.get("approx_kl").unwrap().abs() < 1e-9,
+            "{report:?}"
+        );
+        assert_eq!(report.metrics.get("clip_fraction"), Some(0.0));
+    }
+}
+
+#[test]
+fn a_run_that_diverges_stops_with_the_metric_that_shows_it() {
+    let mut config = small();
+    config.total_steps = 100_000;
+    ppo(&mut config).learning_rate = Schedule::Constant(1e38);
+    ppo(&mut config).max_grad_norm = 0.0;
+    let mut trainer = Trainer::new(config, &device()).unwrap();
+    let diverged: Diverged = loop {
+        match trainer.step() {
+            Ok(_) => {}
+            Err(diverged) => break diverged,
+        }
+    };
+    assert!(!diverged.value.is_finite());
+    assert!(
+        diverged.to_string().contains("diverged in iteration"),
+        "{diverged}"
+    );
+}
+
+#[test]
+fn reports_count_steps_and_episodes() {
+    let (trainer, reports) = train(small());
+    let steps: Vec<u64> = reports.iter().map(|r| r.env_steps).collect();
+    assert_eq!(steps, [64, 128, 192, 256]);
+    let last = reports.last().unwrap();
+    assert_eq!(last.iteration, 4);
+    assert!(last.episodes > 0);
+    // CartPole pays 1 a step, so the mean return is the mean length.
+    assert_eq!(last.episode_return_mean, last.episode_length_mean);
+    assert_eq!(trainer.env_steps(), 256);
+}

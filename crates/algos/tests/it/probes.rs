@@ -1,0 +1,121 @@
+//! PPO on problems whose optimum is known. The first that fails names the part to look at.
+
+use crate::{device::device, ppo, run, train};
+use burn::tensor::{Tensor, TensorData};
+use uphill_algos::{RunConfig, Trainer, ppo::PpoConfig};
+use uphill_core::schedule::Schedule;
+use uphill_envs::probe::lqr;
+
+/// PPO that learns small problems in a second.
+fn quick(env: &str, total_steps: u64) -> RunConfig {
+    let settings = PpoConfig {
+        steps: 32,
+        epochs: 4,
+        minibatches: 2,
+        learning_rate: Schedule::Linear {
+            from: 5e-3,
+            to: 0.0,
+        },
+        value_clip: 0.0,
+        ..Default::default()
+    };
+    let mut config = run(env, 8, total_steps, settings);
+    config.network.hidden = vec![16];
+    config
+}
+
+fn batch(rows: &[&[f32]]) -> Tensor<2> {
+    let data = TensorData::new(rows.concat(), [rows.len(), rows[0].len()]);
+    Tensor::from_data(data, &device())
+}
+
+fn values(trainer: &Trainer, rows: &[&[f32]]) -> Vec<f32> {
+    trainer
+        .critic()
+        .values(batch(rows))
+        .into_data()
+        .iter()
+        .collect()
+}
+
+fn modes(trainer: &Trainer, rows: &[&[f32]]) -> Vec<f32> {
+    trainer
+        .actor()
+        .dist(batch(rows))
+        .mode()
+        .into_data()
+        .iter()
+        .collect()
+}
+
+#[track_caller]
+fn close(found: f32, expected: f64, tolerance: f64) {
+    assert!(
+        (f64::from(found) - expected).abs() <= tolerance,
+        "{found} is not {expected}"
+    );
+}
+
+#[test]
+fn constant_reward_teaches_the_critic_one_value() {
+    let (trainer, _) = train(quick("ProbeConstant-v0", 8_000));
+    close(values(&trainer, &[&[0.0]])[0], 1.0, 0.05);
+}
+
+#[test]
+fn observed_reward_teaches_the_critic_to_look() {
+    let (trainer, _) = train(quick("ProbeObservation-v0", 8_000));
+    let v = values(&trainer, &[&[1.0], &[-1.0]]);
+    close(v[0], 1.0, 0.1);
+    close(v[1], -1.0, 0.1);
+}
+
+#[test]
+fn delayed_reward_is_discounted_once() {
+    let mut config = quick("ProbeTwoStep-v0", 12_000);
+    ppo(&mut config).gamma = 0.5;
+    let (trainer, _) = train(config);
+    let v = values(&trainer, &[&[0.0], &[1.0]]);
+    close(v[0], 0.5, 0.05);
+    close(v[1], 1.0, 0.05);
+}
+
+#[test]
+fn rewarded_action_is_taken() {
+    let (trainer, reports) = train(quick("ProbeAction-v0", 8_000));
+    assert_eq!(modes(&trainer, &[&[0.0]]), [1.0]);
+    close(values(&trainer, &[&[0.0]])[0], 1.0, 0.1);
+    assert!(reports.last().unwrap().episode_return_mean.unwrap() > 0.9);
+}
+
+#[test]
+fn action_follows_the_observation() {
+    let (trainer, reports) = train(quick("ProbeIdentity-v0", 16_000));
+    let rows: [&[f32]; 4] = [
+        &[1., 0., 0., 0.],
+        &[0., 1., 0., 0.],
+        &[0., 0., 1., 0.],
+        &[0., 0., 0., 1.],
+    ];
+    assert_eq!(modes(&trainer, &rows), [0.0, 1.0, 2.0, 3.0]);
+    assert!(reports.last().unwrap().episode_return_mean.unwrap() > 0.9);
+}
+
+/// Continuous actions, and episodes that only ever end by truncation: a critic that took those for
+/// ends would value the states by the steps left on a clock it cannot see.
+#[test]
+fn the_linear_quadratic_regulator_is_solved() {
+    let gamma = 0.9;
+    let mut config = quick("ProbeLqr-v0", 60_000);
+    config.network.log_std = -1.0;
+    ppo(&mut config).gamma = gamma;
+    let (trainer, _) = train(config);
+    let states: [&[f32]; 3] = [&[-1.0], &[0.0], &[1.0]];
+    let (u, v) = (modes(&trainer, &states), values(&trainer, &states));
+    for (i, x) in [-1.0, 0.0, 1.0].into_iter().enumerate() {
+        close(u[i], -lqr::optimal_gain(gamma) * x, 0.25);
+        let optimum = lqr::optimal_value(x, gamma);
+        // The policy still explores, which costs a little.
+        close(v[i], optimum, 0.2 * optimum.abs().max(1.0));
+    }
+}

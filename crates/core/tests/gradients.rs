@@ -1,0 +1,214 @@
+//! Every loss, log-probability, entropy and KL against central differences, in f64.
+//!
+//! A binary of its own: the float type of a device is fixed once per process.
+
+#![allow(clippy::unwrap_used)]
+
+use burn::tensor::{Device, FloatDType, Tensor, TensorData};
+use rand::{Rng, SeedableRng, rngs::SmallRng};
+use std::sync::OnceLock;
+use uphill_core::{
+    advantage::standardize,
+    dist::DistKind,
+    loss::{
+        approx_kl, clipped_surrogate, clipped_value_loss, policy_gradient_surrogate, value_loss,
+    },
+    network::{Net, WithLogStd},
+    nn::{Activation, Init, MlpConfig},
+    policy::{Actor, Critic},
+};
+
+fn device() -> Device {
+    static DEVICE: OnceLock<Device> = OnceLock::new();
+    let make = || {
+        let mut device = Device::flex();
+        device.configure(FloatDType::F64).unwrap();
+        device
+    };
+    DEVICE.get_or_init(make).clone()
+}
+
+fn vector(values: &[f64]) -> Tensor<1> {
+    Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), &device())
+}
+
+fn random(len: usize, scale: f64, seed: u64) -> Vec<f64> {
+    let mut rng = SmallRng::seed_from_u64(seed);
+    let mut unit = || rng.next_u32() as f64 / f64::from(u32::MAX);
+    (0..len).map(|_| (2.0 * unit() - 1.0) * scale).collect()
+}
+
+fn matrix(rows: usize, columns: usize, scale: f64, seed: u64) -> Tensor<2> {
+    vector(&random(rows * columns, scale, seed)).reshape([rows, columns])
+}
+
+fn numbers(tensor: Tensor<1>) -> Vec<f64> {
+    tensor.into_data().iter().collect()
+}
+
+/// Compares d f / d x by autodiff with central differences, `f: [P] → [1]`.
+#[track_caller]
+fn check(at: &[f64], f: impl Fn(Tensor<1>) -> Tensor<1>) {
+    let x = vector(at).autodiff().require_grad();
+    let grads = f(x.clone()).backward();
+    check_against(at, &numbers(x.grad(&grads).unwrap()), f);
+}
+
+#[track_caller]
+fn check_against(at: &[f64], found: &[f64], f: impl Fn(Tensor<1>) -> Tensor<1>) {
+    const STEP: f64 = 1e-5;
+    let value = |i: usize, e: f64| {
+        let mut moved = at.to_vec();
+        moved[i] += e;
+        numbers(f(vector(&moved)))[0]
+    };
+    let expected: Vec<f64> = (0..at.len())
+        .map(|i| (value(i, STEP) - value(i, -STEP)) / (2.0 * STEP))
+        .collect();
+    let norm = |v: &[f64]| v.iter().map(|x| x * x).sum::<f64>().sqrt();
+    let difference: Vec<f64> = found.iter().zip(&expected).map(|(a, b)| a - b).collect();
+    assert!(
+        norm(&expected) > 1e-3,
+        "this test sees no slope: {expected:?}"
+    );
+    let error = norm(&difference) / norm(&expected);
+    assert!(
+        error < 1e-7,
+        "relative error {error:e}\nfound {found:?}\nexpected {expected:?}"
+    );
+}
+
+const BATCH: usize = 5;
+const KINDS: [DistKind; 2] = [
+    DistKind::Categorical { choices: 3 },
+    DistKind::Gaussian { dim: 2 },
+];
+
+/// Actions that the kind could take.
+fn actions(kind: DistKind) -> Tensor<2> {
+    match kind {
+        DistKind::Categorical { choices } => {
+            let indices: Vec<f64> = (0..BATCH).map(|i| (i % choices) as f64).collect();
+            vector(&indices).reshape([BATCH, 1])
+        }
+        DistKind::Gaussian { dim } => matrix(BATCH, dim, 1.5, 11),
+    }
+}
+
+#[test]
+fn log_prob_entropy_and_kl() {
+    for kind in KINDS {
+        let width = kind.param_width();
+        let at = random(BATCH * width, 0.8, 1);
+        let weights = vector(&random(BATCH, 1.0, 2));
+        let dist = |x: Tensor<1>| kind.with_params(x.reshape([BATCH, width]));
+        let fixed = kind.with_params(matrix(BATCH, width, 0.8, 3));
+        check(&at, |x| {
+            (dist(x).log_prob(actions(kind)) * weights.clone()).sum()
+        });
+        check(&at, |x| (dist(x).entropy() * weights.clone()).sum());
+        check(&at, |x| (dist(x).kl(&fixed) * weights.clone()).sum());
+        check(&at, |x| (fixed.kl(&dist(x)) * weights.clone()).sum());
+    }
+}
+
+#[test]
+fn surrogates() {
+    // Ratios on both sides of the clip, none within a step of it.
+    let log_ratios = [0.5, -0.5, 0.1, -0.1, 0.05];
+    for sign in [1.0, -1.0] {
+        let advantages = vector(&random(BATCH, 1.0, 4)) * sign;
+        check(&log_ratios, |x| {
+            clipped_surrogate(x, advantages.clone(), 0.2)
+        });
+        check(&log_ratios, |x| {
+            policy_gradient_surrogate(x, advantages.clone())
+        });
+    }
+    check(&log_ratios, approx_kl);
+}
+
+#[test]
+fn value_losses() {
+    let values = random(BATCH, 1.0, 5);
+    let old_values = vector(&random(BATCH, 1.0, 6));
+    let returns = vector(&random(BATCH, 2.0, 7));
+    check(&values, |x| value_loss(x, returns.clone()));
+    check(&values, |x| {
+        clipped_value_loss(x, old_values.clone(), returns.clone(), 0.3)
+    });
+}
+
+#[test]
+fn standardisation_passes_gradients_through() {
+    let at = random(BATCH, 1.0, 8);
+    let weights = vector(&random(BATCH, 1.0, 9));
+    check(&at, |x| (standardize(x) * weights.clone()).sum());
+}
+
+#[test]
+fn networks_by_all_their_parameters() {
+    for activation in [Activation::Tanh, Activation::Relu] {
+        let config = MlpConfig {
+            hidden: vec![4, 3],
+            activation,
+            init: Init::Uniform,
+        };
+        let mlp = config.build(2, 2, 1.0, &mut SmallRng::seed_from_u64(1), &device());
+        let net = Net::new(WithLogStd::new(mlp, 2, -0.3, &device()));
+        let (obs, weights) = (matrix(BATCH, 2, 1.0, 12), matrix(BATCH, 4, 1.0, 13));
+        let f = |net: &Net| (net.forward(obs.clone()) * weights.clone()).sum();
+        let tracked = net.tracked();
+        let grad = numbers(tracked.flat_grad(&f(&tracked).backward()));
+        check_against(&numbers(net.flat()), &grad, |x| f(&net.with_flat(x)));
+    }
+}
+
+/// The whole loss of PPO by the parameters of actor and critic together.
+#[test]
+fn the_ppo_loss() {
+    for kind in KINDS {
+        let mlp = |outputs, seed| {
+            let config = MlpConfig {
+                hidden: vec![4],
+                ..Default::default()
+            };
+            config.build(
+                2,
+                outputs,
+                1.0,
+                &mut SmallRng::seed_from_u64(seed),
+                &device(),
+            )
+        };
+        let actor = match kind {
+            DistKind::Categorical { choices } => Actor::new(mlp(choices, 1), kind),
+            DistKind::Gaussian { dim } => {
+                Actor::new(WithLogStd::new(mlp(dim, 1), dim, 0.1, &device()), kind)
+            }
+        };
+        let critic = Critic::new(mlp(1, 2));
+        let obs = matrix(BATCH, 2, 1.0, 14);
+        let old = actor.dist(obs.clone()).log_prob(actions(kind)) + vector(&random(BATCH, 0.5, 15));
+        let advantages = vector(&random(BATCH, 1.0, 16));
+        let returns = vector(&random(BATCH, 1.0, 17));
+        let loss = |actor: &Actor, critic: &Critic| {
+            let dist = actor.dist(obs.clone());
+            let log_ratios = dist.log_prob(actions(kind)) - old.clone();
+            value_loss(critic.values(obs.clone()), returns.clone()) * 0.5
+                - clipped_surrogate(log_ratios, advantages.clone(), 0.2)
+                - dist.entropy().mean() * 0.01
+        };
+        let (a, c) = (actor.net.tracked(), critic.net.tracked());
+        let grads = loss(&actor.with_net(a.clone()), &critic.with_net(c.clone())).backward();
+        let found = [numbers(a.flat_grad(&grads)), numbers(c.flat_grad(&grads))].concat();
+        let split = actor.net.num_params();
+        let at = [numbers(actor.net.flat()), numbers(critic.net.flat())].concat();
+        check_against(&at, &found, |x| {
+            let rest = x.dims()[0] - split;
+            let actor = actor.with_net(actor.net.with_flat(x.clone().narrow(0, 0, split)));
+            let critic = critic.with_net(critic.net.with_flat(x.narrow(0, split, rest)));
+            loss(&actor, &critic)
+        });
+    }
+}

@@ -1,0 +1,101 @@
+use crate::{assert_close, device::device, matrix, numbers};
+use burn::tensor::Tensor;
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+use uphill_core::{
+    dist::DistKind,
+    network::{Network, WithLogStd},
+    nn::{Activation, Init, Linear, MlpConfig},
+    policy::{Actor, Critic},
+};
+
+#[test]
+fn orthogonal_weights_are_orthogonal() {
+    for io in [[4, 64], [64, 64], [64, 2], [3, 1]] {
+        let mut rng = SmallRng::seed_from_u64(1);
+        let gain = 2f64.sqrt();
+        let weight = Linear::new(io, Init::Orthogonal, gain, &mut rng, &device())
+            .weight
+            .val();
+        // The shorter side is an orthonormal set times the gain: W Wᵀ or Wᵀ W = gain² I.
+        let gram = if io[0] <= io[1] {
+            weight.clone().matmul(weight.transpose())
+        } else {
+            weight.clone().transpose().matmul(weight)
+        };
+        let short = io[0].min(io[1]);
+        let identity: Vec<f64> = (0..short * short)
+            .map(|k| if k % (short + 1) == 0 { 2.0 } else { 0.0 })
+            .collect();
+        assert_close(gram, &identity, 1e-5);
+    }
+}
+
+#[test]
+fn uniform_weights_stay_within_their_bound() {
+    let mut rng = SmallRng::seed_from_u64(1);
+    let layer = Linear::new([16, 32], Init::Uniform, 1.0, &mut rng, &device());
+    let weights = numbers(layer.weight.val());
+    assert!(weights.iter().all(|w| w.abs() <= 0.25));
+    assert!(weights.iter().any(|w| w.abs() > 0.2));
+}
+
+#[test]
+fn the_same_seed_gives_the_same_network() {
+    let build = |seed| {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let mlp = MlpConfig::default().build(4, 2, 0.01, &mut rng, &device());
+        numbers(mlp.forward(matrix([[0.1, 0.2, 0.3, 0.4]])))
+    };
+    assert_eq!(build(1), build(1));
+    assert_ne!(build(1), build(2));
+}
+
+#[test]
+fn mlp_is_affine_maps_with_nonlinearities_between() {
+    for (activation, f) in [
+        (Activation::Tanh, f64::tanh as fn(f64) -> f64),
+        (Activation::Relu, |x| x.max(0.0)),
+    ] {
+        let config = MlpConfig {
+            hidden: vec![3],
+            activation,
+            init: Init::Uniform,
+        };
+        let mlp = config.build(2, 1, 1.0, &mut SmallRng::seed_from_u64(3), &device());
+        let x = [0.7, -1.3];
+        let layer = |l: &Linear| (numbers(l.weight.val()), numbers(l.bias.val()));
+        let ((w0, b0), (w1, b1)) = (layer(&mlp.layers[0]), layer(&mlp.layers[1]));
+        let hidden: Vec<f64> = (0..3)
+            .map(|j| f(x[0] * w0[j] + x[1] * w0[3 + j] + b0[j]))
+            .collect();
+        let out = hidden.iter().zip(&w1).map(|(h, w)| h * w).sum::<f64>() + b1[0];
+        assert_close(
+            mlp.forward(matrix([[x[0] as f32, x[1] as f32]])),
+            &[out],
+            1e-5,
+        );
+    }
+}
+
+#[test]
+fn a_fresh_policy_is_nearly_uniform_and_log_std_is_as_asked() {
+    let mlp = |outputs| {
+        MlpConfig::default().build(4, outputs, 0.01, &mut SmallRng::seed_from_u64(5), &device())
+    };
+    let obs = matrix([[1.0, -1.0, 0.5, 2.0]]);
+    let actor = Actor::new(mlp(2), DistKind::Categorical { choices: 2 });
+    assert_close(actor.dist(obs.clone()).entropy(), &[2f64.ln()], 1e-3);
+
+    let mean = WithLogStd::new(mlp(3), 3, -0.5, &device());
+    let actor = Actor::new(mean, DistKind::Gaussian { dim: 3 });
+    let entropy = 3.0 * (-0.5 + 0.5 * (std::f64::consts::TAU * std::f64::consts::E).ln());
+    assert_close(actor.dist(obs).entropy(), &[entropy], 1e-5);
+}
+
+#[test]
+#[should_panic(expected = "assert_shape")]
+fn a_critic_with_two_outputs_is_refused() {
+    let mlp = MlpConfig::default().build(2, 2, 1.0, &mut SmallRng::seed_from_u64(1), &device());
+    Critic::new(mlp).values(Tensor::zeros([3, 2], &device()));
+}

@@ -1,0 +1,84 @@
+use crate::{assert_close, device::device, matrix, numbers};
+use burn::tensor::{Int, Tensor, TensorData};
+use proptest::prelude::*;
+use uphill_core::normalize::{Moments, ObsNorm, RewardScaler};
+
+#[test]
+fn moments_of_one_batch_by_hand() {
+    let moments = Moments::new(2, &device()).merge(matrix([[1.0, 0.0], [3.0, 0.0], [5.0, 6.0]]));
+    assert_close(moments.mean, &[3.0, 2.0], 1e-6);
+    assert_close(moments.variance, &[8.0 / 3.0, 8.0], 1e-6);
+    assert_eq!(moments.count, 3.0);
+}
+
+#[test]
+fn a_fresh_normaliser_changes_nothing() {
+    let norm = ObsNorm::new(2, 0.0, &device());
+    assert_close(norm.apply(matrix([[1.5, -2.0]])), &[1.5, -2.0], 1e-6);
+}
+
+#[test]
+fn observations_are_centred_scaled_and_clipped() {
+    let mut norm = ObsNorm::new(1, 1.2, &device());
+    norm.moments = norm.moments.merge(matrix([[1.0], [3.0]]));
+    // Mean 2, standard deviation 1.
+    assert_close(
+        norm.apply(matrix([[2.0], [3.0], [9.0], [-9.0]])),
+        &[0.0, 1.0, 1.2, -1.2],
+        1e-5,
+    );
+}
+
+/// Gym-like reference, one copy, one step at a time.
+fn discounted(rewards: &[f64], ended: &[bool], gamma: f64) -> Vec<f64> {
+    let mut g = 0.0;
+    rewards
+        .iter()
+        .zip(ended)
+        .map(|(r, e)| {
+            let now = g * gamma + r;
+            g = if *e { 0.0 } else { now };
+            now
+        })
+        .collect()
+}
+
+#[test]
+fn rewards_are_scaled_by_the_spread_of_the_discounted_return_across_rollouts() {
+    let rewards = [1.0, 2.0, -1.0, 0.5, 3.0, 1.0];
+    let ended = [false, true, false, false, false, true];
+    let mut scaler = RewardScaler::new(1, &device());
+    let part = |range: std::ops::Range<usize>| {
+        let len = range.len();
+        let r: Vec<f32> = rewards[range.clone()].iter().map(|x| *x as f32).collect();
+        let e: Vec<i32> = ended[range].iter().map(|x| i32::from(*x)).collect();
+        (
+            Tensor::<2>::from_data(TensorData::new(r, [len, 1]), &device()),
+            Tensor::<2, Int>::from_data(TensorData::new(e, [len, 1]), &device()).equal_elem(1),
+        )
+    };
+    let (r, e) = part(0..4);
+    scaler.scale(r, e, 0.9);
+    let (r, e) = part(4..6);
+    let scaled = scaler.scale(r, e, 0.9);
+
+    let all = discounted(&rewards, &ended, 0.9);
+    let mean = all.iter().sum::<f64>() / 6.0;
+    let std = (all.iter().map(|g| (g - mean).powi(2)).sum::<f64>() / 6.0).sqrt();
+    assert_close(scaled, &[3.0 / std, 1.0 / std], 1e-4);
+    assert_close(scaler.discounted, &[0.0], 1e-6);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    #[test]
+    fn merging_parts_equals_one_batch(values in prop::collection::vec(-5f32..5.0, 8..40), cut in 1..7usize) {
+        let column = |v: &[f32]| Tensor::<2>::from_data(TensorData::new(v.to_vec(), [v.len(), 1]), &device());
+        let parts = Moments::new(1, &device()).merge(column(&values[..cut])).merge(column(&values[cut..]));
+        let whole = Moments::new(1, &device()).merge(column(&values));
+        prop_assert_eq!(parts.count, whole.count);
+        assert_close(parts.mean, &numbers(whole.mean), 1e-5);
+        assert_close(parts.variance, &numbers(whole.variance), 1e-4);
+    }
+}

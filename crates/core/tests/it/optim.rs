@@ -1,0 +1,41 @@
+use crate::{assert_close, device::device, vector};
+use uphill_core::optim::{Adam, clip_grad_norm};
+
+#[test]
+fn adam_follows_its_equations() {
+    // Three steps of algorithm 1 in f64, written out.
+    let (lr, eps, b1, b2) = (0.1, 1e-5, 0.9, 0.999);
+    let grads = [[1.0, -2.0], [0.5, 4.0], [-1.0, 0.0]];
+    let mut expected = [0.5, -0.5];
+    let (mut m, mut v) = ([0.0; 2], [0.0; 2]);
+    for (t, g) in (1..).zip(grads) {
+        for i in 0..2 {
+            m[i] = b1 * m[i] + (1.0 - b1) * g[i];
+            v[i] = b2 * v[i] + (1.0 - b2) * g[i] * g[i];
+            let m_hat = m[i] / (1.0 - f64::powi(b1, t));
+            let v_hat = v[i] / (1.0 - f64::powi(b2, t));
+            expected[i] -= lr * m_hat / (v_hat.sqrt() + eps);
+        }
+    }
+    let mut adam = Adam::new(2, eps, &device());
+    let mut params = vector(&[0.5, -0.5]);
+    for g in grads {
+        params = adam.step(params, vector(&g.map(|x| x as f32)), lr);
+    }
+    assert_close(params, &expected, 1e-5);
+    assert_eq!(adam.steps, 3);
+}
+
+#[test]
+fn only_long_gradients_are_shortened() {
+    let (clipped, norm) = clip_grad_norm(vector(&[3.0, 4.0]), 0.5);
+    assert_close(clipped, &[0.3, 0.4], 1e-5);
+    assert_close(norm, &[5.0], 1e-5);
+    let (kept, norm) = clip_grad_norm(vector(&[0.03, 0.04]), 0.5);
+    assert_close(kept, &[0.03, 0.04], 1e-6);
+    assert_close(norm, &[0.05], 1e-6);
+    let (off, _) = clip_grad_norm(vector(&[3.0, 4.0]), 0.0);
+    assert_close(off, &[3.0, 4.0], 0.0);
+    let (zero, _) = clip_grad_norm(vector(&[0.0, 0.0]), 0.5);
+    assert_close(zero, &[0.0, 0.0], 0.0);
+}

@@ -1,0 +1,28 @@
+//! What to say about a device that is not there.
+
+use super::{arg::DeviceArg, pick::Pick};
+
+pub(super) const NO_ADAPTER: &str = "no graphics driver offers an adapter; install the GPU's Vulkan driver \
+    (NVIDIA: its own driver; AMD and Intel on Debian or Ubuntu: `apt install mesa-vulkan-drivers`, \
+    which also brings a software adapter for tests)";
+
+pub(super) const NO_CUDA: &str = "the CUDA driver library (libcuda.so.1, nvcuda.dll) is not installed or sees no GPU; \
+    install NVIDIA's driver, pass the GPU into the container (`--gpus all`), and check with `nvidia-smi`";
+
+pub(super) fn build_with(backend: &str) -> String {
+    format!("build with `cargo build --release --features {backend}`")
+}
+
+pub(super) fn not_compiled_in(backend: &str) -> String {
+    let how = build_with(backend);
+    format!("device \"{backend}\" is not compiled in: {how}")
+}
+
+pub(super) fn does_not_exist(asked: DeviceArg, there: &[Pick]) -> String {
+    let there: Vec<_> = there
+        .iter()
+        .map(|pick| format!("{} ({})", pick.name(), pick.describe()))
+        .collect();
+    let there = there.join(", ");
+    format!("device \"{asked}\" does not exist: this machine has {there}")
+}

@@ -1,0 +1,63 @@
+//! How much work a minibatch is.
+
+/// Below this much arithmetic per minibatch a CPU core is done before a GPU has been handed its
+/// kernels, so `auto` stays on the CPU.
+///
+/// A rule of thumb: a minibatch update takes a few hundred kernel launches, some milliseconds in
+/// all, in which the CPU backend does one or two GFLOP.
+pub(super) const GPU_PAYS_FROM_FLOP: f64 = 2e9;
+
+/// Forward and backward through a dense network cost about this many operations per parameter and
+/// sample: two for the forward pass, four for the gradients of inputs and weights.
+pub(super) const FLOP_PER_PARAM: f64 = 6.0;
+
+/// The work `auto` weighs.
+pub(crate) struct Workload {
+    /// Parameters of actor and critic together.
+    pub(crate) params: usize,
+    /// Samples in one gradient step.
+    pub(crate) minibatch: usize,
+    /// Whether the environments step on the CPU, so that every step crosses to the device and back.
+    pub(crate) host_env: bool,
+}
+
+impl Workload {
+    pub(super) fn flop(&self) -> f64 {
+        FLOP_PER_PARAM * self.params as f64 * self.minibatch as f64
+    }
+
+    /// The numbers behind a choice, as the start of its reason.
+    pub(super) fn in_words(&self) -> String {
+        format!(
+            "network of {} parameters, minibatch {}: {} per minibatch",
+            with_unit(self.params as f64, ""),
+            self.minibatch,
+            with_unit(self.flop(), "FLOP"),
+        )
+    }
+
+    pub(super) fn env_in_words(&self) -> &'static str {
+        if self.host_env {
+            "environments step on the host"
+        } else {
+            "environments step on the device"
+        }
+    }
+}
+
+/// `9.2 k`, `14 MFLOP`: two digits say what an estimate can.
+pub(super) fn with_unit(value: f64, unit: &str) -> String {
+    let (scaled, prefix) = match value {
+        v if v < 999.5 => (v, ""),
+        v if v < 999.5e3 => (v / 1e3, "k"),
+        v if v < 999.5e6 => (v / 1e6, "M"),
+        v if v < 999.5e9 => (v / 1e9, "G"),
+        v => (v / 1e12, "T"),
+    };
+    let digits = if scaled < 9.95 && !prefix.is_empty() {
+        format!("{scaled:.1}")
+    } else {
+        format!("{scaled:.0}")
+    };
+    format!("{digits} {prefix}{unit}").trim_end().to_owned()
+}

@@ -1,0 +1,236 @@
+use crate::{CARTPOLE, PENDULUM, Sandbox};
+use std::fs;
+
+/// The small configuration with one piece of text replaced.
+fn with(from: &str, to: &str) -> String {
+    assert!(CARTPOLE.contains(from));
+    CARTPOLE.replacen(from, to, 1)
+}
+
+#[test]
+fn mistakes_in_a_configuration_name_file_key_and_remedy() {
+    for (config, parts) in [
+        (
+            with("epochs = 2", "epohcs = 2"),
+            vec!["algo.epohcs: unknown key", "did you mean \"epochs\"?"],
+        ),
+        (
+            with("num_envs = 4", "num_env = 4"),
+            vec!["num_env: unknown key", "did you mean \"num_envs\"?"],
+        ),
+        (
+            with("hidden = [16]", "hiden = [16]"),
+            vec!["network.hiden: unknown key", "\"hidden\""],
+        ),
+        (
+            with("epochs = 2", "epochs = \"two\""),
+            vec!["algo.epochs: expected a whole number, found string \"two\""],
+        ),
+        (
+            with("epochs = 2", "epochs = 2.5"),
+            vec!["algo.epochs: expected a whole number, found float 2.5"],
+        ),
+        (
+            with("epochs = 2", "epochs = -2"),
+            vec!["algo.epochs: is -2, must not be negative"],
+        ),
+        (
+            with("epochs = 2", "clip = { from = 0.2 }"),
+            vec!["missing field `to`"],
+        ),
+        (
+            with("epochs = 2", "gamma = 2.0"),
+            vec!["algo.gamma: is 2, must lie between 0 and 1"],
+        ),
+        (
+            with("num_envs = 4", "num_envs = 0"),
+            vec!["num_envs: must be at least 1"],
+        ),
+        (
+            with("minibatches = 2", "minibatches = 3"),
+            vec!["algo.minibatches: 3 parts do not divide the batch of 128"],
+        ),
+        (
+            with("total_steps = 1024", ""),
+            vec!["missing field `total_steps`"],
+        ),
+        (with("CartPole-v1", "CartPole-v2"), vec!["CartPole-v1"]),
+        (
+            with("name = \"ppo\"", "name = \"ppp\""),
+            vec![
+                "algo.name: unknown algorithm \"ppp\"",
+                "did you mean \"ppo\"?",
+            ],
+        ),
+        (with("name = \"ppo\"", ""), vec!["algo.name: missing"]),
+        (with("[algo]", "[algo"), vec!["TOML parse error at line"]),
+    ] {
+        let sandbox = Sandbox::new();
+        sandbox.write("bad.toml", &config);
+        let done = sandbox.uphill("train bad.toml --device flex --out run");
+        done.fails(2, &parts);
+        assert!(
+            !sandbox.path("run").exists(),
+            "a refused run leaves nothing behind"
+        );
+        if !config.contains("CartPole-v2") {
+            done.fails(2, &["bad.toml"]);
+        }
+    }
+}
+
+#[test]
+fn mistakes_on_the_command_line_are_explained() {
+    let sandbox = Sandbox::new();
+    sandbox.write("small.toml", CARTPOLE);
+    for (args, parts) in [
+        (
+            "train small.toml --set algo.clp=0.1",
+            vec!["--set algo.clp=0.1", "did you mean \"clip\"?"],
+        ),
+        ("train small.toml --set clip", vec!["expected KEY=VALUE"]),
+        (
+            "train small.toml --set algo.clip=wide",
+            vec!["--set algo.clip=wide", "expected a number"],
+        ),
+        (
+            "train nowhere.toml",
+            vec!["nowhere.toml", "uphill list presets"],
+        ),
+        (
+            "train ppo-cartpol",
+            vec!["did you mean the preset \"ppo-cartpole\"?"],
+        ),
+        ("train small.toml --device gpu", vec!["wgpu"]),
+        (
+            "train --resume nowhere",
+            vec!["nowhere is not a run directory"],
+        ),
+        ("train", vec!["Usage:"]),
+        ("eval nowhere", vec!["nowhere is not a run directory"]),
+        ("eval nowhere --episodes 0", vec!["0 is not in"]),
+    ] {
+        sandbox.uphill(args).fails(2, &parts);
+    }
+}
+
+#[test]
+fn a_device_that_is_not_there_says_how_to_get_it() {
+    let sandbox = Sandbox::new();
+    sandbox.write("small.toml", CARTPOLE);
+    let done = sandbox.uphill("train small.toml --device cuda:7 --out run");
+    if cfg!(feature = "cuda") {
+        done.fails(2, &["does not exist"]);
+    } else {
+        done.fails(
+            2,
+            &[
+                "\"cuda\" is not compiled in",
+                "cargo build --release --features cuda",
+            ],
+        );
+    }
+    assert!(!sandbox.path("run").exists());
+}
+
+#[test]
+fn run_directories_are_never_overwritten() {
+    let sandbox = Sandbox::new();
+    sandbox.write("small.toml", CARTPOLE);
+    fs::create_dir(sandbox.path("taken")).unwrap();
+    let done = sandbox.uphill("train small.toml --device flex --out taken");
+    done.fails(2, &["taken already exists", "--resume taken"]);
+    // A place under a file cannot be written to, whoever asks.
+    let done = sandbox.uphill("train small.toml --device flex --out small.toml/run");
+    done.fails(1, &["small.toml/run", "choose a writable --out"]);
+}
+
+#[test]
+fn a_diverged_run_stops_and_keeps_its_last_good_checkpoint() {
+    let sandbox = Sandbox::new();
+    sandbox.write("small.toml", CARTPOLE);
+    let wild = "--set algo.learning_rate=1e38 --set algo.max_grad_norm=0 --set total_steps=100000";
+    let done = sandbox.uphill(&format!("train small.toml --device flex --out run {wild}"));
+    done.fails(
+        3,
+        &[
+            "diverged in iteration",
+            "run/checkpoints/latest/run.safetensors",
+        ],
+    );
+    sandbox
+        .uphill("eval run --episodes 2 --device flex")
+        .succeeds();
+}
+
+#[test]
+fn damaged_and_foreign_checkpoints_are_refused() {
+    let sandbox = Sandbox::new();
+    sandbox.write("small.toml", CARTPOLE);
+    sandbox.write("other.toml", PENDULUM);
+    for (config, out) in [("small.toml", "run"), ("other.toml", "other")] {
+        sandbox
+            .uphill(&format!("train {config} --device flex --quiet --out {out}"))
+            .succeeds();
+    }
+    let path = sandbox.path("run/checkpoints/latest/run.safetensors");
+    let whole = fs::read(&path).unwrap();
+    let metrics = sandbox.read("run/metrics.csv");
+
+    fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    let resume = "train --resume run --set total_steps=2048";
+    sandbox
+        .uphill(resume)
+        .fails(1, &["run.safetensors is damaged"]);
+    sandbox
+        .uphill("eval run")
+        .fails(1, &["run.safetensors is damaged"]);
+
+    fs::copy(
+        sandbox.path("other/checkpoints/latest/run.safetensors"),
+        &path,
+    )
+    .unwrap();
+    sandbox.uphill(resume).fails(1, &["`actor."]);
+
+    fs::remove_file(&path).unwrap();
+    sandbox.uphill(resume).fails(1, &["no such checkpoint"]);
+    assert_eq!(
+        sandbox.read("run/metrics.csv"),
+        metrics,
+        "nothing already written was lost"
+    );
+
+    fs::write(&path, &whole).unwrap();
+    sandbox.uphill(resume).succeeds();
+}
+
+#[test]
+fn a_resumed_run_changes_only_its_budget() {
+    let sandbox = Sandbox::new();
+    sandbox.write("small.toml", CARTPOLE);
+    sandbox
+        .uphill("train small.toml --device flex --quiet --out run")
+        .succeeds();
+    let done = sandbox.uphill("train --resume run --set algo.clip=0.1");
+    done.fails(2, &["may change only total_steps and checkpoint_every"]);
+    sandbox
+        .uphill("train --resume run --quiet --set total_steps=1280")
+        .succeeds();
+    assert_eq!(sandbox.read("run/metrics.csv").lines().count(), 11);
+}
+
+#[test]
+fn lost_metrics_are_noticed() {
+    let sandbox = Sandbox::new();
+    sandbox.write("small.toml", CARTPOLE);
+    sandbox
+        .uphill("train small.toml --device flex --quiet --out run")
+        .succeeds();
+    fs::remove_file(sandbox.path("run/metrics.csv")).unwrap();
+    let done = sandbox.uphill("train --resume run --set total_steps=2048");
+    done.fails(
+        1,
+        &["metrics.csv: has 0 rows, the checkpoint is at iteration 8"],
+    );
+}

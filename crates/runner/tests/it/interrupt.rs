@@ -1,0 +1,119 @@
+//! A run that is interrupted or killed and resumed ends like one that was not.
+
+use crate::{CARTPOLE, Done, PENDULUM, Sandbox, outcome};
+use std::{
+    fs,
+    process::{Child, Stdio},
+    thread::sleep,
+    time::Duration,
+};
+
+fn start(sandbox: &Sandbox, args: &str) -> Child {
+    let mut command = sandbox.command(args);
+    command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// Waits until the metrics have at least `rows` rows on disk; false if the run ended before.
+fn wait_for_rows(sandbox: &Sandbox, child: &mut Child, rows: usize) -> bool {
+    loop {
+        let text = fs::read_to_string(sandbox.path("b/metrics.csv")).unwrap_or_default();
+        if text.lines().count() > rows {
+            return true;
+        }
+        if child.try_wait().unwrap().is_some() {
+            return false;
+        }
+        sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn killed_at_odd_moments_and_resumed_it_ends_in_the_same_bits() {
+    for config in [CARTPOLE, PENDULUM] {
+        let sandbox = Sandbox::new();
+        sandbox.write("run.toml", config);
+        sandbox
+            .uphill("train run.toml --device flex --out a --quiet")
+            .succeeds();
+
+        let mut child = start(&sandbox, "train run.toml --device flex --out b");
+        let mut kills = 0;
+        // Where exactly the kill lands is up to the scheduler: between checkpoints, in the middle of
+        // a row, or while a checkpoint is being written.
+        for rows in [1, 3, 5, 7] {
+            if wait_for_rows(&sandbox, &mut child, rows) && child.try_wait().unwrap().is_none() {
+                sleep(Duration::from_millis(rows as u64));
+                child.kill().unwrap();
+                kills += 1;
+            }
+            child.wait().unwrap();
+            child = start(&sandbox, "train --resume b");
+        }
+        let done = Done::of(&child.wait_with_output().unwrap());
+        done.succeeds();
+        assert!(kills > 0, "the run was never caught alive");
+        assert!(
+            outcome(&sandbox.path("a")) == outcome(&sandbox.path("b")),
+            "after {kills} kills"
+        );
+    }
+}
+
+#[test]
+fn a_torn_row_and_rows_after_the_checkpoint_are_dropped() {
+    let sandbox = Sandbox::new();
+    sandbox.write("run.toml", PENDULUM);
+    sandbox
+        .uphill("train run.toml --device flex --out a --quiet")
+        .succeeds();
+    sandbox
+        .uphill("train run.toml --device flex --out b --quiet --set total_steps=1024")
+        .succeeds();
+    let mut metrics = sandbox.read("b/metrics.csv");
+    let row = metrics.lines().last().unwrap().replacen('8', "9", 1);
+    metrics.push_str(&row);
+    metrics.push('\n');
+    metrics.push_str(&row[..row.len() / 2]);
+    sandbox.write("b/metrics.csv", &metrics);
+    let done = sandbox.uphill("train --resume b --quiet");
+    // Finished as far as its own configuration goes: resuming changes nothing and says so by success.
+    done.succeeds();
+    assert_eq!(sandbox.read("b/metrics.csv").lines().count(), 9);
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_saves_and_says_how_to_go_on() {
+    let sandbox = Sandbox::new();
+    sandbox.write("run.toml", &PENDULUM.replace("2048", "1_000_000_000"));
+    let mut child = start(&sandbox, "train run.toml --device flex --out b");
+    assert!(wait_for_rows(&sandbox, &mut child, 3));
+    let pid = child.id().to_string();
+    assert!(
+        std::process::Command::new("kill")
+            .args(["-INT", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let done = Done::of(&child.wait_with_output().unwrap());
+    assert_eq!(done.code, 130, "{done:?}");
+    assert!(
+        done.stdout.contains("go on with: uphill train --resume b"),
+        "{done:?}"
+    );
+
+    // What it saved is a whole run of exactly as many iterations.
+    let rows = sandbox.read("b/metrics.csv").lines().count() - 1;
+    let budget = (rows + 4) * 128;
+    sandbox
+        .uphill(&format!(
+            "train --resume b --quiet --set total_steps={budget}"
+        ))
+        .succeeds();
+    assert_eq!(sandbox.read("b/metrics.csv").lines().count(), rows + 5);
+}

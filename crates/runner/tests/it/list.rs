@@ -1,0 +1,49 @@
+use crate::Sandbox;
+
+#[test]
+fn everything_there_is_is_listed() {
+    let sandbox = Sandbox::new();
+    let listed = |what: &str| {
+        sandbox
+            .uphill(&format!("list {what}"))
+            .succeeds()
+            .stdout
+            .clone()
+    };
+    for name in uphill_envs::NAMES {
+        assert!(listed("envs").contains(name), "{name}");
+    }
+    for (name, _) in uphill_algos::ALGORITHMS {
+        assert!(listed("algos").contains(name), "{name}");
+    }
+    for name in ["flex", "ndarray", "wgpu", "cuda"] {
+        assert!(
+            listed("devices").lines().any(|line| line.starts_with(name)),
+            "{name}"
+        );
+    }
+    let all = listed("");
+    for title in ["Environments", "Algorithms", "Devices", "Presets"] {
+        assert!(all.contains(title), "{title}");
+    }
+}
+
+#[test]
+fn every_configuration_file_is_a_preset_and_short() {
+    let sandbox = Sandbox::new();
+    let listed = sandbox.uphill("list presets").succeeds().stdout.clone();
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs");
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        assert!(
+            listed.lines().any(|line| line.starts_with(&name)),
+            "{name} is not listed"
+        );
+        let lines = std::fs::read_to_string(&path).unwrap().lines().count();
+        assert!(
+            lines <= 30,
+            "{name} has {lines} lines: keep what differs from the defaults"
+        );
+    }
+}

@@ -1,0 +1,136 @@
+//! The program as its user meets it: run, read what it prints, look at what it wrote.
+
+#![allow(clippy::unwrap_used)]
+
+mod bad_input;
+mod interrupt;
+mod list;
+mod run_files;
+mod tidy;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+/// A small CartPole run of eight iterations.
+const CARTPOLE: &str = r#"
+env = "CartPole-v1"
+num_envs = 4
+total_steps = 1024
+checkpoint_every = 256
+[network]
+hidden = [16]
+[algo]
+name = "ppo"
+steps = 32
+epochs = 2
+minibatches = 2
+"#;
+
+/// Continuous actions with every normaliser on, sixteen iterations.
+const PENDULUM: &str = r#"
+env = "Pendulum-v1"
+num_envs = 4
+total_steps = 2048
+checkpoint_every = 384
+random_ages = true
+[network]
+hidden = [16]
+[normalize]
+obs = true
+obs_clip = 5.0
+reward = true
+reward_clip = 5.0
+[algo]
+name = "ppo"
+steps = 32
+epochs = 2
+minibatches = 2
+optimizer = "separate"
+"#;
+
+/// A folder for one test, with the program run inside it.
+struct Sandbox(tempfile::TempDir);
+
+impl Sandbox {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    /// `uphill` with these arguments, separated by blanks.
+    fn command(&self, args: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_uphill"));
+        command
+            .current_dir(self.0.path())
+            .args(args.split_whitespace());
+        command.env_remove("RUST_LOG");
+        command
+    }
+
+    fn uphill(&self, args: &str) -> Done {
+        let output = self.command(args).output().unwrap();
+        Done::of(&output)
+    }
+}
+
+/// What a finished program left.
+#[derive(Debug)]
+struct Done {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl Done {
+    fn of(output: &Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: text(&output.stdout),
+            stderr: text(&output.stderr),
+        }
+    }
+
+    /// Panics unless it failed with `code` and said each of `parts` on standard error.
+    #[track_caller]
+    fn fails(&self, code: i32, parts: &[&str]) {
+        assert_eq!(self.code, code, "{self:?}");
+        for part in parts {
+            assert!(self.stderr.contains(part), "no {part:?} in {}", self.stderr);
+        }
+    }
+
+    #[track_caller]
+    fn succeeds(&self) -> &Self {
+        assert_eq!(self.code, 0, "{self:?}");
+        self
+    }
+}
+
+/// The latest checkpoint and the metrics without their two columns about time.
+fn outcome(run: &Path) -> (Vec<u8>, Vec<Vec<String>>) {
+    let checkpoint = fs::read(run.join("checkpoints/latest/run.safetensors")).unwrap();
+    let mut reader = csv::Reader::from_path(run.join("metrics.csv")).unwrap();
+    let header = reader.headers().unwrap().clone();
+    let timed = |i: usize| matches!(&header[i], "wall_s" | "env_steps_per_s");
+    let rows = reader.records().map(|row| {
+        let row = row.unwrap();
+        let cells = row.iter().enumerate().filter(|(i, _)| !timed(*i));
+        cells.map(|(_, cell)| cell.to_owned()).collect()
+    });
+    (checkpoint, rows.collect())
+}

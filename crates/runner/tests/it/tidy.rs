@@ -1,0 +1,139 @@
+//! The rules of ARCHITECTURE.md that a machine can check.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .canonicalize()
+        .unwrap()
+}
+
+/// Every Rust file under `folder`, with its path relative to the workspace.
+fn sources(folder: &str) -> Vec<(String, String)> {
+    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = vec![];
+    walk(&root().join(folder), &mut found);
+    found
+        .into_iter()
+        .map(|path| {
+            let name = path
+                .strip_prefix(root())
+                .unwrap()
+                .to_string_lossy()
+                .into_owned();
+            (name, fs::read_to_string(path).unwrap())
+        })
+        .collect()
+}
+
+fn manifest(krate: &str) -> toml::Table {
+    let path = root().join("crates").join(krate).join("Cargo.toml");
+    toml::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+}
+
+#[test]
+fn dependencies_point_one_way() {
+    for (krate, forbidden) in [
+        ("core", vec!["uphill-envs", "uphill-algos", "uphill"]),
+        ("envs", vec!["uphill-core", "uphill-algos", "uphill"]),
+        ("algos", vec!["uphill"]),
+    ] {
+        let manifest = manifest(krate);
+        let dependencies = manifest["dependencies"].as_table().unwrap();
+        for name in forbidden {
+            assert!(
+                !dependencies.contains_key(name),
+                "{krate} depends on {name}"
+            );
+        }
+        assert!(
+            !dependencies.contains_key("anyhow"),
+            "{krate}: anyhow is for the runner"
+        );
+    }
+}
+
+#[test]
+fn only_the_device_room_names_a_backend() {
+    let constructors = [
+        "Device::flex(",
+        "Device::ndarray(",
+        "Device::wgpu",
+        "Device::cuda(",
+    ];
+    for folder in [
+        "crates/core/src",
+        "crates/envs/src",
+        "crates/algos/src",
+        "crates/runner/src",
+    ] {
+        for (name, text) in sources(folder) {
+            if name.contains("runner/src/device") {
+                continue;
+            }
+            // Documentation may show a device; code may not choose one.
+            let code = text
+                .lines()
+                .filter(|line| !line.trim_start().starts_with("//"));
+            for line in code {
+                let named = constructors.iter().find(|c| line.contains(**c));
+                assert!(named.is_none(), "{name}: {line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn host_read_backs_happen_in_known_places() {
+    let allowed = [
+        "crates/algos/src/checkpoint.rs",
+        "crates/algos/src/ppo.rs",
+        "crates/envs/src/host.rs",
+    ];
+    let readers = ["into_data", "to_data", "into_scalar", "try_into_vec"];
+    for folder in ["crates/core/src", "crates/envs/src", "crates/algos/src"] {
+        for (name, text) in sources(folder) {
+            let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+            let reads = readers.iter().any(|r| code.contains(&format!(".{r}")));
+            assert!(
+                !reads || allowed.contains(&name.as_str()),
+                "{name} reads back from the device"
+            );
+        }
+    }
+}
+
+#[test]
+fn nothing_is_called_done() {
+    for folder in ["crates/core/src", "crates/envs/src", "crates/algos/src"] {
+        for (name, text) in sources(folder) {
+            for field in ["done:", "dones:", "pub done"] {
+                assert!(
+                    !text.contains(field),
+                    "{name}: say terminated or truncated, not {field}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn every_algorithm_has_its_page() {
+    for (name, _) in uphill_algos::ALGORITHMS {
+        let page = root().join(format!("docs/algorithms/{name}.md"));
+        assert!(page.is_file(), "{} is missing", page.display());
+    }
+}
