@@ -6,7 +6,7 @@
 //! and truncation both cut the trace.
 
 use crate::scan;
-use burn::tensor::{Bool, Tensor};
+use burn::tensor::{Bool, Int, Tensor};
 
 /// What a rollout says about rewards and episode ends, `[T, N]` each.
 #[derive(Clone, Debug)]
@@ -42,6 +42,14 @@ impl Trace {
     fn continues(&self) -> Tensor<2> {
         not(self.terminated.clone().bool_or(self.truncated.clone()))
     }
+
+    /// 1 where step t+1 continues the episode of step t and is in the rollout.
+    fn inside(&self) -> Tensor<2> {
+        let [steps, _] = self.rewards.dims();
+        let row = Tensor::<1, Int>::arange(0..steps as i64, &self.rewards.device());
+        let not_last = row.lower_elem(steps as i64 - 1).float();
+        self.continues() * not_last.unsqueeze_dim(1)
+    }
 }
 
 fn not(flag: Tensor<2, Bool>) -> Tensor<2> {
@@ -66,7 +74,11 @@ pub fn gae(trace: &Trace, gamma: f64, gae_lambda: f64) -> Tensor<2> {
 /// G_t = Σ_l γ^l r_{t+l} within the episode, `[T, N]`, continued by γ^k V where the rollout or a
 /// truncation cuts an episode that the MDP did not end.
 pub fn discounted_returns(trace: &Trace, gamma: f64) -> Tensor<2> {
-    gae(trace, gamma, 1.0) + trace.values.clone()
+    trace.check();
+    let inside = trace.inside();
+    let cut = inside.clone().neg() + 1.0;
+    let inflow = inside.clone() * trace.rewards.clone() + cut * trace.targets(gamma);
+    scan::reverse(inflow, inside * gamma)
 }
 
 /// n-step return `[T, N]`: Σ_{i=0..k} γ^i r_{t+i} + γ^{k+1} V(s_{t+k+1}), where k is n, or less
@@ -77,13 +89,15 @@ pub fn n_step_returns(trace: &Trace, gamma: f64, n: usize) -> Tensor<2> {
     trace.check();
     let [steps, _] = trace.rewards.dims();
     let bootstrap = trace.targets(gamma);
-    let mut inside = trace.continues();
-    let ending = inside.clone().narrow(0, steps - 1, 1).zeros_like();
-    inside = Tensor::cat(vec![inside.narrow(0, 0, steps - 1), ending.clone()], 0);
+    let inside = trace.inside();
     let cut = inside.clone().neg() + 1.0;
+    let past_the_end = trace.rewards.clone().narrow(0, 0, 1).zeros_like();
     let mut returns = bootstrap.clone();
     for _ in 0..n.min(steps - 1) {
-        let later = Tensor::cat(vec![returns.narrow(0, 1, steps - 1), ending.clone()], 0);
+        let later = Tensor::cat(
+            vec![returns.narrow(0, 1, steps - 1), past_the_end.clone()],
+            0,
+        );
         let through = trace.rewards.clone() + later * gamma;
         returns = inside.clone() * through + cut.clone() * bootstrap.clone();
     }

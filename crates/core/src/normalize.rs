@@ -1,7 +1,7 @@
 //! Running moments, and what is scaled by them: observations and rewards.
 
 use crate::scan;
-use burn::tensor::{Bool, Device, Tensor, assert_shape};
+use burn::tensor::{Bool, Device, Int, Tensor, assert_shape};
 
 /// Mean and variance of everything seen so far, per feature.
 ///
@@ -108,12 +108,12 @@ impl RewardScaler {
         assert_shape!(ended, [steps, envs]);
         assert_shape!(self.discounted, [envs]);
         let continues = ended.float().neg() + 1.0;
-        let carried = self.discounted.clone().unsqueeze::<2>();
-        let before = continues.clone().narrow(0, 0, steps - 1);
-        // The carried return enters as if it were the value before the first step.
-        let first = rewards.clone().narrow(0, 0, 1) + carried.clone() * gamma;
-        let inflow = Tensor::cat(vec![first, rewards.clone().narrow(0, 1, steps - 1)], 0);
-        let decay = Tensor::cat(vec![carried.zeros_like(), before * gamma], 0);
+        let row = Tensor::<1, Int>::arange(0..steps as i64, &rewards.device());
+        let first: Tensor<2> = row.equal_elem(0).float().unsqueeze_dim(1);
+        // The return carried over enters as if it were the value before the first step.
+        let carried = first * self.discounted.clone().unsqueeze() * gamma;
+        let inflow = rewards.clone() + carried;
+        let decay = scan::previous(continues.clone()) * gamma;
         let discounted = scan::forward(inflow, decay);
         self.moments = self
             .moments

@@ -25,10 +25,17 @@ pub(crate) fn forward(x: Tensor<2>, decay: Tensor<2>) -> Tensor<2> {
     reverse(x.flip([0]), decay.flip([0])).flip([0])
 }
 
+/// The row before each row, zero before the first.
+pub(crate) fn previous(x: Tensor<2>) -> Tensor<2> {
+    later(x.flip([0]), 1).flip([0])
+}
+
 /// The rows `shift` steps later, zero past the end.
 fn later(x: Tensor<2>, shift: usize) -> Tensor<2> {
-    let [steps, envs] = x.dims();
-    let zeros = x.clone().narrow(0, 0, shift).zeros_like();
-    debug_assert_eq!(zeros.dims(), [shift, envs]);
-    Tensor::cat(vec![x.narrow(0, shift, steps - shift), zeros], 0)
+    let [steps, _] = x.dims();
+    if shift >= steps {
+        return x.zeros_like();
+    }
+    let past_the_end = x.clone().narrow(0, 0, shift).zeros_like();
+    Tensor::cat(vec![x.narrow(0, shift, steps - shift), past_the_end], 0)
 }

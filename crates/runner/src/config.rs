@@ -125,10 +125,12 @@ fn check(table: &Table, template: &Table, prefix: &str) -> anyhow::Result<()> {
     for (key, value) in table {
         let path = format!("{prefix}{key}");
         let Some(expected) = template.get(key) else {
-            let known = template.keys().map(String::as_str);
-            let hint = did_you_mean(key, known.clone());
-            let known = known.collect::<Vec<_>>().join(", ");
-            bail!("{path}: unknown key{hint}; known here: {known}");
+            let known: Vec<&str> = template.keys().map(String::as_str).collect();
+            let hint = did_you_mean(key, known.iter().copied());
+            bail!(
+                "{path}: unknown key{hint}; known here: {}",
+                known.join(", ")
+            );
         };
         if let (Value::Table(inner), Value::Table(expected)) = (value, expected)
             && !is_schedule(expected)

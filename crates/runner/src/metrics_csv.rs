@@ -38,15 +38,15 @@ impl MetricsCsv {
     pub(crate) fn resume(path: &Path, iterations: u64) -> anyhow::Result<(Self, f64)> {
         let context = || format!("metrics {}", path.display());
         let mut kept = csv::Writer::from_writer(Vec::new());
-        let mut rows = 0;
-        let mut wall_s = 0.0;
+        let (mut rows, mut wall_s, mut has_header) = (0, 0.0, false);
         if path.is_file() {
             let mut reader = csv::ReaderBuilder::new()
                 .flexible(true)
                 .from_path(path)
                 .with_context(context)?;
             let header = reader.headers().with_context(context)?.clone();
-            if !header.is_empty() {
+            has_header = !header.is_empty();
+            if has_header {
                 kept.write_record(&header)?;
             }
             for row in reader.records() {
@@ -75,7 +75,7 @@ impl MetricsCsv {
             .append(true)
             .open(path)
             .with_context(context)?;
-        Ok((Self::append_to(path, file, rows > 0), wall_s))
+        Ok((Self::append_to(path, file, has_header), wall_s))
     }
 
     fn append_to(path: &Path, file: File, has_header: bool) -> Self {
@@ -116,4 +116,72 @@ impl MetricsCsv {
 
 fn optional(value: Option<f64>) -> String {
     value.map_or_else(String::new, |x| x.to_string())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use uphill_algos::Metrics;
+
+    fn report(iteration: u64) -> Report {
+        Report {
+            iteration,
+            env_steps: 10 * iteration,
+            episodes: 0,
+            episode_return_mean: None,
+            episode_length_mean: None,
+            improved: false,
+            metrics: Metrics(vec![
+                ("policy_loss", Some(0.5)),
+                ("explained_variance", None),
+            ]),
+        }
+    }
+
+    fn lines(path: &Path) -> Vec<String> {
+        let text = std::fs::read_to_string(path).unwrap();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn values_that_do_not_exist_are_empty() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.csv");
+        let mut csv = MetricsCsv::create(&path).unwrap();
+        csv.write(&report(1), 2.0, 5.0).unwrap();
+        csv.flush().unwrap();
+        assert_eq!(lines(&path)[1], "1,10,2.000,5,0,,,0.5,");
+    }
+
+    /// Killed after the rows were written and before the first checkpoint was.
+    #[test]
+    fn resuming_from_the_very_start_keeps_one_header() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.csv");
+        let mut csv = MetricsCsv::create(&path).unwrap();
+        csv.write(&report(1), 2.0, 5.0).unwrap();
+        drop(csv);
+        for _ in 0..2 {
+            let (mut csv, wall_s) = MetricsCsv::resume(&path, 0).unwrap();
+            assert_eq!(wall_s, 0.0);
+            csv.write(&report(1), 3.0, 5.0).unwrap();
+            csv.flush().unwrap();
+            assert_eq!(lines(&path).len(), 2);
+        }
+        let (_, wall_s) = MetricsCsv::resume(&path, 1).unwrap();
+        assert_eq!(wall_s, 3.0);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_full_disk_is_named() {
+        let mut csv = MetricsCsv::create(Path::new("/dev/full")).unwrap();
+        csv.write(&report(1), 2.0, 5.0).unwrap();
+        let error = format!("{:#}", csv.flush().unwrap_err());
+        assert!(
+            error.starts_with("writing /dev/full: No space left"),
+            "{error}"
+        );
+    }
 }

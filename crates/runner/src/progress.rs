@@ -93,15 +93,6 @@ impl Progress {
         }
     }
 
-    /// Prints a message above the bar without tearing it; nothing when quiet.
-    pub(crate) fn println(&self, message: &str) {
-        match &self.output {
-            Output::Quiet => {}
-            Output::Bar(bar) => bar.println(message),
-            Output::Lines(_) => print_line(message),
-        }
-    }
-
     /// Replaces the bar by a last line with the average rate and the time of the whole run. Calling
     /// it again does nothing.
     pub(crate) fn finish(&mut self) {

@@ -68,35 +68,32 @@ pub(crate) fn timestamp() -> String {
 impl RunDir {
     /// Makes the directory at `out`, or the first free `runs/<name>-<number>`.
     pub(crate) fn create(out: Option<&Path>, name: &str) -> anyhow::Result<Self> {
+        let cannot = |path: &Path| {
+            let path = path.display();
+            format!("run directory {path}: cannot be made; choose a writable --out")
+        };
         if let Some(out) = out {
             let parent = out.parent().unwrap_or(Path::new(""));
-            let made = fs::create_dir_all(parent).and_then(|()| fs::create_dir(out));
-            return match made {
+            fs::create_dir_all(parent).with_context(|| cannot(out))?;
+            return match fs::create_dir(out) {
                 Ok(()) => Ok(Self(out.to_owned())),
-                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(UsageError(format!(
-                    "run directory {0} already exists; choose another --out, or go on with it: uphill train --resume {0}",
-                    out.display()
-                ))
-                .into()),
-                Err(e) => Err(e).with_context(|| {
-                    format!("run directory {}: cannot be made; choose a writable --out", out.display())
-                }),
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                    let out = out.display();
+                    bail!(UsageError(format!(
+                        "run directory {out} already exists; choose another --out, or go on with it: \
+                         uphill train --resume {out}"
+                    )))
+                }
+                Err(e) => Err(e).with_context(|| cannot(out)),
             };
         }
-        fs::create_dir_all("runs").context("runs: cannot be made; choose a writable --out")?;
+        fs::create_dir_all("runs").with_context(|| cannot(Path::new("runs")))?;
         for number in 1.. {
             let path = PathBuf::from(format!("runs/{name}-{number}"));
             match fs::create_dir(&path) {
                 Ok(()) => return Ok(Self(path)),
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(e) => {
-                    return Err(e).with_context(|| {
-                        format!(
-                            "run directory {}: cannot be made; choose a writable --out",
-                            path.display()
-                        )
-                    });
-                }
+                Err(e) => return Err(e).with_context(|| cannot(&path)),
             }
         }
         unreachable!("numbers do not run out")

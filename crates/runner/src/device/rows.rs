@@ -3,7 +3,7 @@
 use super::{
     DeviceInfo, cores,
     machine::{Adapter, CudaGpu, Machine},
-    messages::{NO_ADAPTER, NO_CUDA, build_with, not_compiled_in},
+    messages::{NO_ADAPTER, NO_CUDA, build_with},
     pick::Pick,
 };
 

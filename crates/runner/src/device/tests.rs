@@ -3,6 +3,7 @@
 use super::{
     arg::FORMS,
     machine::{Adapter, CudaGpu, Kind},
+    messages::build_with,
     rows::{BURN_VERSION, not_compiled_note},
     work::with_unit,
     *,
