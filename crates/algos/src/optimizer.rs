@@ -32,6 +32,7 @@ pub struct StepSize {
 
 /// Adam states for an actor and a critic.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant)] // tensor handles; there is one of these in a run
 pub enum Optimizer {
     /// Over the concatenated parameters, the actor's first.
     Shared(Adam),

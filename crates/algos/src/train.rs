@@ -172,10 +172,9 @@ impl Trainer {
         }
         // After the update, so that every ratio compared policies on the same inputs.
         if self.config.normalize.obs {
-            for norm in [&mut self.actor.obs_norm, &mut self.critic.obs_norm] {
-                if let Some(norm) = norm {
-                    norm.moments = norm.moments.merge(raw_obs.clone());
-                }
+            let norms = [&mut self.actor.obs_norm, &mut self.critic.obs_norm];
+            for norm in norms.into_iter().flatten() {
+                norm.moments = norm.moments.merge(raw_obs.clone());
             }
         }
         Ok(self.report(metrics))

@@ -16,7 +16,7 @@ Examples:
   uphill list devices
 
 Exit codes: 0 done, 2 usage or configuration, 3 diverged, 130 interrupted (checkpoint kept), 1 anything else.
-Logs: RUST_LOG=info (or debug, or uphill=debug).")]
+Logs: RUST_LOG=uphill=info; RUST_LOG=debug adds those of the backends.")]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -72,7 +72,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, conflicts_with = "resume")]
     pub(crate) seed: Option<u64>,
 
-    /// Run directory, which must not exist yet [default: runs/<config>-<number>]
+    /// Run directory, which must not exist yet [default: runs/CONFIG-N, the first free N]
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     pub(crate) out: Option<PathBuf>,
 

@@ -42,12 +42,14 @@ fn main() -> ExitCode {
 
 /// Logs go to stderr, warnings and above unless `RUST_LOG` says otherwise.
 fn start_logging() {
+    use std::io::{IsTerminal, stderr};
     use tracing_subscriber::{EnvFilter, filter::LevelFilter};
     let filter = EnvFilter::builder()
         .with_default_directive(LevelFilter::WARN.into())
         .from_env_lossy();
     tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(stderr().is_terminal())
         .with_writer(progress::log_writer)
         .init();
 }

@@ -66,7 +66,7 @@ pub(crate) fn timestamp() -> String {
 }
 
 impl RunDir {
-    /// Makes the directory at `out`, or the first free `runs/<name>-<number>`.
+    /// Makes the directory at `out`, or the first free `runs/{name}-{number}`.
     pub(crate) fn create(out: Option<&Path>, name: &str) -> anyhow::Result<Self> {
         let cannot = |path: &Path| {
             let path = path.display();

@@ -25,7 +25,8 @@ fn every_toggle_changes_what_is_learnt() {
         config.network.init = Init::Uniform;
         config
     };
-    let toggles: [(&str, fn(&mut RunConfig)); 15] = [
+    type Toggle = (&'static str, fn(&mut RunConfig));
+    let toggles: [Toggle; 15] = [
         ("value clipping", |c| ppo(c).value_clip = 0.05),
         ("reward scaling", |c| c.normalize.reward = true),
         ("reward clipping", |c| c.normalize.reward_clip = 1.0),

@@ -80,6 +80,7 @@ impl DistKind {
 
 /// A batch of `B` action distributions.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant)] // tensor handles; there is one of these at a time
 pub enum Dist {
     /// Over `K` discrete actions.
     Categorical(Categorical),

@@ -1,7 +1,7 @@
 //! Which device a run computes on: the only room that names a backend.
 //!
 //! [`choose`] turns `--device` into a Burn device and says why; [`list`] shows what there is to
-//! choose from. The decision itself ([`pick`]) is a pure function of the request, the work and the
+//! choose from. The decision itself ([`pick()`]) is a pure function of the request, the work and the
 //! [`Machine`], so it is tested without hardware. Hardware is looked at only when the decision
 //! depends on it: `--device flex` never wakes a GPU driver.
 
