@@ -63,7 +63,7 @@ pub(crate) struct TrainArgs {
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
 
-    /// Where to compute: auto, flex, ndarray, wgpu[:N] or cuda[:N] (see `uphill list devices`)
+    /// Where to compute: auto, flex, ndarray, wgpu or cuda; wgpu:1 is the second of its kind (see `uphill list devices`)
     /// [default: auto, or with --resume the device of the run]
     #[arg(long)]
     pub(crate) device: Option<DeviceArg>,
@@ -98,7 +98,7 @@ pub(crate) struct EvalArgs {
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
 
-    /// Where to compute: auto, flex, ndarray, wgpu[:N] or cuda[:N]
+    /// Where to compute: auto, flex, ndarray, wgpu or cuda; wgpu:1 is the second of its kind
     #[arg(long, default_value = "auto")]
     pub(crate) device: DeviceArg,
 
