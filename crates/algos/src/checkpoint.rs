@@ -41,12 +41,12 @@ pub struct Checkpoint {
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
     /// The file system refused.
-    #[error("checkpoint {path}: {source}")]
+    #[error("checkpoint {path}: {reason}")]
     Io {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        reason: io::Error,
     },
     /// The file is not a whole checkpoint.
     #[error("checkpoint {path} is damaged ({reason}); use another checkpoint of the run")]
@@ -211,18 +211,18 @@ impl Checkpoint {
     /// Writes the file at `path`, replacing a whole one by a whole one.
     pub fn write(&self, path: &Path) -> Result<(), CheckpointError> {
         let bytes = self.encode();
-        let fail = |source| CheckpointError::Io {
+        let fail = |reason| CheckpointError::Io {
             path: path.to_owned(),
-            source,
+            reason,
         };
         write_atomically(path, &bytes).map_err(fail)
     }
 
     /// Reads the file at `path`.
     pub fn read(path: &Path) -> Result<Self, CheckpointError> {
-        let bytes = fs::read(path).map_err(|source| CheckpointError::Io {
+        let bytes = fs::read(path).map_err(|reason| CheckpointError::Io {
             path: path.to_owned(),
-            source,
+            reason,
         })?;
         Self::decode(&bytes).map_err(|reason| CheckpointError::Corrupt {
             path: path.to_owned(),

@@ -91,15 +91,18 @@ fn parse_set(set: &str) -> anyhow::Result<Edit> {
     let parsed = toml::from_str::<Table>(&text)
         .ok()
         .and_then(|mut t| t.remove("value"));
-    let mut value = parsed.unwrap_or_else(|| Value::String(value.trim().to_owned()));
-    let mut table = Table::new();
-    for (depth, part) in key.trim().rsplit('.').enumerate() {
-        if depth > 0 {
-            value = Value::Table(std::mem::take(&mut table));
-        }
-        table.insert(part.to_owned(), value.clone());
-    }
+    let value = parsed.unwrap_or_else(|| Value::String(value.trim().to_owned()));
+    let (outer, inner) = match key.trim().split_once('.') {
+        Some((outer, inner)) => (outer, inner.rsplit('.').fold(value, wrap)),
+        None => (key.trim(), value),
+    };
+    let table = Table::from_iter([(outer.to_owned(), inner)]);
     Ok(Edit { label, table })
+}
+
+/// A table with nothing but `value` under `key`.
+fn wrap(value: Value, key: &str) -> Value {
+    Value::Table(Table::from_iter([(key.to_owned(), value)]))
 }
 
 fn algorithm_name(table: &Table) -> Option<String> {

@@ -47,13 +47,7 @@ pub(crate) fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn envs() -> anyhow::Result<Vec<Vec<String>>> {
-    let mut rows = vec![row([
-        "name",
-        "observation",
-        "action",
-        "time limit",
-        "solved at",
-    ])];
+    let mut rows = vec![row(["name", "obs", "action", "time limit", "solved at"])];
     for name in NAMES {
         let spec = uphill_envs::spec(name)?;
         let action = match &spec.action {
@@ -62,7 +56,7 @@ fn envs() -> anyhow::Result<Vec<Vec<String>>> {
         };
         rows.push(vec![
             spec.name.clone(),
-            format!("{} numbers", spec.obs.dim()),
+            spec.obs.dim().to_string(),
             action,
             spec.time_limit.map_or("none".to_owned(), |t| t.to_string()),
             spec.reward_threshold
