@@ -9,7 +9,7 @@
 use burn::tensor::Device;
 use std::error::Error;
 use uphill_algos::{AlgoConfig, RunConfig, Trainer, ppo::PpoConfig};
-use uphill_core::schedule::Schedule::{Constant, Linear};
+use uphill_core::schedule::Schedule::Linear;
 
 pub fn run(total_steps: u64) -> Result<(), Box<dyn Error>> {
     let ppo = PpoConfig {
@@ -23,7 +23,8 @@ pub fn run(total_steps: u64) -> Result<(), Box<dyn Error>> {
         clip: Linear { from: 0.2, to: 0.0 },
         gamma: 0.98,
         gae_lambda: 0.8,
-        entropy_coef: Constant(0.0),
+        value_clip: 0.0,
+        value_coef: 1.0,
         ..PpoConfig::default()
     };
     let config = RunConfig::new("CartPole-v1", 8, total_steps, AlgoConfig::Ppo(ppo));

@@ -82,8 +82,10 @@ pub fn agent_params(config: &RunConfig, spec: &EnvSpec) -> usize {
     count(widths(outputs)) + log_std + count(widths(1))
 }
 
+/// The observation normaliser that a configuration asks for, as new.
+///
 /// Also there when observations are only clipped: its moments then stay at mean 0, variance 1.
-fn obs_norm(config: &RunConfig, features: usize, device: &Device) -> Option<ObsNorm> {
+pub(crate) fn obs_norm(config: &RunConfig, features: usize, device: &Device) -> Option<ObsNorm> {
     let norm = &config.normalize;
     (norm.obs || norm.obs_clip > 0.0).then(|| ObsNorm::new(features, norm.obs_clip, device))
 }

@@ -334,12 +334,26 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
         file.write_all(bytes)?;
         file.sync_all()
     });
-    let renamed = written.and_then(|()| fs::rename(&beside, path));
+    let renamed = written
+        .and_then(|()| fs::rename(&beside, path))
+        .and_then(|()| sync_folder(path));
     if renamed.is_err() {
         // Nothing depends on the partial file; leaving it would only keep a full disk full.
         let _ = fs::remove_file(&beside);
     }
     renamed
+}
+
+/// Makes a renaming durable; where folders cannot be opened the system does so itself.
+#[cfg(unix)]
+fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+#[cfg(not(unix))]
+fn sync_folder(_path: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 fn dtype_to_file(dtype: DType) -> Dtype {

@@ -4,7 +4,7 @@ use crate::random::action_noise;
 use uphill_core::policy::Actor;
 use uphill_envs::{BatchEnv, Episode, Stream};
 
-/// Episodes of an evaluation, at most one more per copy than asked for on average.
+/// The finished episodes of an evaluation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evaluation {
     /// Exactly as many as asked for.

@@ -52,8 +52,8 @@ impl Optimizer {
         }
     }
 
-    /// One step down the gradients of both networks. Returns the norm `[1]` of the (actor's, where
-    /// separate) gradient before clipping.
+    /// One step down the gradients of both networks. Returns the norm `[1]` of both together, before
+    /// clipping.
     pub fn step(
         &mut self,
         actor: &mut Net,
@@ -77,10 +77,10 @@ impl Optimizer {
                 let (grad, norm) = clip_grad_norm(grads.0, size.max_grad_norm);
                 let params = actor_adam.step(actor.flat(), grad, size.learning_rate);
                 *actor = actor.with_flat(params);
-                let (grad, _) = clip_grad_norm(grads.1, size.max_grad_norm);
+                let (grad, critic_norm) = clip_grad_norm(grads.1, size.max_grad_norm);
                 let params = critic_adam.step(critic.flat(), grad, size.critic_learning_rate);
                 *critic = critic.with_flat(params);
-                norm
+                (norm.square() + critic_norm.square()).sqrt()
             }
         }
     }

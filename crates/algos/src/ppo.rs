@@ -112,7 +112,14 @@ impl PpoConfig {
         ] {
             ensure(value > 0, key, || "must be at least 1".to_owned())?;
         }
-        let batch = self.steps * num_envs;
+        let batch = self.steps.saturating_mul(num_envs);
+        ensure(batch <= i32::MAX as usize, "algo.steps", || {
+            format!(
+                "{} × num_envs {num_envs} is more than a rollout can hold ({})",
+                self.steps,
+                i32::MAX
+            )
+        })?;
         ensure(
             batch.is_multiple_of(self.minibatches),
             "algo.minibatches",
@@ -291,7 +298,8 @@ impl Algorithm for Ppo {
                 }
             }
         }
-        metrics(&diagnostics, &batch, actor, epochs, &now)
+        let params = Tensor::cat(vec![actor.net.flat(), critic.net.flat()], 0);
+        metrics(&diagnostics, &batch, params, epochs, &now)
     }
 
     fn save(&self, checkpoint: &mut Checkpoint) {
@@ -310,16 +318,17 @@ fn mean_of(diagnostics: &[Tensor<1>]) -> Tensor<1> {
         .squeeze_dim(0)
 }
 
-/// The update's one read-back.
+/// The update's one read-back (besides one per epoch with a target KL). The norm of all parameters
+/// is in it because a run may diverge in its very last step.
 fn metrics(
     diagnostics: &[Tensor<1>],
     batch: &Batch,
-    actor: &Actor,
+    params: Tensor<1>,
     epochs: usize,
     now: &Now,
 ) -> Metrics {
     let explained = explained_variance(batch.values.clone(), batch.returns.clone());
-    let param_norm = actor.net.flat().square().sum().sqrt();
+    let param_norm = params.square().sum().sqrt();
     let read: Vec<f64> = Tensor::cat(vec![mean_of(diagnostics), explained, param_norm], 0)
         .into_data()
         .iter()

@@ -2,7 +2,7 @@
 
 use crate::{
     Algorithm, UpdateContext,
-    agent::{build_actor, build_critic},
+    agent::{build_actor, build_critic, dist_kind, obs_norm},
     checkpoint::{Checkpoint, CheckpointError},
     collect::collect,
     config::{ConfigError, RunConfig, ensure},
@@ -102,11 +102,14 @@ impl Trainer {
 
     /// A fresh run from the caller's own environment, actor or critic. They have to live on the same
     /// device; `env.num_envs()` has to equal `config.num_envs`.
+    ///
+    /// Both networks see observations through one normaliser: the actor's, or if it has none the one
+    /// that `config.normalize` asks for.
     pub fn from_parts(
         config: RunConfig,
         mut env: Box<dyn BatchEnv>,
-        actor: Actor,
-        critic: Critic,
+        mut actor: Actor,
+        mut critic: Critic,
     ) -> Result<Self, TrainError> {
         config.validate()?;
         ensure(env.num_envs() == config.num_envs, "num_envs", || {
@@ -116,15 +119,18 @@ impl Trainer {
                 env.num_envs()
             )
         })?;
-        let wanted = env.spec().action.width();
-        ensure(actor.kind.action_width() == wanted, "env", || {
+        let wanted = dist_kind(&env.spec().action);
+        ensure(actor.kind == wanted, "env", || {
             format!(
-                "its actions have {wanted} columns, those of the actor {}",
-                actor.kind.action_width()
+                "its actions need the distribution {wanted:?}, the actor has {:?}",
+                actor.kind
             )
         })?;
         env.reset(config.seed);
         let device = actor.net.device();
+        let fresh = || obs_norm(&config, env.spec().obs.dim(), &device);
+        actor.obs_norm = actor.obs_norm.take().or_else(fresh);
+        critic.obs_norm = actor.obs_norm.clone();
         let reward_scaler =
             (config.normalize.reward).then(|| RewardScaler::new(config.num_envs, &device));
         Ok(Self {
@@ -240,8 +246,8 @@ impl Trainer {
         checkpoint
     }
 
-    /// Goes back to where `checkpoint` was saved. On an error the trainer is unchanged only in what
-    /// had not been read yet: build a new one.
+    /// Goes back to where `checkpoint` was saved. After an error a part may have been taken over:
+    /// build a new trainer.
     pub fn restore(&mut self, checkpoint: &Checkpoint) -> Result<(), TrainError> {
         load_actor(&mut self.actor, checkpoint)?;
         self.critic.net = checkpoint.net("critic", &self.critic.net)?;

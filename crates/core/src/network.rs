@@ -21,10 +21,10 @@ pub trait Network: Module + ModuleDisplay + 'static {
 pub struct Net(Box<dyn ErasedNetwork>);
 
 impl Net {
-    /// Wraps a module. Its parameters stay on the plain device; gradients are recorded only between
+    /// Wraps a module. Its parameters are taken off autodiff; gradients are recorded only between
     /// [`tracked`](Net::tracked) and [`flat_grad`](Net::flat_grad).
     pub fn new(module: impl Network) -> Self {
-        Self(Box::new(module))
+        Self(Box::new(params::plain(module)))
     }
 
     /// `[B, O]` → `[B, W]`.

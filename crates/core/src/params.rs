@@ -68,6 +68,17 @@ pub fn unflatten<M: Module>(module: M, flat: Tensor<1>) -> M {
     module
 }
 
+/// The module with no parameter recording gradients.
+pub fn plain<M: Module>(module: M) -> M {
+    struct Plain;
+    impl ModuleMapper for Plain {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            param.map(|value| value.without_autodiff())
+        }
+    }
+    module.map(&mut Plain)
+}
+
 /// The module with every parameter recording gradients. Tensors without autodiff that meet its
 /// parameters are constants.
 pub fn tracked<M: Module>(module: M) -> M {

@@ -31,7 +31,7 @@ pub trait BatchEnv: Send {
     ///
     /// # Panics
     ///
-    /// If `actions` has another shape; in debug builds also if a discrete action is no index.
+    /// If `actions` has another shape, or a discrete action is no index.
     fn step(&mut self, actions: Tensor<2>) -> Step;
 
     /// Episodes finished since the last call, ordered by step, then by copy.

@@ -125,7 +125,7 @@ impl<E: HostEnv> HostBatch<E> {
             .try_into_vec_as::<f32>()
             .expect("actions can be read back as numbers");
         match &self.spec.action {
-            ActionSpace::Discrete { n } => debug_assert!(
+            ActionSpace::Discrete { n } => assert!(
                 actions
                     .iter()
                     .all(|&a| a >= 0.0 && a < *n as f32 && a.fract() == 0.0),

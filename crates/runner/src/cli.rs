@@ -43,7 +43,8 @@ defaults of the algorithm:
 
   [algo]
   name = \"ppo\"
-  steps = 32                               # per copy and iteration
+  steps = 128                              # per copy and iteration
+  minibatches = 4
   learning_rate = { from = 1e-3, to = 0 }  # or a plain number
 
 The run directory holds config.toml (every value spelt out), meta.json, metrics.csv (one row per

@@ -22,6 +22,12 @@ pub(crate) fn eval(args: &EvalArgs) -> anyhow::Result<ExitCode> {
         host_env: true,
     };
     let chosen = device::choose(args.device, &work).map_err(crate::failure::usage)?;
+    if !args.json {
+        eprintln!(
+            "device {}: {} ({})",
+            chosen.name, chosen.adapter, chosen.reason
+        );
+    }
     let mut env = uphill_envs::make(&config.env, copies, &chosen.device)?;
     let mut actor = build_actor(&config, &spec, &chosen.device);
     load_actor(&mut actor, &checkpoint)?;

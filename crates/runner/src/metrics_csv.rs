@@ -107,6 +107,13 @@ impl MetricsCsv {
         (self.writer.write_record(common.into_iter().chain(metrics))).with_context(context)
     }
 
+    /// Hands all rows to the operating system and has it write them down.
+    pub(crate) fn sync(&mut self) -> anyhow::Result<()> {
+        self.flush()?;
+        let context = || format!("writing {}", self.path.display());
+        self.writer.get_ref().sync_data().with_context(context)
+    }
+
     /// Hands all rows to the operating system.
     pub(crate) fn flush(&mut self) -> anyhow::Result<()> {
         let context = || format!("writing {}", self.path.display());

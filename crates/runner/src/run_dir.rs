@@ -156,7 +156,11 @@ impl RunDir {
     pub(crate) fn read_checkpoint(&self, which: Which) -> anyhow::Result<Checkpoint> {
         let path = self.checkpoint(which);
         if !path.is_file() {
-            bail!("{}: there is no such checkpoint (yet)", path.display());
+            bail!(
+                "{}: there is no such checkpoint; a run that was stopped before its first one is to be \
+                 deleted and started again",
+                path.display()
+            );
         }
         Ok(Checkpoint::read(&path)?)
     }

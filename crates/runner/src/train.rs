@@ -18,12 +18,15 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 use uphill_algos::{Checkpoint, Report, RunConfig, Trainer, agent_params};
 
 /// As a shell reports a program that ended on Ctrl-C.
 const INTERRUPTED: u8 = 130;
+
+/// How far what is on disk may lag behind for those who watch it grow.
+const FLUSH_EVERY: Duration = Duration::from_secs(2);
 
 /// Keys that a resumed run may change: they do not alter what has been learnt so far.
 const RESUMABLE: [&str; 2] = ["total_steps", "checkpoint_every"];
@@ -131,19 +134,32 @@ fn choose(arg: DeviceArg, config: &RunConfig) -> anyhow::Result<Chosen> {
     device::choose(arg, &work).map_err(usage)
 }
 
+/// A flag that the first Ctrl-C raises, for the loop to save and stop; the second ends the program.
+fn watch_for_interrupts(quiet: bool) -> anyhow::Result<Arc<AtomicBool>> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let flag = interrupted.clone();
+    ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(i32::from(INTERRUPTED));
+        }
+        if !quiet {
+            eprintln!("\nsaving after this iteration; Ctrl-C again stops at once");
+        }
+    })
+    .context("installing the Ctrl-C handler")?;
+    Ok(interrupted)
+}
+
 impl Session {
     fn run(mut self, quiet: bool) -> anyhow::Result<ExitCode> {
-        let interrupted = Arc::new(AtomicBool::new(false));
-        let flag = interrupted.clone();
-        ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed))
-            .context("installing the Ctrl-C handler")?;
-
+        let interrupted = watch_for_interrupts(quiet)?;
         let total = self.trainer.config().total_steps;
         let interval = self.trainer.config().checkpoint_interval();
         let first = self.trainer.env_steps();
         self.announce(quiet);
         let mut progress = Progress::new(total, first, quiet);
         let clock = Instant::now();
+        let mut flushed = clock;
         let mut last_s = 0.0;
         let mut best: Option<Checkpoint> = None;
 
@@ -153,8 +169,11 @@ impl Session {
                 Ok(report) => report,
                 Err(diverged) => {
                     progress.finish();
-                    self.metrics.flush()?;
+                    self.metrics.sync()?;
                     self.events.flush()?;
+                    if let Some(best) = best {
+                        best.write(&self.run.checkpoint(Which::Best))?;
+                    }
                     let kept = self.run.checkpoint(Which::Latest);
                     return Err(diverged)
                         .with_context(|| format!("stopped; {} is from before", kept.display()));
@@ -163,6 +182,11 @@ impl Session {
             let now_s = clock.elapsed().as_secs_f64();
             self.log(&report, now_s, now_s - last_s)?;
             last_s = now_s;
+            if flushed.elapsed() >= FLUSH_EVERY {
+                self.metrics.flush()?;
+                self.events.flush()?;
+                flushed = Instant::now();
+            }
             progress.update(report.env_steps, report.episode_return_mean);
             if report.improved {
                 best = Some(self.trainer.save());
@@ -219,7 +243,7 @@ impl Session {
 
     /// The rows first: a checkpoint must never be ahead of the metrics that led to it.
     fn checkpoint(&mut self, best: Option<Checkpoint>) -> anyhow::Result<()> {
-        self.metrics.flush()?;
+        self.metrics.sync()?;
         self.events.flush()?;
         if let Some(best) = best {
             best.write(&self.run.checkpoint(Which::Best))?;

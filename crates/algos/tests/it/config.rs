@@ -34,6 +34,10 @@ fn impossible_values_are_refused_by_name() {
             "algo.steps: must be at least 1",
         ),
         (
+            refusal(|c| c.num_envs = usize::MAX),
+            "algo.steps: 16 × num_envs",
+        ),
+        (
             refusal(|c| ppo(c).gamma = 1.5),
             "algo.gamma: is 1.5, must lie between 0 and 1",
         ),

@@ -48,10 +48,22 @@ fn an_actor_for_other_actions_is_refused() {
     let error = Trainer::from_parts(small(), env, actor, Critic::new(mlp(4, 1)))
         .err()
         .unwrap();
-    assert!(
-        error
-            .to_string()
-            .contains("1 columns, those of the actor 2"),
-        "{error}"
+    assert_eq!(
+        error.to_string(),
+        "env: its actions need the distribution Categorical { choices: 2 }, \
+         the actor has Gaussian { dim: 2 }"
     );
+}
+
+#[test]
+fn normalisation_reaches_networks_of_one_s_own() {
+    let mut config = small();
+    config.normalize.obs = true;
+    let env = uphill_envs::make("CartPole-v1", 4, &device()).unwrap();
+    let actor = Actor::new(mlp(4, 2), DistKind::Categorical { choices: 2 });
+    let mut trainer = Trainer::from_parts(config, env, actor, Critic::new(mlp(4, 1))).unwrap();
+    trainer.step().unwrap();
+    for norm in [&trainer.actor().obs_norm, &trainer.critic().obs_norm] {
+        assert_eq!(norm.as_ref().unwrap().moments.count, 64.0);
+    }
 }

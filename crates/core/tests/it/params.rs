@@ -82,6 +82,8 @@ fn plain_networks_record_nothing() {
     let net = Net::new(mlp());
     assert!(!net.forward(matrix([[1.0, 2.0]])).is_tracked());
     assert!(net.tracked().forward(matrix([[1.0, 2.0]])).is_tracked());
+    let born_tracked = Net::new(params::tracked(mlp()));
+    assert!(!born_tracked.forward(matrix([[1.0, 2.0]])).is_tracked());
     let updated = net.tracked().with_flat(net.flat());
     assert!(!updated.forward(matrix([[1.0, 2.0]])).is_tracked());
 }
