@@ -57,4 +57,19 @@ impl Categorical {
             .sum_dim(1)
             .squeeze_dim(1)
     }
+
+    /// F u with the Fisher information of the logits, F = E[∇log p(a) ∇log p(a)ᵀ] = diag(p) − p pᵀ:
+    /// p ∘ u − p (pᵀu). `[B, K]` → `[B, K]`.
+    ///
+    /// Constant directions are in its kernel, because adding a constant to the logits changes nothing.
+    pub fn fisher_mul(&self, tangent: Tensor<2>) -> Tensor<2> {
+        assert_eq!(
+            tangent.dims(),
+            self.log_probs.dims(),
+            "shape of the tangent"
+        );
+        let p = self.log_probs.clone().exp();
+        let mean = (p.clone() * tangent.clone()).sum_dim(1);
+        p * (tangent - mean)
+    }
 }

@@ -1,6 +1,6 @@
 //! Diagonal Gaussian distribution over `A` action components.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, assert_shape};
 use std::f64::consts::{E, PI};
 
 /// `B` diagonal Gaussians N(μ, diag σ²) over `A` components.
@@ -63,5 +63,15 @@ impl Gaussian {
         (log_ratio + (variance_ratio + z.square()) * 0.5 - 0.5)
             .sum_dim(1)
             .squeeze_dim(1)
+    }
+
+    /// F u with the Fisher information of (μ, log σ), F = diag(1/σ², 2): (u_μ/σ², 2 u_log σ).
+    /// `[B, 2A]` → `[B, 2A]`, means first.
+    pub fn fisher_mul(&self, tangent: Tensor<2>) -> Tensor<2> {
+        let [batch, dim] = self.mean.dims();
+        assert_shape!(tangent, [batch, 2 * dim]);
+        let of_mean = tangent.clone().narrow(1, 0, dim) * (self.log_std.clone() * -2.0).exp();
+        let of_log_std = tangent.narrow(1, dim, dim) * 2.0;
+        Tensor::cat(vec![of_mean, of_log_std], 1)
     }
 }

@@ -132,4 +132,16 @@ impl Dist {
             _ => panic!("KL divergence between a categorical and a Gaussian distribution"),
         }
     }
+
+    /// F u `[B, W]`: the Fisher information F = E[∇log π(a|s) ∇log π(a|s)ᵀ] of each sample's
+    /// distribution in its own parameters, times `tangent` `[B, W]`. Both are in the order of the
+    /// network's outputs.
+    ///
+    /// F is the Hessian of KL(π_θ ‖ π_{θ+d}) at d = 0, so KL(π_θ ‖ π_{θ+d}) ≈ ½ dᵀF d.
+    pub fn fisher_mul(&self, tangent: Tensor<2>) -> Tensor<2> {
+        match self {
+            Self::Categorical(dist) => dist.fisher_mul(tangent),
+            Self::Gaussian(dist) => dist.fisher_mul(tangent),
+        }
+    }
 }

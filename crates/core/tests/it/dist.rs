@@ -64,6 +64,24 @@ fn gaussian_kl_by_hand() {
     assert_close(q.kl(&q), &[0.0], 1e-6);
 }
 
+#[test]
+fn fisher_products_by_hand() {
+    // p = (1/8, 2/8, 5/8), u = (1, 2, 3): pᵀu = 20/8, p ∘ (u − pᵀu) = (−3/16, −1/8, 5/16).
+    let choice = CHOICE.with_params(matrix([[0.0, 2f32.ln(), 5f32.ln()]]));
+    assert_close(
+        choice.fisher_mul(matrix([[1.0, 2.0, 3.0]])),
+        &[-0.1875, -0.125, 0.3125],
+        1e-6,
+    );
+    // σ = (1, 2): (u₁, u₂/4, 2u₃, 2u₄).
+    let normal = NORMAL.with_params(matrix([[1.0, -2.0, 0.0, 2f32.ln()]]));
+    assert_close(
+        normal.fisher_mul(matrix([[1.0, 2.0, 3.0, 4.0]])),
+        &[1.0, 0.5, 6.0, 8.0],
+        1e-6,
+    );
+}
+
 /// Noise `[B, W]` as `kind` wants it.
 fn noise(kind: DistKind, batch: usize, seed: u64) -> Tensor<2> {
     let mut rng = rand::rngs::SmallRng::seed_from_u64(seed);
