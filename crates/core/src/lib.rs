@@ -14,6 +14,7 @@
 //! | [`dist`] | categorical and diagonal Gaussian: sample, log-prob, entropy, KL, mode |
 //! | [`nn`] | multi-layer perceptron with orthogonal or uniform initialisation |
 //! | [`network`] | any Burn module as a network; its parameters as one flat vector |
+//! | [`ops`] | fused forward, backward and directional derivative of perceptrons on the CPU |
 //! | [`policy`] | [`Actor`](policy::Actor) and [`Critic`](policy::Critic) |
 //! | [`normalize`] | running moments, observation normaliser, reward scaling |
 //! | [`rollout`] | `[T, N, ..]` experience, flattened to `[B, ..]` and cut into minibatches |
@@ -28,6 +29,7 @@ pub mod loss;
 pub mod network;
 pub mod nn;
 pub mod normalize;
+pub mod ops;
 pub mod optim;
 pub mod params;
 pub mod policy;

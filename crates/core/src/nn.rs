@@ -7,7 +7,7 @@ use burn::{
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::network::Network;
+use crate::{network::Network, ops::MlpShape};
 
 /// Nonlinearity between layers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -145,6 +145,17 @@ impl Network for Mlp {
             } else {
                 self.activation.apply(z)
             }
+        })
+    }
+
+    fn mlp_shape(&self) -> Option<MlpShape> {
+        let shapes = self.layers.iter().map(|layer| layer.weight.lazy_shape());
+        let mut widths: Vec<usize> = shapes.clone().map(|shape| shape[0]).take(1).collect();
+        widths.extend(shapes.map(|shape| shape[1]));
+        Some(MlpShape {
+            widths,
+            activation: self.activation,
+            log_stds: 0,
         })
     }
 }

@@ -1,5 +1,6 @@
 //! Optimisation on one flat parameter vector `[P]`.
 
+use crate::ops;
 use burn::tensor::{Device, Tensor};
 
 /// Adam (Kingma & Ba, arXiv:1412.6980, algorithm 1).
@@ -37,18 +38,28 @@ impl Adam {
         assert_eq!(params.dims(), self.first.dims(), "shape of params");
         assert_eq!(grad.dims(), self.first.dims(), "shape of grad");
         self.steps += 1;
+        if ops::on_host(&params) {
+            return ops::adam_step(self, params, grad, lr);
+        }
         let (b1, b2) = (self.beta1, self.beta2);
         self.first = self.first.clone() * b1 + grad.clone() * (1.0 - b1);
         self.second = self.second.clone() * b2 + grad.square() * (1.0 - b2);
-        let unbias = |beta: f64| 1.0 / (1.0 - beta.powf(self.steps as f64));
-        let scale = (self.second.clone() * unbias(b2)).sqrt() + self.epsilon;
-        params - self.first.clone() / scale * (lr * unbias(b1))
+        let scale = (self.second.clone() * self.unbias(b2)).sqrt() + self.epsilon;
+        params - self.first.clone() / scale * (lr * self.unbias(b1))
+    }
+
+    /// 1 / (1 − βᵗ), which makes up for moments that began at zero.
+    pub(crate) fn unbias(&self, beta: f64) -> f64 {
+        1.0 / (1.0 - beta.powf(self.steps as f64))
     }
 }
 
 /// The gradient `[P]` shortened to norm `max_norm` if it is longer (0: never), and its norm `[1]`
 /// before that.
 pub fn clip_grad_norm(grad: Tensor<1>, max_norm: f64) -> (Tensor<1>, Tensor<1>) {
+    if ops::on_host(&grad) {
+        return ops::clip_grad_norm(grad, max_norm);
+    }
     let norm = grad.clone().square().sum().sqrt();
     if max_norm <= 0.0 {
         return (grad, norm);

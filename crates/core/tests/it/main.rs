@@ -8,6 +8,8 @@ mod dist;
 mod loss;
 mod nn;
 mod normalize;
+#[cfg(any(feature = "flex", feature = "ndarray"))]
+mod ops;
 mod optim;
 mod params;
 mod schedule;

@@ -1,0 +1,155 @@
+//! A perceptron whose passes are fused, behind the same face as any other network.
+
+use super::mlp::{self, MlpShape, Pass, Weights};
+use super::{tensor, values};
+use crate::{network::ErasedNetwork, params::ParamSpec};
+use burn::tensor::{Gradients, Tensor};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+/// A perceptron in host memory.
+///
+/// Autodiff sees only the outputs: they are leaves of the graph of the loss, and
+/// [`flat_grad`](ErasedNetwork::flat_grad) takes their gradient through the network by hand. That
+/// costs Burn one node instead of one per operation.
+#[derive(Clone, Debug)]
+pub(crate) struct FusedMlp {
+    shape: Arc<MlpShape>,
+    flat: Tensor<1>,
+    /// `flat` as the kernels read it, made when first needed.
+    weights: OnceLock<Arc<Weights>>,
+    /// Where a recording network keeps what its forward passes leave. Shared between clones.
+    tape: Option<Arc<Mutex<Vec<Record>>>>,
+    /// Names of parameters, and the path of observations that record gradients themselves. Its own
+    /// parameters are out of date.
+    stock: Arc<Mutex<Box<dyn ErasedNetwork>>>,
+}
+
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // tensor handles; nearly all are of the large kind
+enum Record {
+    Fused { pass: Pass, outputs: Tensor<2> },
+    Stock(Box<dyn ErasedNetwork>),
+}
+
+impl FusedMlp {
+    /// Takes over the parameters of `stock`, which have the layout of `shape`.
+    pub(crate) fn new(shape: MlpShape, stock: Box<dyn ErasedNetwork>) -> Self {
+        let flat = stock.flat();
+        assert_eq!(
+            flat.dims()[0],
+            shape.num_params(),
+            "parameters of the shape"
+        );
+        Self {
+            shape: Arc::new(shape),
+            flat,
+            weights: OnceLock::new(),
+            tape: None,
+            stock: Arc::new(Mutex::new(stock)),
+        }
+    }
+
+    fn weights(&self) -> &Arc<Weights> {
+        self.weights
+            .get_or_init(|| Arc::new(Weights::new(&self.shape, &values(self.flat.clone()))))
+    }
+
+    fn record(&self, record: Record) {
+        if let Some(tape) = &self.tape {
+            lock(tape).push(record);
+        }
+    }
+
+    /// Burn's own operations, for observations that want a gradient too.
+    fn stock_forward(&self, obs: Tensor<2>) -> Tensor<2> {
+        let net = lock(&self.stock).with_flat(self.flat.clone());
+        if self.tape.is_none() {
+            return net.forward(obs);
+        }
+        let net = net.tracked();
+        let outputs = net.forward(obs);
+        self.record(Record::Stock(net));
+        outputs
+    }
+}
+
+impl ErasedNetwork for FusedMlp {
+    fn forward(&self, obs: Tensor<2>) -> Tensor<2> {
+        if obs.device().is_autodiff() {
+            return self.stock_forward(obs);
+        }
+        let [batch, _] = obs.dims();
+        let device = obs.device();
+        let (outputs, pass) = mlp::forward(self.weights(), values(obs));
+        let outputs = tensor(outputs, [batch, self.shape.outputs()], &device);
+        if self.tape.is_none() {
+            return outputs;
+        }
+        let outputs = outputs.autodiff().require_grad();
+        self.record(Record::Fused {
+            pass,
+            outputs: outputs.clone(),
+        });
+        outputs
+    }
+
+    fn flat(&self) -> Tensor<1> {
+        self.flat.clone()
+    }
+
+    fn with_flat(&self, flat: Tensor<1>) -> Box<dyn ErasedNetwork> {
+        assert_eq!(flat.dims(), self.flat.dims(), "length of the flat vector");
+        Box::new(Self {
+            shape: self.shape.clone(),
+            flat,
+            weights: OnceLock::new(),
+            tape: None,
+            stock: self.stock.clone(),
+        })
+    }
+
+    fn tracked(&self) -> Box<dyn ErasedNetwork> {
+        Box::new(Self {
+            tape: Some(Arc::default()),
+            ..self.clone()
+        })
+    }
+
+    fn flat_grad(&self, grads: &Gradients) -> Tensor<1> {
+        let mut total = self.flat.zeros_like();
+        let Some(tape) = &self.tape else {
+            return total;
+        };
+        for record in lock(tape).iter() {
+            let part = match record {
+                Record::Fused { pass, outputs } => outputs.grad(grads).map(|grad| {
+                    let grad = mlp::backward(self.weights(), pass, &values(grad));
+                    tensor(grad, self.flat.dims(), &self.flat.device())
+                }),
+                Record::Stock(net) => Some(net.flat_grad(grads)),
+            };
+            if let Some(part) = part {
+                total = total + part;
+            }
+        }
+        total
+    }
+
+    fn layout(&self) -> Vec<ParamSpec> {
+        lock(&self.stock).layout()
+    }
+
+    fn boxed_clone(&self) -> Box<dyn ErasedNetwork> {
+        Box::new(self.clone())
+    }
+
+    fn fused(&self) -> bool {
+        true
+    }
+}
+
+/// What is behind the lock is replaced or appended to as a whole, so a panic elsewhere cannot have
+/// left it half done.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
