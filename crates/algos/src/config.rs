@@ -1,6 +1,9 @@
 //! What a run is: environment, budget, network, normalisation, algorithm.
 
-use crate::AlgoConfig;
+use crate::{
+    AlgoConfig, Horizon,
+    settings::{at_least_one, ensure},
+};
 use serde::{Deserialize, Serialize};
 use uphill_core::nn::{Activation, Init, MlpConfig};
 
@@ -21,19 +24,6 @@ impl ConfigError {
             key: key.to_owned(),
             problem: problem.into(),
         }
-    }
-}
-
-/// `Err` about `key` unless `right` holds.
-pub(crate) fn ensure(
-    right: bool,
-    key: &str,
-    problem: impl FnOnce() -> String,
-) -> Result<(), ConfigError> {
-    if right {
-        Ok(())
-    } else {
-        Err(ConfigError::new(key, problem()))
     }
 }
 
@@ -144,9 +134,10 @@ impl RunConfig {
 
     /// Checks every value that does not need the environment.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let at_least_one = || "must be at least 1".to_owned();
-        ensure(self.num_envs > 0, "num_envs", at_least_one)?;
-        ensure(self.total_steps > 0, "total_steps", at_least_one)?;
+        at_least_one(&[("num_envs", self.num_envs)])?;
+        ensure(self.total_steps > 0, "total_steps", || {
+            "must be at least 1".to_owned()
+        })?;
         // TOML, in which a run directory keeps its configuration, has no larger whole numbers.
         ensure(self.seed <= i64::MAX as u64, "seed", || {
             format!("must be at most {}", i64::MAX)
@@ -165,12 +156,18 @@ impl RunConfig {
                 format!("is {clip}, must be a positive number, or 0 for no clipping")
             })?;
         }
-        self.algo.validate(self.num_envs)
-    }
-
-    /// Environment steps of one iteration.
-    pub fn steps_per_iteration(&self) -> u64 {
-        (self.num_envs * self.algo.steps()) as u64
+        if matches!(self.algo.settings().horizon(), Horizon::Episodes { .. }) {
+            for (key, on) in [
+                ("random_ages", self.random_ages),
+                ("normalize.reward", self.normalize.reward),
+            ] {
+                ensure(!on, key, || {
+                    let name = self.algo.name();
+                    format!("{name} learns from whole episodes of fresh starts; leave this out")
+                })?;
+            }
+        }
+        self.algo.settings().validate(self.num_envs)
     }
 
     /// Environment steps between checkpoints.

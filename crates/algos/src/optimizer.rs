@@ -1,11 +1,11 @@
-//! One Adam for actor and critic together, or one each.
+//! One optimiser for actor and critic together, or one each; and its place in a checkpoint.
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use uphill_core::{
     network::Net,
-    optim::{Adam, clip_grad_norm},
+    optim::{Rule, RuleKind, clip_grad_norm},
 };
 
 /// Whether actor and critic share an optimiser.
@@ -30,25 +30,31 @@ pub struct StepSize {
     pub max_grad_norm: f64,
 }
 
-/// Adam states for an actor and a critic.
+/// Optimiser states for an actor and a critic.
 #[derive(Clone, Debug)]
 #[allow(clippy::large_enum_variant)] // tensor handles; there is one of these in a run
 pub enum Optimizer {
     /// Over the concatenated parameters, the actor's first.
-    Shared(Adam),
+    Shared(Rule),
     /// The actor's and the critic's.
-    Separate(Adam, Adam),
+    Separate(Rule, Rule),
 }
 
 impl Optimizer {
     /// Fresh states for two networks.
-    pub fn new(kind: OptimizerKind, actor: &Net, critic: &Net, epsilon: f64) -> Self {
+    pub fn new(
+        kind: OptimizerKind,
+        rule: RuleKind,
+        actor: &Net,
+        critic: &Net,
+        epsilon: f64,
+    ) -> Self {
         let device = actor.device();
-        let adam = |len| Adam::new(len, epsilon, &device);
+        let fresh = |len| Rule::new(rule, len, epsilon, &device);
         let (a, c) = (actor.num_params(), critic.num_params());
         match kind {
-            OptimizerKind::Shared => Self::Shared(adam(a + c)),
-            OptimizerKind::Separate => Self::Separate(adam(a), adam(c)),
+            OptimizerKind::Shared => Self::Shared(fresh(a + c)),
+            OptimizerKind::Separate => Self::Separate(fresh(a), fresh(c)),
         }
     }
 
@@ -62,24 +68,27 @@ impl Optimizer {
         size: StepSize,
     ) -> Tensor<1> {
         match self {
-            Self::Shared(adam) => {
+            Self::Shared(rule) => {
                 let split = grads.0.dims()[0];
                 let (grad, norm) =
                     clip_grad_norm(Tensor::cat(vec![grads.0, grads.1], 0), size.max_grad_norm);
                 let params = Tensor::cat(vec![actor.flat(), critic.flat()], 0);
-                let params = adam.step(params, grad, size.learning_rate);
+                let params = rule.step(params, grad, size.learning_rate);
                 let rest = params.dims()[0] - split;
                 *actor = actor.with_flat(params.clone().narrow(0, 0, split));
                 *critic = critic.with_flat(params.narrow(0, split, rest));
                 norm
             }
-            Self::Separate(actor_adam, critic_adam) => {
-                let (grad, norm) = clip_grad_norm(grads.0, size.max_grad_norm);
-                let params = actor_adam.step(actor.flat(), grad, size.learning_rate);
-                *actor = actor.with_flat(params);
-                let (grad, critic_norm) = clip_grad_norm(grads.1, size.max_grad_norm);
-                let params = critic_adam.step(critic.flat(), grad, size.critic_learning_rate);
-                *critic = critic.with_flat(params);
+            Self::Separate(actor_rule, critic_rule) => {
+                let (rate, critic_rate) = (size.learning_rate, size.critic_learning_rate);
+                let norm = descend(actor, actor_rule, grads.0, rate, size.max_grad_norm);
+                let critic_norm = descend(
+                    critic,
+                    critic_rule,
+                    grads.1,
+                    critic_rate,
+                    size.max_grad_norm,
+                );
                 (norm.square() + critic_norm.square()).sqrt()
             }
         }
@@ -87,35 +96,72 @@ impl Optimizer {
 
     /// Adds the states to a checkpoint.
     pub fn save(&self, checkpoint: &mut Checkpoint) {
-        for (name, adam) in self.parts() {
-            checkpoint.put_tensor(&format!("optimizer.{name}.first"), adam.first.clone());
-            checkpoint.put_tensor(&format!("optimizer.{name}.second"), adam.second.clone());
-            checkpoint.put_ints(&format!("optimizer.{name}.steps"), &[adam.steps]);
+        match self {
+            Self::Shared(rule) => save_rule(checkpoint, "shared", rule),
+            Self::Separate(actor, critic) => {
+                save_rule(checkpoint, "actor", actor);
+                save_rule(checkpoint, "critic", critic);
+            }
         }
     }
 
     /// Takes the states back.
     pub fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
-        let load = |name: &str, adam: &mut Adam| {
-            let first = checkpoint.tensor(&format!("optimizer.{name}.first"), &adam.first)?;
-            let second = checkpoint.tensor(&format!("optimizer.{name}.second"), &adam.second)?;
-            adam.steps = checkpoint.int(&format!("optimizer.{name}.steps"))?;
-            (adam.first, adam.second) = (first, second);
-            Ok(())
-        };
         match self {
-            Self::Shared(adam) => load("shared", adam),
+            Self::Shared(rule) => load_rule(checkpoint, "shared", rule),
             Self::Separate(actor, critic) => {
-                load("actor", actor)?;
-                load("critic", critic)
+                load_rule(checkpoint, "actor", actor)?;
+                load_rule(checkpoint, "critic", critic)
             }
         }
     }
+}
 
-    fn parts(&self) -> Vec<(&'static str, &Adam)> {
-        match self {
-            Self::Shared(adam) => vec![("shared", adam)],
-            Self::Separate(actor, critic) => vec![("actor", actor), ("critic", critic)],
+/// One step of one network down a gradient `[P]` that is shortened to `max_grad_norm` first (0: never).
+/// Returns its norm `[1]` before that.
+pub fn descend(
+    net: &mut Net,
+    rule: &mut Rule,
+    grad: Tensor<1>,
+    learning_rate: f64,
+    max_grad_norm: f64,
+) -> Tensor<1> {
+    let (grad, norm) = clip_grad_norm(grad, max_grad_norm);
+    *net = net.with_flat(rule.step(net.flat(), grad, learning_rate));
+    norm
+}
+
+/// Adds the state of the optimiser called `name` to a checkpoint.
+pub fn save_rule(checkpoint: &mut Checkpoint, name: &str, rule: &Rule) {
+    let key = |part: &str| format!("optimizer.{name}.{part}");
+    match rule {
+        Rule::Adam(adam) => {
+            checkpoint.put_tensor(&key("first"), adam.first.clone());
+            checkpoint.put_tensor(&key("second"), adam.second.clone());
+            checkpoint.put_ints(&key("steps"), &[adam.steps]);
         }
+        Rule::RmsProp(rms_prop) => checkpoint.put_tensor(&key("second"), rms_prop.second.clone()),
+        Rule::Sgd => {}
     }
+}
+
+/// Takes the state of the optimiser called `name` back.
+pub fn load_rule(
+    checkpoint: &Checkpoint,
+    name: &str,
+    rule: &mut Rule,
+) -> Result<(), CheckpointError> {
+    let key = |part: &str| format!("optimizer.{name}.{part}");
+    match rule {
+        Rule::Adam(adam) => {
+            adam.first = checkpoint.tensor(&key("first"), &adam.first)?;
+            adam.second = checkpoint.tensor(&key("second"), &adam.second)?;
+            adam.steps = checkpoint.int(&key("steps"))?;
+        }
+        Rule::RmsProp(rms_prop) => {
+            rms_prop.second = checkpoint.tensor(&key("second"), &rms_prop.second)?;
+        }
+        Rule::Sgd => {}
+    }
+    Ok(())
 }

@@ -1,24 +1,30 @@
-//! Proximal policy optimisation with a clipped surrogate.
+//! Proximal policy optimisation: clipped surrogate, or penalised KL divergence.
 //!
-//! Schulman et al., arXiv:1707.06347, with each code-level optimisation of Engstrom et al.,
+//! Schulman et al., arXiv:1707.06347 §3 and §4, with each code-level optimisation of Engstrom et al.,
 //! arXiv:2005.12729, as a setting of its own (those that concern observations, rewards and networks
 //! are in [`RunConfig`](crate::RunConfig), because every algorithm has them).
 
 use crate::{
-    Algorithm, Metrics, UpdateContext,
+    Algorithm, Horizon, Metrics, Settings, UpdateContext,
     checkpoint::{Checkpoint, CheckpointError},
-    config::{ConfigError, ensure},
+    config::ConfigError,
     optimizer::{Optimizer, OptimizerKind, StepSize},
+    policy_gradient::param_norm,
     random::minibatches,
+    settings::{
+        at_least_one, ensure, not_negative, positive, positive_schedules, rollout_fits,
+        unit_interval,
+    },
 };
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use uphill_core::{
     advantage::{gae, standardize},
     loss::{
-        approx_kl, clip_fraction, clipped_surrogate, clipped_value_loss, explained_variance,
-        value_loss,
+        adapt_kl_coef, approx_kl, clip_fraction, clipped_surrogate, clipped_value_loss,
+        explained_variance, ratio_surrogate, value_loss,
     },
+    optim::RuleKind,
     policy::{Actor, Critic},
     rollout::{Batch, Rollout},
     schedule::Schedule,
@@ -35,6 +41,17 @@ pub enum AdvantageNorm {
     Minibatch,
     /// The whole batch, once.
     Batch,
+}
+
+/// What keeps the policy near the one that acted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Objective {
+    /// Ratios are clipped to 1 ± `clip` (§3).
+    #[default]
+    Clip,
+    /// β KL(old ‖ new) is subtracted, with a β that follows `kl_target` (§4).
+    Kl,
 }
 
 /// Settings of PPO. The defaults are those of the paper's MuJoCo experiments as the reference
@@ -60,8 +77,14 @@ pub struct PpoConfig {
     pub gamma: f64,
     /// λ of generalised advantage estimation.
     pub gae_lambda: f64,
+    /// What keeps the policy near the one that acted.
+    pub objective: Objective,
     /// ε of the clipped surrogate.
     pub clip: Schedule,
+    /// β at the start, with the objective `"kl"`.
+    pub kl_coef: f64,
+    /// Mean KL (nats) of one update that β is adapted to, with the objective `"kl"`.
+    pub kl_target: f64,
     /// Clip the value function's move to ±this; 0: never.
     pub value_clip: f64,
     /// Weight of the value loss.
@@ -91,7 +114,10 @@ impl Default for PpoConfig {
             adam_epsilon: 1e-5,
             gamma: 0.99,
             gae_lambda: 0.95,
+            objective: Objective::Clip,
             clip: Schedule::Constant(0.2),
+            kl_coef: 1.0,
+            kl_target: 0.01,
             value_clip: 0.2,
             value_coef: 0.5,
             entropy_coef: Schedule::Constant(0.0),
@@ -102,24 +128,27 @@ impl Default for PpoConfig {
     }
 }
 
-impl PpoConfig {
-    /// Checks every setting, alone and against the number of copies.
-    pub fn validate(&self, num_envs: usize) -> Result<(), ConfigError> {
-        for (key, value) in [
+impl Settings for PpoConfig {
+    fn horizon(&self) -> Horizon {
+        Horizon::Steps(self.steps)
+    }
+
+    fn gamma(&self) -> f64 {
+        self.gamma
+    }
+
+    fn minibatch(&self, num_envs: usize) -> usize {
+        self.steps * num_envs / self.minibatches.max(1)
+    }
+
+    fn validate(&self, num_envs: usize) -> Result<(), ConfigError> {
+        at_least_one(&[
             ("algo.steps", self.steps),
             ("algo.epochs", self.epochs),
             ("algo.minibatches", self.minibatches),
-        ] {
-            ensure(value > 0, key, || "must be at least 1".to_owned())?;
-        }
-        let batch = self.steps.saturating_mul(num_envs);
-        ensure(batch <= i32::MAX as usize, "algo.steps", || {
-            format!(
-                "{} × num_envs {num_envs} is more than a rollout can hold ({})",
-                self.steps,
-                i32::MAX
-            )
-        })?;
+        ])?;
+        rollout_fits(self.steps, num_envs)?;
+        let batch = self.steps * num_envs;
         ensure(
             batch.is_multiple_of(self.minibatches),
             "algo.minibatches",
@@ -130,40 +159,31 @@ impl PpoConfig {
                 )
             },
         )?;
-        for (key, value) in [
+        unit_interval(&[
             ("algo.gamma", self.gamma),
             ("algo.gae_lambda", self.gae_lambda),
-        ] {
-            ensure((0.0..=1.0).contains(&value), key, || {
-                format!("is {value}, must lie between 0 and 1")
-            })?;
-        }
-        for (key, schedule) in [
+        ])?;
+        positive_schedules(&[
             ("algo.learning_rate", self.learning_rate),
             ("algo.critic_learning_rate", self.critic_learning_rate),
             ("algo.clip", self.clip),
-        ] {
-            ensure(
-                schedule.min() >= 0.0 && schedule.max() > 0.0 && schedule.max().is_finite(),
-                key,
-                || "must be positive (a schedule may end at 0)".to_owned(),
-            )?;
-        }
-        ensure(self.adam_epsilon > 0.0, "algo.adam_epsilon", || {
-            "must be positive, for example 1e-5".to_owned()
-        })?;
-        for (key, value) in [
+        ])?;
+        positive(&[
+            ("algo.adam_epsilon", self.adam_epsilon),
+            ("algo.kl_coef", self.kl_coef),
+            ("algo.kl_target", self.kl_target),
+        ])?;
+        not_negative(&[
             ("algo.value_clip", self.value_clip),
             ("algo.value_coef", self.value_coef),
             ("algo.entropy_coef", self.entropy_coef.min()),
             ("algo.max_grad_norm", self.max_grad_norm),
             ("algo.target_kl", self.target_kl),
-        ] {
-            ensure(value >= 0.0 && value.is_finite(), key, || {
-                format!("is {value}, must not be negative")
-            })?;
-        }
-        Ok(())
+        ])
+    }
+
+    fn build(&self, actor: &Actor, critic: &Critic) -> Box<dyn Algorithm> {
+        Box::new(Ppo::new(self.clone(), actor, critic))
     }
 }
 
@@ -172,6 +192,8 @@ impl PpoConfig {
 pub struct Ppo {
     config: PpoConfig,
     optimizer: Optimizer,
+    /// β, with the objective `"kl"`.
+    kl_coef: f64,
 }
 
 /// The schedules' values during one update.
@@ -186,19 +208,25 @@ impl Ppo {
     pub fn new(config: PpoConfig, actor: &Actor, critic: &Critic) -> Self {
         let optimizer = Optimizer::new(
             config.optimizer,
+            RuleKind::Adam,
             &actor.net,
             &critic.net,
             config.adam_epsilon,
         );
-        Self { config, optimizer }
+        Self {
+            kl_coef: config.kl_coef,
+            config,
+            optimizer,
+        }
     }
 
-    /// One gradient step on a minibatch. Returns its diagnostics `[6]`: policy loss, value loss,
-    /// entropy, approximate KL, clip fraction, gradient norm.
+    /// One gradient step on a minibatch; `old` is the policy that acted. Returns its diagnostics `[6]`:
+    /// policy loss, value loss, entropy, approximate KL, clip fraction, gradient norm.
     fn minibatch_step(
         &mut self,
         actor: &mut Actor,
         critic: &mut Critic,
+        old: &Actor,
         batch: Batch,
         now: &Now,
     ) -> Tensor<1> {
@@ -210,10 +238,18 @@ impl Ppo {
 
         let (actor_net, critic_net) = (actor.net.tracked(), critic.net.tracked());
         let dist = actor.with_net(actor_net.clone()).dist(batch.obs.clone());
-        let values = critic.with_net(critic_net.clone()).values(batch.obs);
+        let values = critic
+            .with_net(critic_net.clone())
+            .values(batch.obs.clone());
 
         let log_ratios = dist.log_prob(batch.actions) - batch.log_probs;
-        let surrogate = clipped_surrogate(log_ratios.clone(), advantages, now.clip);
+        let surrogate = match c.objective {
+            Objective::Clip => clipped_surrogate(log_ratios.clone(), advantages, now.clip),
+            Objective::Kl => {
+                let kl = old.dist(batch.obs).kl(&dist).mean();
+                ratio_surrogate(log_ratios.clone(), advantages) - kl * self.kl_coef
+            }
+        };
         let entropy = dist.entropy().mean();
         let value_loss = if c.value_clip > 0.0 {
             clipped_value_loss(values, batch.values, batch.returns, c.value_clip)
@@ -243,18 +279,22 @@ impl Ppo {
     }
 }
 
-/// Position of the mean KL among the diagnostics.
+/// What [`Ppo::minibatch_step`] measures, in order.
+const DIAGNOSTICS: [&str; 6] = [
+    "policy_loss",
+    "value_loss",
+    "entropy",
+    "approx_kl",
+    "clip_fraction",
+    "grad_norm",
+];
+/// Position of the mean KL among them.
 const APPROX_KL: usize = 3;
 
+/// Where a checkpoint keeps the bits of β.
+const KL_COEF: &str = "ppo.kl_coef";
+
 impl Algorithm for Ppo {
-    fn steps(&self) -> usize {
-        self.config.steps
-    }
-
-    fn gamma(&self) -> f64 {
-        self.config.gamma
-    }
-
     fn update(
         &mut self,
         actor: &mut Actor,
@@ -280,6 +320,7 @@ impl Algorithm for Ppo {
             batch.advantages = standardize(batch.advantages);
         }
 
+        let old = actor.clone();
         let device = batch.obs.device();
         let mut diagnostics = Vec::with_capacity(c.epochs * c.minibatches);
         let mut epochs = 0;
@@ -287,7 +328,7 @@ impl Algorithm for Ppo {
             let order = (context.seed, context.iteration, epochs);
             for indices in minibatches(batch.len(), c.minibatches, order, &device) {
                 let minibatch = batch.select(indices);
-                diagnostics.push(self.minibatch_step(actor, critic, minibatch, &now));
+                diagnostics.push(self.minibatch_step(actor, critic, &old, minibatch, &now));
             }
             epochs += 1;
             if c.target_kl > 0.0 {
@@ -298,15 +339,33 @@ impl Algorithm for Ppo {
                 }
             }
         }
-        let params = Tensor::cat(vec![actor.net.flat(), critic.net.flat()], 0);
-        metrics(&diagnostics, &batch, params, epochs, &now)
+        let mut scalars = diagnostics_of_update(&diagnostics);
+        let explained = explained_variance(batch.values, batch.returns);
+        scalars.push(("explained_variance", explained));
+        scalars.push(("param_norm", param_norm([&actor.net, &critic.net])));
+        if c.objective == Objective::Kl {
+            let kl = old.dist(batch.obs.clone()).kl(&actor.dist(batch.obs));
+            scalars.push(("kl", kl.mean()));
+        }
+        let bound = match c.objective {
+            Objective::Clip => ("clip", now.clip),
+            Objective::Kl => ("kl_coef", self.kl_coef),
+        };
+        let rate = ("lr", now.size.learning_rate);
+        let metrics = Metrics::read(scalars, &[rate, bound, ("epochs", epochs as f64)]);
+        if let Some(kl) = metrics.get("kl") {
+            self.kl_coef = adapt_kl_coef(self.kl_coef, kl, c.kl_target);
+        }
+        metrics
     }
 
     fn save(&self, checkpoint: &mut Checkpoint) {
         self.optimizer.save(checkpoint);
+        checkpoint.put_ints(KL_COEF, &[self.kl_coef.to_bits()]);
     }
 
     fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
+        self.kl_coef = f64::from_bits(checkpoint.int(KL_COEF)?);
         self.optimizer.load(checkpoint)
     }
 }
@@ -318,36 +377,9 @@ fn mean_of(diagnostics: &[Tensor<1>]) -> Tensor<1> {
         .squeeze_dim(0)
 }
 
-/// The update's one read-back (besides one per epoch with a target KL). The norm of all parameters
-/// is in it because a run may diverge in its very last step.
-fn metrics(
-    diagnostics: &[Tensor<1>],
-    batch: &Batch,
-    params: Tensor<1>,
-    epochs: usize,
-    now: &Now,
-) -> Metrics {
-    let explained = explained_variance(batch.values.clone(), batch.returns.clone());
-    let param_norm = params.square().sum().sqrt();
-    let read: Vec<f64> = Tensor::cat(vec![mean_of(diagnostics), explained, param_norm], 0)
-        .into_data()
-        .iter()
-        .collect();
-    Metrics(vec![
-        ("policy_loss", Some(read[0])),
-        ("value_loss", Some(read[1])),
-        ("entropy", Some(read[2])),
-        ("approx_kl", Some(read[3])),
-        ("clip_fraction", Some(read[4])),
-        // Undefined where the returns do not vary.
-        (
-            "explained_variance",
-            Some(read[6]).filter(|x| x.is_finite()),
-        ),
-        ("grad_norm", Some(read[5])),
-        ("lr", Some(now.size.learning_rate)),
-        ("clip", Some(now.clip)),
-        ("epochs", Some(epochs as f64)),
-        ("param_norm", Some(read[7])),
-    ])
+/// Named means over minibatches, still on the device.
+fn diagnostics_of_update(diagnostics: &[Tensor<1>]) -> Vec<(&'static str, Tensor<1>)> {
+    let means = mean_of(diagnostics);
+    let scalar = |(i, name)| (name, means.clone().narrow(0, i, 1));
+    DIAGNOSTICS.into_iter().enumerate().map(scalar).collect()
 }

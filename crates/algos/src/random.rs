@@ -47,3 +47,11 @@ pub fn minibatches(
     let part = |p: &[i32]| Tensor::from_data(TensorData::new(p.to_vec(), [size]), device);
     order.chunks_exact(size).map(part).collect()
 }
+
+/// Seed of the environments in a rollout that begins with fresh starts: another one in every
+/// iteration, because a batch's start states depend on the seed of its reset alone.
+pub(crate) fn fresh_start_seed(seed: u64, iteration: u64) -> u64 {
+    let mut rng = Philox::new(seed, Stream::FreshStart, iteration as u32, 0);
+    let mut word = || u64::from(rng.below(u32::MAX));
+    word() << 32 | word()
+}

@@ -4,10 +4,12 @@ use crate::{
     Algorithm, UpdateContext,
     agent::{build_actor, build_critic, dist_kind, obs_norm},
     checkpoint::{Checkpoint, CheckpointError},
-    collect::collect,
-    config::{ConfigError, RunConfig, ensure},
+    collect::{collect, collect_episodes},
+    config::{ConfigError, RunConfig},
     episodes::EpisodeStats,
     metrics::Metrics,
+    random::fresh_start_seed,
+    settings::{Horizon, ensure},
 };
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
@@ -16,7 +18,7 @@ use uphill_core::{
     policy::{Actor, Critic},
     rollout::Rollout,
 };
-use uphill_envs::{BatchEnv, BatchOptions, EnvError};
+use uphill_envs::{BatchEnv, BatchOptions, EnvError, Episode};
 
 /// Why a run cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -134,7 +136,7 @@ impl Trainer {
         let reward_scaler =
             (config.normalize.reward).then(|| RewardScaler::new(config.num_envs, &device));
         Ok(Self {
-            algorithm: config.algo.build(&actor, &critic),
+            algorithm: config.algo.settings().build(&actor, &critic),
             reward_scaler,
             counters: Counters::default(),
             config,
@@ -151,15 +153,7 @@ impl Trainer {
             progress: self.counters.env_steps as f64 / self.config.total_steps as f64,
             seed: self.config.seed,
         };
-        let steps = self.algorithm.steps();
-        let mut rollout = collect(
-            &self.actor,
-            &self.critic,
-            self.env.as_mut(),
-            steps,
-            self.config.seed,
-            context.iteration * steps as u64,
-        );
+        let (mut rollout, steps) = self.collect();
         let raw_obs = rollout.flat_obs();
         self.scale_rewards(&mut rollout);
         let metrics = self
@@ -268,10 +262,28 @@ impl Trainer {
         Ok(())
     }
 
+    /// A rollout, and the steps that every copy took for it.
+    fn collect(&mut self) -> (Rollout, usize) {
+        let (actor, critic, env) = (&self.actor, &self.critic, self.env.as_mut());
+        let seed = self.config.seed;
+        // Every copy has taken as many, which makes it the position of the action noise.
+        let first_step = self.counters.env_steps / self.config.num_envs as u64;
+        match self.config.algo.settings().horizon() {
+            Horizon::Steps(steps) => {
+                let rollout = collect(actor, critic, env, steps, seed, first_step);
+                (rollout, steps)
+            }
+            Horizon::Episodes { per_env } => {
+                env.reset(fresh_start_seed(seed, self.counters.iteration));
+                collect_episodes(actor, critic, env, per_env, seed, first_step)
+            }
+        }
+    }
+
     fn scale_rewards(&mut self, rollout: &mut Rollout) {
         if let Some(scaler) = &mut self.reward_scaler {
-            let ended = rollout.ended();
-            rollout.rewards = scaler.scale(rollout.rewards.clone(), ended, self.algorithm.gamma());
+            let (ended, gamma) = (rollout.ended(), self.config.algo.settings().gamma());
+            rollout.rewards = scaler.scale(rollout.rewards.clone(), ended, gamma);
         }
         let clip = self.config.normalize.reward_clip;
         if clip > 0.0 {
@@ -280,7 +292,10 @@ impl Trainer {
     }
 
     fn report(&mut self, metrics: Metrics) -> Report {
-        let finished = self.env.take_episodes();
+        let mut finished = self.env.take_episodes();
+        if let Horizon::Episodes { per_env } = self.config.algo.settings().horizon() {
+            finished = first_of_each_copy(finished, per_env, self.config.num_envs);
+        }
         let counters = &mut self.counters;
         let threshold = self.env.spec().reward_threshold;
         let improved = counters
@@ -296,6 +311,19 @@ impl Trainer {
             metrics,
         }
     }
+}
+
+/// The first `count` episodes of every copy: those that a rollout of whole episodes learns from.
+fn first_of_each_copy(episodes: Vec<Episode>, count: usize, copies: usize) -> Vec<Episode> {
+    let mut seen = vec![0; copies];
+    let mut first = |episode: &Episode| {
+        seen[episode.env] += 1;
+        seen[episode.env] <= count
+    };
+    episodes
+        .into_iter()
+        .filter(|episode| first(episode))
+        .collect()
 }
 
 /// Takes an actor's parameters and normaliser from a checkpoint.

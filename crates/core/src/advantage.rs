@@ -6,7 +6,7 @@
 //! and truncation both cut the trace.
 
 use crate::scan;
-use burn::tensor::{Bool, Int, Tensor};
+use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 
 /// What a rollout says about rewards and episode ends, `[T, N]` each.
 #[derive(Clone, Debug)]
@@ -49,6 +49,39 @@ impl Trace {
         let row = Tensor::<1, Int>::arange(0..steps as i64, &self.rewards.device());
         let not_last = row.lower_elem(steps as i64 - 1).float();
         self.continues() * not_last.unsqueeze_dim(1)
+    }
+}
+
+/// How advantages are estimated. Ordered from little variance and much bias (of an imperfect V) to
+/// the reverse.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Estimator {
+    /// [`td_residuals`].
+    Td,
+    /// [`n_step_returns`] minus V: `n` + 1 rewards before V takes over.
+    NStep {
+        /// As in [`n_step_returns`], from 0.
+        n: usize,
+    },
+    /// [`gae`].
+    Gae {
+        /// λ.
+        lambda: f64,
+    },
+    /// [`discounted_returns`] minus V: every reward there is before V takes over.
+    MonteCarlo,
+}
+
+impl Estimator {
+    /// A_t, `[T, N]`. Value targets are these plus V(s_t).
+    pub fn advantages(self, trace: &Trace, gamma: f64) -> Tensor<2> {
+        let values = trace.values.clone();
+        match self {
+            Self::Td => td_residuals(trace, gamma),
+            Self::NStep { n } => n_step_returns(trace, gamma, n) - values,
+            Self::Gae { lambda } => gae(trace, gamma, lambda),
+            Self::MonteCarlo => discounted_returns(trace, gamma) - values,
+        }
     }
 }
 
@@ -102,6 +135,15 @@ pub fn n_step_returns(trace: &Trace, gamma: f64, n: usize) -> Tensor<2> {
         returns = inside.clone() * through + cut.clone() * bootstrap.clone();
     }
     returns
+}
+
+/// γᵗ for the rows of a rollout, `[T, 1]`.
+///
+/// The weight of step t in the gradient of the *discounted* return of episodes that begin at row 0
+/// (Sutton & Barto 2018, §13.3).
+pub fn discounts(steps: usize, gamma: f64, device: &Device) -> Tensor<2> {
+    let powers: Vec<f64> = (0..steps).map(|t| gamma.powi(t as i32)).collect();
+    Tensor::from_data(TensorData::new(powers, [steps, 1]), device)
 }
 
 /// (A − mean) / (std + 1e-8) over all elements `[B]`, with the unbiased standard deviation. A batch

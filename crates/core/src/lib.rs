@@ -18,12 +18,14 @@
 //! | [`policy`] | [`Actor`](policy::Actor) and [`Critic`](policy::Critic) |
 //! | [`normalize`] | running moments, observation normaliser, reward scaling |
 //! | [`rollout`] | `[T, N, ..]` experience, flattened to `[B, ..]` and cut into minibatches |
-//! | [`advantage`] | TD residuals, GAE, n-step and discounted returns |
+//! | [`advantage`] | TD residuals, GAE, n-step and discounted returns, and the choice of one |
+//! | [`baseline`] | what is subtracted from returns: average, optimal (score-norm weighted) |
 //! | [`loss`] | policy gradient, clipped surrogate, value losses, diagnostics |
-//! | [`optim`] | Adam and global-norm clipping on one flat vector |
+//! | [`optim`] | Adam, RMSProp, SGD and global-norm clipping on one flat vector |
 //! | [`schedule`] | constants and linear schedules over training progress |
 
 pub mod advantage;
+pub mod baseline;
 pub mod dist;
 pub mod loss;
 pub mod network;

@@ -10,6 +10,14 @@ pub fn policy_gradient_surrogate(log_probs: Tensor<1>, advantages: Tensor<1>) ->
     (log_probs * advantages).mean()
 }
 
+/// mean(ρ A) with ρ = exp `log_ratios`: the objective of the policy that generated the samples, seen
+/// from another one close to it (Schulman et al., arXiv:1502.05477 eq. 14; arXiv:1707.06347 eq. 6). At
+/// ρ = 1 its gradient is the policy gradient.
+pub fn ratio_surrogate(log_ratios: Tensor<1>, advantages: Tensor<1>) -> Tensor<1> {
+    assert_eq!(advantages.dims(), log_ratios.dims(), "shape of advantages");
+    (log_ratios.exp() * advantages).mean()
+}
+
 /// mean(min(ρ A, clip(ρ, 1−ε, 1+ε) A)) with ρ = exp `log_ratios`.
 ///
 /// Schulman et al., arXiv:1707.06347 eq. 7.
@@ -66,4 +74,20 @@ pub fn explained_variance(values: Tensor<1>, returns: Tensor<1>) -> Tensor<1> {
     let residual = (returns.clone() - values).var_bias(0);
     let ratio = residual / returns.var_bias(0);
     ratio.neg() + 1.0
+}
+
+/// The weight β of a KL penalty after an update that moved the policy by `kl`: halved where that is
+/// less than `target` / 1.5, doubled where it is more than 1.5 · `target`.
+///
+/// Schulman et al., arXiv:1707.06347 §4. Differs: kept within 1e-10 and 1e10, so that it finds its way
+/// back however long the policy has stood still.
+pub fn adapt_kl_coef(kl_coef: f64, kl: f64, target: f64) -> f64 {
+    let adapted = if kl < target / 1.5 {
+        kl_coef * 0.5
+    } else if kl > target * 1.5 {
+        kl_coef * 2.0
+    } else {
+        kl_coef
+    };
+    adapted.clamp(1e-10, 1e10)
 }

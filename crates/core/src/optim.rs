@@ -2,6 +2,55 @@
 
 use crate::ops;
 use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+/// Which update rule turns gradients into steps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RuleKind {
+    /// [`Adam`].
+    #[default]
+    Adam,
+    /// [`RmsProp`].
+    RmsProp,
+    /// θ − α g.
+    Sgd,
+}
+
+/// An update rule with its state.
+#[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant)] // tensor handles; there are one or two of these in a run
+pub enum Rule {
+    /// Adaptive moments.
+    Adam(Adam),
+    /// Divided by the root of a running mean square.
+    RmsProp(RmsProp),
+    /// Plain gradient descent, which has no state.
+    Sgd,
+}
+
+impl Rule {
+    /// With fresh state for `len` parameters. `epsilon` is added to the denominator of Adam and RMSProp.
+    pub fn new(kind: RuleKind, len: usize, epsilon: f64, device: &Device) -> Self {
+        match kind {
+            RuleKind::Adam => Self::Adam(Adam::new(len, epsilon, device)),
+            RuleKind::RmsProp => Self::RmsProp(RmsProp::new(len, epsilon, device)),
+            RuleKind::Sgd => Self::Sgd,
+        }
+    }
+
+    /// One step down the gradient `[P]` from parameters `[P]`, with learning rate `lr`.
+    pub fn step(&mut self, params: Tensor<1>, grad: Tensor<1>, lr: f64) -> Tensor<1> {
+        match self {
+            Self::Adam(adam) => adam.step(params, grad, lr),
+            Self::RmsProp(rms_prop) => rms_prop.step(params, grad, lr),
+            Self::Sgd => {
+                assert_eq!(grad.dims(), params.dims(), "shape of grad");
+                params - grad * lr
+            }
+        }
+    }
+}
 
 /// Adam (Kingma & Ba, arXiv:1412.6980, algorithm 1).
 #[derive(Clone, Debug)]
@@ -51,6 +100,41 @@ impl Adam {
     /// 1 / (1 − βᵗ), which makes up for moments that began at zero.
     pub(crate) fn unbias(&self, beta: f64) -> f64 {
         1.0 / (1.0 - beta.powf(self.steps as f64))
+    }
+}
+
+/// RMSProp (Tieleman & Hinton 2012, lecture 6e): the step of every parameter is divided by the root of a
+/// running mean of its squared gradients.
+///
+/// ε is added outside the root, as in PyTorch; TensorFlow, with which A2C's settings were found, adds it
+/// inside.
+#[derive(Clone, Debug)]
+pub struct RmsProp {
+    /// Decay α of the mean square.
+    pub decay: f64,
+    /// Added to √v.
+    pub epsilon: f64,
+    /// Mean square v, `[P]`.
+    pub second: Tensor<1>,
+}
+
+impl RmsProp {
+    /// For `len` parameters, with a decay of 0.99.
+    pub fn new(len: usize, epsilon: f64, device: &Device) -> Self {
+        Self {
+            decay: 0.99,
+            epsilon,
+            second: Tensor::zeros([len], device),
+        }
+    }
+
+    /// v ← α v + (1−α) g², θ − lr · g / (√v + ε), for parameters θ `[P]` and gradient `[P]`.
+    pub fn step(&mut self, params: Tensor<1>, grad: Tensor<1>, lr: f64) -> Tensor<1> {
+        assert_eq!(params.dims(), self.second.dims(), "shape of params");
+        assert_eq!(grad.dims(), self.second.dims(), "shape of grad");
+        let fresh = grad.clone().square() * (1.0 - self.decay);
+        self.second = self.second.clone() * self.decay + fresh;
+        params - grad / (self.second.clone().sqrt() + self.epsilon) * lr
     }
 }
 

@@ -1,7 +1,7 @@
 //! Experience of `N` copies over `T` steps, and minibatches of it.
 
 use crate::advantage::Trace;
-use burn::tensor::{Bool, Int, Tensor};
+use burn::tensor::{Bool, Int, Tensor, TensorData};
 
 /// What was seen and done in `T` steps of `N` copies, time-major.
 #[derive(Clone, Debug)]
@@ -22,6 +22,20 @@ pub struct Rollout {
     pub terminated: Tensor<2, Bool>,
     /// The episode was cut off at step t, `[T, N]`; never together with `terminated`.
     pub truncated: Tensor<2, Bool>,
+    /// Where every column is one whole episode: their lengths, `[N]`. Shorter ones are padded to `T`,
+    /// and what a padded entry holds means nothing. `None`: every entry is a step.
+    pub lengths: Option<Vec<usize>>,
+}
+
+/// Consecutive steps of one copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Index of the copy, below `N`.
+    pub env: usize,
+    /// First step.
+    pub start: usize,
+    /// Number of steps, at least 1.
+    pub len: usize,
 }
 
 impl Rollout {
@@ -46,21 +60,94 @@ impl Rollout {
         }
     }
 
-    /// All observations as one batch `[T·N, O]`.
-    pub fn flat_obs(&self) -> Tensor<2> {
-        flat3(self.obs.clone())
+    /// 1 where an entry is a step, 0 where it is padding, `[T, N]`.
+    pub fn mask(&self) -> Tensor<2> {
+        let ones = self.rewards.ones_like();
+        let Some(lengths) = &self.lengths else {
+            return ones;
+        };
+        let [steps, _] = self.dims();
+        let device = self.rewards.device();
+        let row = Tensor::<1, Int>::arange(0..steps as i64, &device).float();
+        let data = lengths.iter().map(|&len| len as f32).collect();
+        let lengths = Tensor::<1>::from_data(TensorData::new(data, [lengths.len()]), &device);
+        ones * row.unsqueeze_dim::<2>(1).lower(lengths.unsqueeze()).float()
     }
 
-    /// One batch of `B = T·N` samples with advantages and value targets, both `[T, N]`.
+    /// The spans as columns of their own, `[T', M]` with `T'` the longest.
+    pub fn columns(&self, spans: &[Span]) -> Self {
+        let [_, envs] = self.dims();
+        let longest = spans.iter().map(|span| span.len).max().unwrap_or(0);
+        let at = |t: usize, span: &Span| (span.start + t.min(span.len - 1)) * envs + span.env;
+        let rows = (0..longest).flat_map(|t| spans.iter().map(move |span| at(t, span) as i32));
+        let indices = Tensor::<1, Int>::from_data(
+            TensorData::new(rows.collect(), [longest * spans.len()]),
+            &self.rewards.device(),
+        );
+        let dims = [longest, spans.len()];
+        let wide = |x: &Tensor<3>| {
+            let [_, _, width] = x.dims();
+            let rows = flat3(x.clone()).select(0, indices.clone());
+            rows.reshape([dims[0], dims[1], width])
+        };
+        let numbers = |x: &Tensor<2>| flat2(x.clone()).select(0, indices.clone()).reshape(dims);
+        let flags = |x: &Tensor<2, Bool>| numbers(&x.clone().float()).bool();
+        Self {
+            obs: wide(&self.obs),
+            actions: wide(&self.actions),
+            log_probs: numbers(&self.log_probs),
+            values: numbers(&self.values),
+            next_values: numbers(&self.next_values),
+            rewards: numbers(&self.rewards),
+            terminated: flags(&self.terminated),
+            truncated: flags(&self.truncated),
+            lengths: Some(spans.iter().map(|span| span.len).collect()),
+        }
+    }
+
+    /// All observations as one batch `[B, O]`.
+    pub fn flat_obs(&self) -> Tensor<2> {
+        self.batch3(&self.obs)
+    }
+
+    /// One batch of the `B` samples (`T·N` where nothing is padding) with advantages and value
+    /// targets, both `[T, N]`.
     pub fn flatten(&self, advantages: Tensor<2>, returns: Tensor<2>) -> Batch {
         Batch {
             obs: self.flat_obs(),
-            actions: flat3(self.actions.clone()),
-            log_probs: flat2(self.log_probs.clone()),
-            values: flat2(self.values.clone()),
-            advantages: flat2(advantages),
-            returns: flat2(returns),
+            actions: self.batch3(&self.actions),
+            log_probs: self.batch2(&self.log_probs),
+            values: self.batch2(&self.values),
+            advantages: self.batch2(&advantages),
+            returns: self.batch2(&returns),
         }
+    }
+
+    fn batch2(&self, x: &Tensor<2>) -> Tensor<1> {
+        match self.samples() {
+            None => flat2(x.clone()),
+            Some(rows) => flat2(x.clone()).select(0, rows),
+        }
+    }
+
+    fn batch3(&self, x: &Tensor<3>) -> Tensor<2> {
+        match self.samples() {
+            None => flat3(x.clone()),
+            Some(rows) => flat3(x.clone()).select(0, rows),
+        }
+    }
+
+    /// Rows of the flat rollout that are no padding, `[B]`; `None`: all of them.
+    fn samples(&self) -> Option<Tensor<1, Int>> {
+        let lengths = self.lengths.as_ref()?;
+        let [steps, envs] = self.dims();
+        let rows: Vec<i32> = (0..steps * envs)
+            .filter(|row| row / envs < lengths[row % envs])
+            .map(|row| row as i32)
+            .collect();
+        let len = rows.len();
+        let data = TensorData::new(rows, [len]);
+        Some(Tensor::from_data(data, &self.rewards.device()))
     }
 }
 

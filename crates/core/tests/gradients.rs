@@ -11,7 +11,8 @@ use uphill_core::{
     advantage::standardize,
     dist::DistKind,
     loss::{
-        approx_kl, clipped_surrogate, clipped_value_loss, policy_gradient_surrogate, value_loss,
+        approx_kl, clipped_surrogate, clipped_value_loss, policy_gradient_surrogate,
+        ratio_surrogate, value_loss,
     },
     network::{Net, WithLogStd},
     nn::{Activation, Init, MlpConfig},
@@ -124,6 +125,7 @@ fn surrogates() {
         check(&log_ratios, |x| {
             policy_gradient_surrogate(x, advantages.clone())
         });
+        check(&log_ratios, |x| ratio_surrogate(x, advantages.clone()));
     }
     check(&log_ratios, approx_kl);
 }
@@ -164,51 +166,78 @@ fn networks_by_all_their_parameters() {
     }
 }
 
-/// The whole loss of PPO by the parameters of actor and critic together.
+/// What an actor's loss is made of, besides entropy.
+#[derive(Clone, Copy, Debug)]
+enum Objective {
+    /// PPO, arXiv:1707.06347 §3.
+    Clip,
+    /// PPO, §4.
+    KlPenalty,
+    /// A2C, VPG, REINFORCE.
+    PolicyGradient,
+}
+
+/// The whole loss of each algorithm by the parameters of actor and critic together.
 #[test]
-fn the_ppo_loss() {
+fn losses_of_actor_and_critic() {
     for kind in KINDS {
-        let mlp = |outputs, seed| {
-            let config = MlpConfig {
-                hidden: vec![4],
-                ..Default::default()
-            };
-            config.build(
-                2,
-                outputs,
-                1.0,
-                &mut SmallRng::seed_from_u64(seed),
-                &device(),
-            )
-        };
-        let actor = match kind {
-            DistKind::Categorical { choices } => Actor::new(mlp(choices, 1), kind),
-            DistKind::Gaussian { dim } => {
-                Actor::new(WithLogStd::new(mlp(dim, 1), dim, 0.1, &device()), kind)
-            }
-        };
-        let critic = Critic::new(mlp(1, 2));
-        let obs = matrix(BATCH, 2, 1.0, 14);
-        let old = actor.dist(obs.clone()).log_prob(actions(kind)) + vector(&random(BATCH, 0.5, 15));
-        let advantages = vector(&random(BATCH, 1.0, 16));
-        let returns = vector(&random(BATCH, 1.0, 17));
-        let loss = |actor: &Actor, critic: &Critic| {
-            let dist = actor.dist(obs.clone());
-            let log_ratios = dist.log_prob(actions(kind)) - old.clone();
-            value_loss(critic.values(obs.clone()), returns.clone()) * 0.5
-                - clipped_surrogate(log_ratios, advantages.clone(), 0.2)
-                - dist.entropy().mean() * 0.01
-        };
-        let (a, c) = (actor.net.tracked(), critic.net.tracked());
-        let grads = loss(&actor.with_net(a.clone()), &critic.with_net(c.clone())).backward();
-        let found = [numbers(a.flat_grad(&grads)), numbers(c.flat_grad(&grads))].concat();
-        let split = actor.net.num_params();
-        let at = [numbers(actor.net.flat()), numbers(critic.net.flat())].concat();
-        check_against(&at, &found, |x| {
-            let rest = x.dims()[0] - split;
-            let actor = actor.with_net(actor.net.with_flat(x.clone().narrow(0, 0, split)));
-            let critic = critic.with_net(critic.net.with_flat(x.narrow(0, split, rest)));
-            loss(&actor, &critic)
-        });
+        for objective in [
+            Objective::Clip,
+            Objective::KlPenalty,
+            Objective::PolicyGradient,
+        ] {
+            check_loss(kind, objective);
+        }
     }
+}
+
+fn check_loss(kind: DistKind, objective: Objective) {
+    let mlp = |outputs, seed| {
+        let config = MlpConfig {
+            hidden: vec![4],
+            ..Default::default()
+        };
+        let mut rng = SmallRng::seed_from_u64(seed);
+        config.build(2, outputs, 1.0, &mut rng, &device())
+    };
+    let actor = |seed| match kind {
+        DistKind::Categorical { choices } => Actor::new(mlp(choices, seed), kind),
+        DistKind::Gaussian { dim } => {
+            let net = WithLogStd::new(mlp(dim, seed), dim, 0.1, &device());
+            Actor::new(net, kind)
+        }
+    };
+    let (actor, critic, old) = (actor(1), Critic::new(mlp(1, 2)), actor(3));
+    let obs = matrix(BATCH, 2, 1.0, 14);
+    let (old, shift) = (old.dist(obs.clone()), vector(&random(BATCH, 0.5, 15)));
+    let old_log_probs = actor.dist(obs.clone()).log_prob(actions(kind)) + shift;
+    let advantages = vector(&random(BATCH, 1.0, 16));
+    let returns = vector(&random(BATCH, 1.0, 17));
+    let loss = |actor: &Actor, critic: &Critic| {
+        let dist = actor.dist(obs.clone());
+        let log_probs = dist.log_prob(actions(kind));
+        let log_ratios = log_probs.clone() - old_log_probs.clone();
+        let advantages = advantages.clone();
+        let surrogate = match objective {
+            Objective::Clip => clipped_surrogate(log_ratios, advantages, 0.2),
+            Objective::KlPenalty => {
+                ratio_surrogate(log_ratios, advantages) - old.kl(&dist).mean() * 3.0
+            }
+            Objective::PolicyGradient => policy_gradient_surrogate(log_probs, advantages),
+        };
+        value_loss(critic.values(obs.clone()), returns.clone()) * 0.5
+            - surrogate
+            - dist.entropy().mean() * 0.01
+    };
+    let (a, c) = (actor.net.tracked(), critic.net.tracked());
+    let grads = loss(&actor.with_net(a.clone()), &critic.with_net(c.clone())).backward();
+    let found = [numbers(a.flat_grad(&grads)), numbers(c.flat_grad(&grads))].concat();
+    let split = actor.net.num_params();
+    let at = [numbers(actor.net.flat()), numbers(critic.net.flat())].concat();
+    check_against(&at, &found, |x| {
+        let rest = x.dims()[0] - split;
+        let actor = actor.with_net(actor.net.with_flat(x.clone().narrow(0, 0, split)));
+        let critic = critic.with_net(critic.net.with_flat(x.narrow(0, split, rest)));
+        loss(&actor, &critic)
+    });
 }

@@ -65,6 +65,8 @@ pub enum Stream {
     EvalAction = 6,
     /// Anything a user draws beyond that.
     User = 7,
+    /// Seeds of rollouts that start every copy afresh.
+    FreshStart = 8,
 }
 
 /// A generator that starts at a position given by (seed, stream, step, lane).

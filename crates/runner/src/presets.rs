@@ -1,20 +1,17 @@
 //! Configurations that come with the program.
 
-/// Name, text and what to expect of every file in `configs/`.
-pub(crate) const PRESETS: &[Preset] = &[
-    Preset {
-        name: "ppo-cartpole",
-        text: include_str!("../../../configs/ppo-cartpole.toml"),
-    },
-    Preset {
-        name: "ppo-pendulum",
-        text: include_str!("../../../configs/ppo-pendulum.toml"),
-    },
-    Preset {
-        name: "bench-a",
-        text: include_str!("../../../configs/bench-a.toml"),
-    },
-];
+/// From names to files in `configs/`.
+macro_rules! presets {
+    ($($name:literal,)+) => {
+        &[$(Preset {
+            name: $name,
+            text: include_str!(concat!("../../../configs/", $name, ".toml")),
+        }),+]
+    };
+}
+
+/// Name and text of every file in `configs/`.
+pub(crate) const PRESETS: &[Preset] = presets!["ppo-cartpole", "ppo-pendulum", "bench-a",];
 
 /// A configuration file built into the program.
 pub(crate) struct Preset {

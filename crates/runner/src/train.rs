@@ -128,7 +128,7 @@ fn choose(arg: DeviceArg, config: &RunConfig) -> anyhow::Result<Chosen> {
     let spec = uphill_envs::spec(&config.env).map_err(|e| UsageError(format!("env: {e}")))?;
     let work = Workload {
         params: agent_params(config, &spec),
-        minibatch: config.algo.minibatch(config.num_envs),
+        minibatch: config.algo.settings().minibatch(config.num_envs),
         host_env: true,
     };
     device::choose(arg, &work).map_err(usage)
@@ -180,7 +180,8 @@ impl Session {
                 }
             };
             let now_s = clock.elapsed().as_secs_f64();
-            self.log(&report, now_s, now_s - last_s)?;
+            let rate = (report.env_steps - before) as f64 / (now_s - last_s);
+            self.log(&report, now_s, rate)?;
             last_s = now_s;
             if flushed.elapsed() >= FLUSH_EVERY {
                 self.metrics.flush()?;
@@ -217,9 +218,9 @@ impl Session {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Metrics of one iteration that took `took_s` and ended `now_s` after this session began.
-    fn log(&mut self, report: &Report, now_s: f64, took_s: f64) -> anyhow::Result<()> {
-        let rate = self.trainer.config().steps_per_iteration() as f64 / took_s;
+    /// Metrics of one iteration that ended `now_s` after this session began and took `rate`
+    /// environment steps per second.
+    fn log(&mut self, report: &Report, now_s: f64, rate: f64) -> anyhow::Result<()> {
         self.metrics.write(report, self.earlier_s + now_s, rate)?;
         let step = report.env_steps;
         let common = [

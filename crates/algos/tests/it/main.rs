@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod a2c;
 mod checkpoint;
 mod config;
 #[path = "../../../core/tests/it/device.rs"]
@@ -10,14 +11,17 @@ mod eval;
 mod parts;
 mod ppo;
 mod probes;
+mod reinforce;
 mod resume;
+mod solves;
+mod vpg;
 
 use device::device;
 use uphill_algos::{AlgoConfig, Report, RunConfig, Trainer, ppo::PpoConfig};
 
-/// A run with these settings of PPO.
-fn run(env: &str, num_envs: usize, total_steps: u64, ppo: PpoConfig) -> RunConfig {
-    RunConfig::new(env, num_envs, total_steps, AlgoConfig::Ppo(ppo))
+/// A run with these settings of an algorithm.
+fn run(env: &str, num_envs: usize, total_steps: u64, algo: impl Into<AlgoConfig>) -> RunConfig {
+    RunConfig::new(env, num_envs, total_steps, algo.into())
 }
 
 /// A small, quick CartPole run: four iterations of 4 × 16 steps.
@@ -35,8 +39,10 @@ fn small() -> RunConfig {
 
 /// The PPO settings inside a configuration.
 fn ppo(config: &mut RunConfig) -> &mut PpoConfig {
-    let AlgoConfig::Ppo(ppo) = &mut config.algo;
-    ppo
+    match &mut config.algo {
+        AlgoConfig::Ppo(ppo) => ppo,
+        other => panic!("no PPO: {other:?}"),
+    }
 }
 
 /// Trains until the budget is spent.
@@ -55,4 +61,18 @@ fn bytes(trainer: &Trainer) -> Vec<u8> {
     let path = folder.path().join("run.safetensors");
     trainer.save().write(&path).unwrap();
     std::fs::read(path).unwrap()
+}
+
+/// A change to a configuration, and what to call it.
+type Toggle = (&'static str, fn(&mut RunConfig));
+
+/// Panics unless every change to `base` alone changes what is learnt.
+#[track_caller]
+fn assert_every_toggle_matters(base: &RunConfig, toggles: &[Toggle]) {
+    let plain = bytes(&train(base.clone()).0);
+    for (name, toggle) in toggles {
+        let mut config = base.clone();
+        toggle(&mut config);
+        assert!(bytes(&train(config).0) != plain, "{name} changes nothing");
+    }
 }

@@ -1,10 +1,10 @@
-use crate::{bytes, device::device, ppo, run, small, train};
+use crate::{Toggle, assert_every_toggle_matters, device::device, ppo, run, small, train};
 use uphill_algos::{
-    Diverged, RunConfig, Trainer,
+    Diverged, Trainer,
     optimizer::OptimizerKind,
-    ppo::{AdvantageNorm, PpoConfig},
+    ppo::{AdvantageNorm, Objective, PpoConfig},
 };
-use uphill_core::{nn::Init, schedule::Schedule};
+use uphill_core::{loss::adapt_kl_coef, nn::Init, schedule::Schedule};
 
 /// Every code-level optimisation of arXiv:2005.12729 and every other switch does something.
 #[test]
@@ -25,8 +25,7 @@ fn every_toggle_changes_what_is_learnt() {
         config.network.init = Init::Uniform;
         config
     };
-    type Toggle = (&'static str, fn(&mut RunConfig));
-    let toggles: [Toggle; 15] = [
+    let toggles: [Toggle; 17] = [
         ("value clipping", |c| ppo(c).value_clip = 0.05),
         ("reward scaling", |c| c.normalize.reward = true),
         ("reward clipping", |c| c.normalize.reward_clip = 1.0),
@@ -56,17 +55,50 @@ fn every_toggle_changes_what_is_learnt() {
             ppo(c).entropy_coef = Schedule::Constant(0.1)
         }),
         ("target KL", |c| ppo(c).target_kl = 1e-9),
+        ("KL penalty", |c| ppo(c).objective = Objective::Kl),
+        ("its weight", |c| {
+            ppo(c).objective = Objective::Kl;
+            ppo(c).kl_coef = 100.0;
+        }),
         ("separate optimisers", |c| {
             ppo(c).optimizer = OptimizerKind::Separate;
             ppo(c).critic_learning_rate = Schedule::Constant(1e-2);
         }),
     ];
-    let plain = bytes(&train(base()).0);
-    for (name, toggle) in toggles {
-        let mut config = base();
-        toggle(&mut config);
-        assert!(bytes(&train(config).0) != plain, "{name} changes nothing");
+    assert_every_toggle_matters(&base(), &toggles);
+}
+
+#[test]
+fn the_kl_coefficient_follows_the_divergence_of_each_update() {
+    let mut config = small();
+    config.total_steps *= 4;
+    ppo(&mut config).objective = Objective::Kl;
+    ppo(&mut config).learning_rate = Schedule::Constant(3e-3);
+    ppo(&mut config).kl_target = 1e-3;
+    let (_, reports) = train(config);
+    let read = |name| reports.iter().map(move |r| r.metrics.get(name).unwrap());
+    let (coefs, kls): (Vec<f64>, Vec<f64>) = (read("kl_coef").collect(), read("kl").collect());
+    assert_eq!(coefs[0], 1.0);
+    for i in 1..coefs.len() {
+        let expected = adapt_kl_coef(coefs[i - 1], kls[i - 1], 1e-3);
+        assert_eq!(coefs[i], expected, "after a KL of {}", kls[i - 1]);
     }
+    let changed = coefs.windows(2).filter(|w| w[0] != w[1]).count();
+    assert!(changed > 2, "this test sees no change: {coefs:?}");
+}
+
+#[test]
+fn a_heavy_penalty_keeps_the_policy_where_it_was() {
+    let kl = |kl_coef| {
+        let mut config = small();
+        ppo(&mut config).objective = Objective::Kl;
+        ppo(&mut config).learning_rate = Schedule::Constant(1e-2);
+        ppo(&mut config).epochs = 10;
+        ppo(&mut config).kl_coef = kl_coef;
+        train(config).1[0].metrics.get("kl").unwrap()
+    };
+    let (free, held) = (kl(1e-9), kl(1e3));
+    assert!(held < free / 10.0, "{held} {free}");
 }
 
 #[test]

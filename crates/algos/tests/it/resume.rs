@@ -2,9 +2,14 @@
 
 use crate::{bytes, device::device, ppo, run, small};
 use uphill_algos::{
-    Checkpoint, Report, RunConfig, Trainer, optimizer::OptimizerKind, ppo::PpoConfig,
+    ALGORITHMS, Checkpoint, Report, RunConfig, Trainer,
+    a2c::A2cConfig,
+    optimizer::OptimizerKind,
+    ppo::{Objective, PpoConfig},
+    reinforce::{Baseline, ReinforceConfig},
+    vpg::VpgConfig,
 };
-use uphill_core::schedule::Schedule;
+use uphill_core::{optim::RuleKind, schedule::Schedule};
 
 /// Continuous actions and everything that keeps state switched on.
 fn everything_on() -> RunConfig {
@@ -26,17 +31,64 @@ fn everything_on() -> RunConfig {
     config
 }
 
+/// Every algorithm on its own, and settings of which something more has to be saved.
+fn every_algorithm() -> Vec<RunConfig> {
+    let kl = PpoConfig {
+        steps: 16,
+        epochs: 2,
+        minibatches: 2,
+        objective: Objective::Kl,
+        kl_target: 1e-3,
+        ..Default::default()
+    };
+    let reinforce = |baseline| ReinforceConfig {
+        baseline,
+        critic_steps: 3,
+        ..Default::default()
+    };
+    let vpg = VpgConfig {
+        steps: 16,
+        critic_steps: 3,
+        ..Default::default()
+    };
+    let a2c = |rule| A2cConfig {
+        rule,
+        ..Default::default()
+    };
+    let mut configs = vec![
+        run("CartPole-v1", 4, 256, kl),
+        run("CartPole-v1", 4, 800, reinforce(Baseline::Optimal)),
+        run("CartPole-v1", 4, 800, reinforce(Baseline::Value)),
+        run("Pendulum-v1", 3, 3 * 16 * 4, vpg),
+        run("Pendulum-v1", 3, 3 * 5 * 5, a2c(RuleKind::RmsProp)),
+        run("CartPole-v1", 3, 3 * 5 * 5, a2c(RuleKind::Adam)),
+    ];
+    for config in &mut configs {
+        config.network.hidden = vec![8];
+        config.normalize.obs = true;
+    }
+    configs.extend([small(), everything_on()]);
+    configs
+}
+
+#[test]
+fn no_algorithm_is_left_out() {
+    let tested = every_algorithm();
+    for (name, _) in ALGORITHMS {
+        assert!(tested.iter().any(|c| c.algo.name() == *name), "{name}");
+    }
+}
+
 fn steps(trainer: &mut Trainer, count: usize) -> Vec<Report> {
     (0..count).map(|_| trainer.step().unwrap()).collect()
 }
 
 #[test]
 fn stopped_anywhere_and_resumed_from_a_file_it_ends_in_the_same_bits() {
-    for config in [small(), everything_on()] {
-        let iterations = (config.total_steps / config.steps_per_iteration()) as usize;
-        let mut whole = Trainer::new(config.clone(), &device()).unwrap();
-        let expected = steps(&mut whole, iterations);
-        assert!(whole.finished());
+    for config in every_algorithm() {
+        let (whole, expected) = crate::train(config.clone());
+        let iterations = expected.len();
+        assert!(iterations > 2);
 
         for stop in 0..iterations {
             let folder = tempfile::tempdir().unwrap();
@@ -51,13 +103,16 @@ fn stopped_anywhere_and_resumed_from_a_file_it_ends_in_the_same_bits() {
             reports.extend(steps(&mut second, iterations - stop));
 
             assert_eq!(
-                reports, expected,
-                "reports of {} stopped at {stop}",
+                reports,
+                expected,
+                "reports of {} on {} stopped at {stop}",
+                config.algo.name(),
                 config.env
             );
             assert!(
                 bytes(&second) == bytes(&whole),
-                "state of {} stopped at {stop}",
+                "state of {} on {} stopped at {stop}",
+                config.algo.name(),
                 config.env
             );
         }
@@ -66,7 +121,7 @@ fn stopped_anywhere_and_resumed_from_a_file_it_ends_in_the_same_bits() {
 
 #[test]
 fn the_same_seed_repeats_a_run_and_another_does_not() {
-    for config in [small(), everything_on()] {
+    for config in every_algorithm() {
         let end = |seed| {
             let mut config = config.clone();
             config.seed = seed;

@@ -2,7 +2,7 @@ use crate::{assert_close, device::device, numbers};
 use burn::tensor::{Tensor, TensorData};
 use proptest::prelude::*;
 use uphill_core::advantage::{
-    Trace, discounted_returns, gae, n_step_returns, standardize, td_residuals,
+    Estimator, Trace, discounted_returns, discounts, gae, n_step_returns, standardize, td_residuals,
 };
 
 /// A trace on the host, `[T][N]`.
@@ -275,4 +275,37 @@ proptest! {
         let second = gae(&host.rows(cut, 10).trace(), 0.9, 0.8);
         assert_close(Tensor::cat(vec![first, second], 0), &whole, 1e-5);
     }
+}
+
+#[test]
+fn every_estimator_is_what_its_name_says() {
+    let host = Host {
+        rewards: vec![vec![1.0, 2.0], vec![-1.0, 0.5], vec![2.0, 1.0]],
+        values: vec![vec![0.5, 1.0], vec![0.2, -0.3], vec![1.5, 0.7]],
+        next_values: vec![vec![0.2, -0.3], vec![0.9, 0.7], vec![0.4, 0.6]],
+        terminated: vec![vec![false, false], vec![true, false], vec![false, false]],
+        truncated: vec![vec![false, false], vec![false, false], vec![true, false]],
+    };
+    let (trace, gamma) = (host.trace(), 0.9);
+    let same = |estimator: Estimator, expected: Tensor<2>| {
+        let found = estimator.advantages(&trace, gamma);
+        assert_close(found, &numbers(expected), 1e-5);
+    };
+    let minus_values = |returns: Tensor<2>| returns - trace.values.clone();
+    same(Estimator::Td, td_residuals(&trace, gamma));
+    same(Estimator::Gae { lambda: 0.7 }, gae(&trace, gamma, 0.7));
+    let one = n_step_returns(&trace, gamma, 1);
+    same(Estimator::NStep { n: 1 }, minus_values(one));
+    let all = discounted_returns(&trace, gamma);
+    same(Estimator::MonteCarlo, minus_values(all));
+    // And the identities between them.
+    same(Estimator::NStep { n: 0 }, td_residuals(&trace, gamma));
+    same(Estimator::MonteCarlo, gae(&trace, gamma, 1.0));
+    same(Estimator::NStep { n: 9 }, gae(&trace, gamma, 1.0));
+}
+
+#[test]
+fn discounts_are_powers() {
+    assert_close(discounts(3, 0.5, &device()), &[1.0, 0.5, 0.25], 1e-7);
+    assert_close(discounts(3, 0.0, &device()), &[1.0, 0.0, 0.0], 0.0);
 }

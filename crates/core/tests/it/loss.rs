@@ -20,6 +20,36 @@ fn policy_gradient_surrogate_is_a_weighted_mean() {
 }
 
 #[test]
+fn ratio_surrogate_weighs_advantages_by_ratios() {
+    let log_ratios = vector(&[0.5f32.ln(), 0.0, 2f32.ln()]);
+    let j = ratio_surrogate(log_ratios, vector(&[4.0, -1.0, 3.0]));
+    assert_close(j, &[(2.0 - 1.0 + 6.0) / 3.0], 1e-6);
+}
+
+/// The rule of arXiv:1707.06347 §4 on both sides of both thresholds.
+#[test]
+fn the_kl_coefficient_follows_its_rule() {
+    for (kl, expected) in [
+        (0.0, 1.5),
+        (0.0199 / 1.5 * 0.5, 1.5),
+        (0.0101 / 1.5, 3.0),
+        (0.01, 3.0),
+        (0.0149, 3.0),
+        (0.0151, 6.0),
+        (1.0, 6.0),
+    ] {
+        assert_eq!(adapt_kl_coef(3.0, kl, 0.01), expected, "KL {kl}");
+    }
+    // It neither vanishes nor overflows.
+    let (mut low, mut high) = (1.0, 1.0);
+    for _ in 0..2000 {
+        low = adapt_kl_coef(low, 0.0, 0.01);
+        high = adapt_kl_coef(high, 1.0, 0.01);
+    }
+    assert_eq!((low, high), (1e-10, 1e10));
+}
+
+#[test]
 fn value_losses_by_hand() {
     let (values, returns) = (vector(&[1.0, 2.0]), vector(&[2.0, 0.0]));
     assert_close(

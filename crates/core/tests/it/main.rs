@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod advantage;
+mod baseline;
 mod device;
 mod dist;
 mod loss;
@@ -12,6 +13,7 @@ mod normalize;
 mod ops;
 mod optim;
 mod params;
+mod rollout;
 mod schedule;
 
 use burn::tensor::{Tensor, TensorData};

@@ -1,5 +1,5 @@
 use crate::{assert_close, device::device, vector};
-use uphill_core::optim::{Adam, clip_grad_norm};
+use uphill_core::optim::{Adam, Rule, RuleKind, clip_grad_norm};
 
 #[test]
 fn adam_follows_its_equations() {
@@ -24,6 +24,33 @@ fn adam_follows_its_equations() {
     }
     assert_close(params, &expected, 1e-5);
     assert_eq!(adam.steps, 3);
+}
+
+#[test]
+fn rms_prop_follows_its_equations() {
+    let (lr, eps, decay) = (0.01, 1e-5, 0.99);
+    let grads = [[1.0, -2.0], [0.5, 4.0], [-1.0, 0.0]];
+    let mut expected = [0.5, -0.5];
+    let mut v = [0.0; 2];
+    for g in grads {
+        for i in 0..2 {
+            v[i] = decay * v[i] + (1.0 - decay) * g[i] * g[i];
+            expected[i] -= lr * g[i] / (f64::sqrt(v[i]) + eps);
+        }
+    }
+    let mut rule = Rule::new(RuleKind::RmsProp, 2, eps, &device());
+    let mut params = vector(&[0.5, -0.5]);
+    for g in grads {
+        params = rule.step(params, vector(&g.map(|x| x as f32)), lr);
+    }
+    assert_close(params, &expected, 1e-5);
+}
+
+#[test]
+fn gradient_descent_goes_down_the_gradient() {
+    let mut rule = Rule::new(RuleKind::Sgd, 2, 1e-5, &device());
+    let params = rule.step(vector(&[1.0, 2.0]), vector(&[10.0, -20.0]), 0.1);
+    assert_close(params, &[0.0, 4.0], 1e-6);
 }
 
 #[test]

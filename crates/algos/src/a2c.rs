@@ -1,0 +1,227 @@
+//! Advantage actor-critic: one step of actor and critic together on every short rollout.
+//!
+//! The synchronous form of A3C (Mnih et al., arXiv:1602.01783), as OpenAI Baselines has it.
+
+use crate::{
+    Algorithm, Horizon, Metrics, Settings, UpdateContext,
+    checkpoint::{Checkpoint, CheckpointError},
+    config::ConfigError,
+    optimizer::{Optimizer, OptimizerKind, StepSize},
+    policy_gradient::param_norm,
+    settings::{
+        at_least_one, not_negative, positive, positive_schedules, rollout_fits, unit_interval,
+    },
+};
+use serde::{Deserialize, Serialize};
+use uphill_core::{
+    advantage::{Estimator, standardize},
+    loss::{explained_variance, policy_gradient_surrogate, value_loss},
+    optim::RuleKind,
+    policy::{Actor, Critic},
+    rollout::Rollout,
+    schedule::Schedule,
+};
+
+/// How advantages are estimated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AdvantageEstimator {
+    /// One reward, then V.
+    Td,
+    /// `n_step` rewards, then V; fewer where the rollout ends.
+    #[default]
+    NStep,
+    /// Generalised advantages with `gae_lambda`.
+    Gae,
+    /// All rewards of the rollout, then V.
+    MonteCarlo,
+}
+
+/// Settings of A2C; the defaults are those of OpenAI Baselines and Stable-Baselines3.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct A2cConfig {
+    /// Steps per copy in one rollout, `T`.
+    pub steps: usize,
+    /// How advantages are estimated.
+    pub estimator: AdvantageEstimator,
+    /// Rewards before V takes over, with the estimator `"n-step"`.
+    pub n_step: usize,
+    /// λ, with the estimator `"gae"`.
+    pub gae_lambda: f64,
+    /// Discount γ.
+    pub gamma: f64,
+    /// Bring the advantages of a rollout to mean 0 and standard deviation 1.
+    pub normalize_advantages: bool,
+    /// Of both networks, or of the actor where the optimisers are separate.
+    pub learning_rate: Schedule,
+    /// Of the critic, where the optimisers are separate.
+    pub critic_learning_rate: Schedule,
+    /// One optimiser for actor and critic, or one each.
+    pub optimizer: OptimizerKind,
+    /// Its update rule.
+    pub rule: RuleKind,
+    /// ε of RMSProp and Adam.
+    pub epsilon: f64,
+    /// Weight of the value loss.
+    pub value_coef: f64,
+    /// Weight of the entropy bonus.
+    pub entropy_coef: Schedule,
+    /// Shorten gradients to this norm; 0: never.
+    pub max_grad_norm: f64,
+}
+
+impl Default for A2cConfig {
+    fn default() -> Self {
+        Self {
+            steps: 5,
+            estimator: AdvantageEstimator::NStep,
+            n_step: 5,
+            gae_lambda: 0.95,
+            gamma: 0.99,
+            normalize_advantages: false,
+            learning_rate: Schedule::Constant(7e-4),
+            critic_learning_rate: Schedule::Constant(7e-4),
+            optimizer: OptimizerKind::Shared,
+            rule: RuleKind::RmsProp,
+            epsilon: 1e-5,
+            value_coef: 0.5,
+            entropy_coef: Schedule::Constant(0.01),
+            max_grad_norm: 0.5,
+        }
+    }
+}
+
+impl A2cConfig {
+    /// The estimator with its parameter.
+    pub fn estimator(&self) -> Estimator {
+        match self.estimator {
+            AdvantageEstimator::Td => Estimator::Td,
+            // Core counts from zero: n = 0 has one reward.
+            AdvantageEstimator::NStep => Estimator::NStep {
+                n: self.n_step.saturating_sub(1),
+            },
+            AdvantageEstimator::Gae => Estimator::Gae {
+                lambda: self.gae_lambda,
+            },
+            AdvantageEstimator::MonteCarlo => Estimator::MonteCarlo,
+        }
+    }
+}
+
+impl Settings for A2cConfig {
+    fn horizon(&self) -> Horizon {
+        Horizon::Steps(self.steps)
+    }
+
+    fn gamma(&self) -> f64 {
+        self.gamma
+    }
+
+    fn minibatch(&self, num_envs: usize) -> usize {
+        self.steps * num_envs
+    }
+
+    fn validate(&self, num_envs: usize) -> Result<(), ConfigError> {
+        at_least_one(&[("algo.steps", self.steps), ("algo.n_step", self.n_step)])?;
+        rollout_fits(self.steps, num_envs)?;
+        unit_interval(&[
+            ("algo.gamma", self.gamma),
+            ("algo.gae_lambda", self.gae_lambda),
+        ])?;
+        positive_schedules(&[
+            ("algo.learning_rate", self.learning_rate),
+            ("algo.critic_learning_rate", self.critic_learning_rate),
+        ])?;
+        positive(&[("algo.epsilon", self.epsilon)])?;
+        not_negative(&[
+            ("algo.value_coef", self.value_coef),
+            ("algo.entropy_coef", self.entropy_coef.min()),
+            ("algo.max_grad_norm", self.max_grad_norm),
+        ])
+    }
+
+    fn build(&self, actor: &Actor, critic: &Critic) -> Box<dyn Algorithm> {
+        Box::new(A2c::new(self.clone(), actor, critic))
+    }
+}
+
+/// A2C with its optimiser state.
+#[derive(Clone, Debug)]
+pub struct A2c {
+    config: A2cConfig,
+    optimizer: Optimizer,
+}
+
+impl A2c {
+    /// With fresh optimiser state for these networks.
+    pub fn new(config: A2cConfig, actor: &Actor, critic: &Critic) -> Self {
+        let optimizer = Optimizer::new(
+            config.optimizer,
+            config.rule,
+            &actor.net,
+            &critic.net,
+            config.epsilon,
+        );
+        Self { config, optimizer }
+    }
+}
+
+impl Algorithm for A2c {
+    fn update(
+        &mut self,
+        actor: &mut Actor,
+        critic: &mut Critic,
+        rollout: Rollout,
+        context: UpdateContext,
+    ) -> Metrics {
+        let c = &self.config;
+        let size = StepSize {
+            learning_rate: c.learning_rate.at(context.progress),
+            critic_learning_rate: c.critic_learning_rate.at(context.progress),
+            max_grad_norm: c.max_grad_norm,
+        };
+
+        let advantages = c.estimator().advantages(&rollout.trace(), c.gamma);
+        let returns = advantages.clone() + rollout.values.clone();
+        let mut batch = rollout.flatten(advantages, returns);
+        if c.normalize_advantages {
+            batch.advantages = standardize(batch.advantages);
+        }
+
+        let (actor_net, critic_net) = (actor.net.tracked(), critic.net.tracked());
+        let dist = actor.with_net(actor_net.clone()).dist(batch.obs.clone());
+        let values = critic.with_net(critic_net.clone()).values(batch.obs);
+        let surrogate = policy_gradient_surrogate(dist.log_prob(batch.actions), batch.advantages);
+        let entropy = dist.entropy().mean();
+        let value_loss = value_loss(values, batch.returns.clone());
+        let loss = value_loss.clone() * c.value_coef
+            - surrogate.clone()
+            - entropy.clone() * c.entropy_coef.at(context.progress);
+
+        let grads = loss.backward();
+        let grads = (actor_net.flat_grad(&grads), critic_net.flat_grad(&grads));
+        let grad_norm = (self.optimizer).step(&mut actor.net, &mut critic.net, grads, size);
+
+        let scalars = vec![
+            ("policy_loss", surrogate.without_autodiff().neg()),
+            ("value_loss", value_loss.without_autodiff()),
+            ("entropy", entropy.without_autodiff()),
+            (
+                "explained_variance",
+                explained_variance(batch.values, batch.returns),
+            ),
+            ("grad_norm", grad_norm),
+            ("param_norm", param_norm([&actor.net, &critic.net])),
+        ];
+        Metrics::read(scalars, &[("lr", size.learning_rate)])
+    }
+
+    fn save(&self, checkpoint: &mut Checkpoint) {
+        self.optimizer.save(checkpoint);
+    }
+
+    fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
+        self.optimizer.load(checkpoint)
+    }
+}

@@ -1,0 +1,212 @@
+//! A Markov decision process small enough to enumerate.
+
+use burn::tensor::{Device, Int, Tensor, TensorData, assert_shape};
+use uphill_core::{policy::Actor, rollout::Rollout};
+
+/// `S` states, `K` actions, and episodes of at most `H` steps. Observations are one-hot states, `O` = `S`;
+/// the policy does not see the clock.
+#[derive(Clone, Debug)]
+pub struct TinyMdp {
+    /// Longest episode `H`, at least 1.
+    pub horizon: usize,
+    /// P(s₀), `[S]`.
+    pub start: Vec<f64>,
+    /// P(s'|s, a), `[S][K][S]`. What a row lacks to 1 is the probability that the episode ends.
+    pub transitions: Vec<Vec<Vec<f64>>>,
+    /// r(s, a), `[S][K]`.
+    pub rewards: Vec<Vec<f64>>,
+}
+
+/// One way that an episode can go.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trajectory {
+    /// States, from the first.
+    pub states: Vec<usize>,
+    /// Actions, as many as states.
+    pub actions: Vec<usize>,
+    /// P(s₀) Π P(s_{t+1}|s_t, a_t): what the policy has no part in.
+    pub chance: f64,
+}
+
+impl TinyMdp {
+    /// Two states, two actions, three steps at most. Actions matter at once and later, episodes differ in
+    /// length, and no two things are worth the same.
+    pub fn example() -> Self {
+        Self {
+            horizon: 3,
+            start: vec![0.75, 0.25],
+            transitions: vec![
+                vec![vec![0.0, 1.0], vec![0.5, 0.0]],
+                vec![vec![0.0, 0.0], vec![1.0, 0.0]],
+            ],
+            rewards: vec![vec![1.0, -0.5], vec![2.0, 3.5]],
+        }
+    }
+
+    /// Number of states `S`.
+    pub fn states(&self) -> usize {
+        self.start.len()
+    }
+
+    /// Number of actions `K`.
+    pub fn actions(&self) -> usize {
+        self.rewards[0].len()
+    }
+
+    /// Every trajectory that can happen.
+    pub fn trajectories(&self) -> Vec<Trajectory> {
+        let begin = |(state, &chance): (usize, &f64)| Trajectory {
+            states: vec![state],
+            actions: vec![],
+            chance,
+        };
+        let mut open: Vec<Trajectory> = self.start.iter().enumerate().map(begin).collect();
+        let mut ended = vec![];
+        while let Some(path) = open.pop() {
+            let state = path.states[path.states.len() - 1];
+            for action in 0..self.actions() {
+                let mut path = path.clone();
+                path.actions.push(action);
+                let next = &self.transitions[state][action];
+                let last = path.actions.len() == self.horizon;
+                let end = if last {
+                    1.0
+                } else {
+                    1.0 - next.iter().sum::<f64>()
+                };
+                for (state, &chance) in next.iter().enumerate().filter(|_| !last) {
+                    let mut longer = path.clone();
+                    longer.states.push(state);
+                    longer.chance *= chance;
+                    open.push(longer);
+                }
+                path.chance *= end;
+                ended.push(path);
+            }
+            open.retain(|path| path.chance > 0.0);
+        }
+        ended.retain(|path| path.chance > 0.0);
+        ended
+    }
+
+    /// log π(a|s) of all states and actions, `[S, K]`.
+    pub fn log_probs(&self, actor: &Actor) -> Tensor<2> {
+        let device = actor.net.device();
+        let (states, actions) = (self.states(), self.actions());
+        let eye = Tensor::<2>::eye(states, &device);
+        let dist = actor.dist(eye);
+        let column = |action| {
+            let actions = Tensor::<2>::ones([states, 1], &device) * action as f64;
+            dist.log_prob(actions)
+        };
+        Tensor::stack((0..actions).map(column).collect(), 1)
+    }
+
+    /// Exact values at each time step, `[H, S]`, of a policy with these `log_probs` `[S, K]`:
+    /// V_t(s) = Σ_a π(a|s) (r(s, a) + γ Σ_s' P(s'|s, a) V_{t+1}(s')).
+    pub fn values(&self, log_probs: Tensor<2>, gamma: f64) -> Tensor<2> {
+        let (states, actions) = (self.states(), self.actions());
+        assert_shape!(log_probs, [states, actions]);
+        let device = log_probs.device();
+        let rewards = numbers(self.rewards.concat(), &device).reshape([states, actions]);
+        let transitions = numbers(self.transitions.concat().concat(), &device);
+        let transitions: Tensor<2> = transitions.reshape([states * actions, states]);
+        let policy = log_probs.exp();
+        let mut next: Tensor<2> = Tensor::zeros([states, 1], &device);
+        let mut rows = vec![];
+        for _ in 0..self.horizon {
+            let later = transitions.clone().matmul(next) * gamma;
+            let worth = rewards.clone() + later.reshape([states, actions]);
+            next = (policy.clone() * worth).sum_dim(1);
+            rows.push(next.clone());
+        }
+        rows.reverse();
+        Tensor::cat(rows, 1).transpose()
+    }
+
+    /// E[Σ_t γᵗ r_t] = Σ_s P(s₀ = s) V_0(s), `[1]`.
+    pub fn objective(&self, log_probs: Tensor<2>, gamma: f64) -> Tensor<1> {
+        let start = numbers(self.start.clone(), &log_probs.device());
+        let first: Tensor<1> = self.values(log_probs, gamma).narrow(0, 0, 1).squeeze_dim(0);
+        (first * start).sum()
+    }
+
+    /// Probability of each trajectory under a policy with these `log_probs` `[S, K]`.
+    pub fn probabilities(&self, trajectories: &[Trajectory], log_probs: Tensor<2>) -> Tensor<1> {
+        let (states, actions) = (self.states(), self.actions());
+        let device = log_probs.device();
+        let log_probs = log_probs.reshape([states * actions]);
+        let probability = |path: &Trajectory| {
+            let steps = path.states.iter().zip(&path.actions);
+            let taken = steps.map(|(s, a)| (s * actions + a) as i32).collect();
+            let taken = TensorData::new(taken, [path.actions.len()]);
+            let taken = Tensor::<1, Int>::from_data(taken, &device);
+            log_probs.clone().select(0, taken).sum().exp() * path.chance
+        };
+        Tensor::cat(trajectories.iter().map(probability).collect(), 0)
+    }
+
+    /// Discounted return of a trajectory.
+    pub fn discounted_return(&self, path: &Trajectory, gamma: f64) -> f64 {
+        let steps = path.states.iter().zip(&path.actions);
+        let rewards = steps.map(|(&s, &a)| self.rewards[s][a]);
+        rewards.rev().fold(0.0, |later, r| r + gamma * later)
+    }
+
+    /// The trajectories as the columns of a rollout of whole episodes. V(s_t) is taken from `values`
+    /// `[H, S]` at time t.
+    pub fn rollout(
+        &self,
+        trajectories: &[&Trajectory],
+        actor: &Actor,
+        values: Tensor<2>,
+    ) -> Rollout {
+        let (states, device) = (self.states(), actor.net.device());
+        let (steps, count) = (self.horizon, trajectories.len());
+        let mut obs = vec![0.0; steps * count * states];
+        let (mut actions, mut rewards) = (vec![0.0; steps * count], vec![0.0; steps * count]);
+        let mut terminated = vec![false; steps * count];
+        // Where V(s_t) and V(s_{t+1}) are in the table; padding and ends point anywhere.
+        let (mut now, mut next) = (vec![0_i32; steps * count], vec![0_i32; steps * count]);
+        for (n, path) in trajectories.iter().enumerate() {
+            let len = path.actions.len();
+            for (t, (&state, &action)) in path.states.iter().zip(&path.actions).enumerate() {
+                let at = t * count + n;
+                obs[at * states + state] = 1.0;
+                actions[at] = action as f64;
+                rewards[at] = self.rewards[state][action];
+                terminated[at] = t + 1 == len;
+                now[at] = (t * states + state) as i32;
+                if t + 1 < len {
+                    next[at] = ((t + 1) * states + path.states[t + 1]) as i32;
+                }
+            }
+        }
+        let table = values.reshape([steps * states]);
+        let look_up = |at: Vec<i32>| {
+            let at = Tensor::<1, Int>::from_data(TensorData::new(at, [steps * count]), &device);
+            table.clone().select(0, at).reshape([steps, count])
+        };
+        let obs: Tensor<2> = numbers(obs, &device).reshape([steps * count, states]);
+        let actions: Tensor<2> = numbers(actions, &device).reshape([steps * count, 1]);
+        let log_probs = actor.dist(obs.clone()).log_prob(actions.clone());
+        let flags =
+            |flags: Vec<bool>| Tensor::from_data(TensorData::new(flags, [steps, count]), &device);
+        Rollout {
+            obs: obs.reshape([steps, count, states]),
+            actions: actions.reshape([steps, count, 1]),
+            log_probs: log_probs.reshape([steps, count]),
+            values: look_up(now),
+            next_values: look_up(next),
+            rewards: numbers(rewards, &device).reshape([steps, count]),
+            terminated: flags(terminated),
+            truncated: flags(vec![false; steps * count]),
+            lengths: Some(trajectories.iter().map(|path| path.actions.len()).collect()),
+        }
+    }
+}
+
+fn numbers(values: Vec<f64>, device: &Device) -> Tensor<1> {
+    let len = values.len();
+    Tensor::from_data(TensorData::new(values, [len]), device)
+}

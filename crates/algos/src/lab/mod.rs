@@ -1,0 +1,67 @@
+//! Estimators of the policy gradient under the magnifying glass: decision processes so small that every
+//! trajectory can be enumerated, and with them exact gradients, exact expectations and exact variances.
+
+pub mod mdp;
+
+use crate::lab::mdp::{TinyMdp, Trajectory};
+use burn::tensor::Tensor;
+use uphill_core::{policy::Actor, rollout::Rollout};
+
+/// ∇_θ E[Σ_t γᵗ r_t], `[P]`: by dynamic programming through the values of all states, without
+/// log-derivatives.
+pub fn exact_gradient(mdp: &TinyMdp, actor: &Actor, gamma: f64) -> Tensor<1> {
+    let net = actor.net.tracked();
+    let log_probs = mdp.log_probs(&actor.with_net(net.clone()));
+    net.flat_grad(&mdp.objective(log_probs, gamma).backward())
+}
+
+/// Mean and spread of an estimator of the gradient.
+#[derive(Clone, Debug)]
+pub struct Spread {
+    /// E[ĝ], `[P]`.
+    pub mean: Tensor<1>,
+    /// E‖ĝ − E[ĝ]‖², the trace of the covariance, `[1]`.
+    pub variance: Tensor<1>,
+}
+
+/// The exact mean and variance of an estimator that sees `count` independent trajectories as the columns
+/// of a rollout: every combination of trajectories there is, weighted with its probability.
+///
+/// `values` `[H, S]` become the rollout's values of states.
+pub fn enumerate(
+    mdp: &TinyMdp,
+    actor: &Actor,
+    values: Tensor<2>,
+    count: usize,
+    estimator: impl Fn(&Rollout) -> Tensor<1>,
+) -> Spread {
+    let trajectories = mdp.trajectories();
+    let probabilities = mdp.probabilities(&trajectories, mdp.log_probs(actor));
+    let (mut estimates, mut weights) = (vec![], vec![]);
+    for code in 0..trajectories.len().pow(count as u32) {
+        let drawn = digits(code, trajectories.len(), count);
+        let columns: Vec<&Trajectory> = drawn.iter().map(|&i| &trajectories[i]).collect();
+        estimates.push(estimator(&mdp.rollout(&columns, actor, values.clone())));
+        let probability = |&i: &usize| probabilities.clone().narrow(0, i, 1);
+        let each = drawn.iter().map(probability);
+        weights.extend(each.reduce(|product, p| product * p));
+    }
+    let (estimates, weights) = (Tensor::stack::<2>(estimates, 0), Tensor::cat(weights, 0));
+    let weights: Tensor<2> = weights.unsqueeze_dim(1);
+    let mean = (estimates.clone() * weights.clone()).sum_dim(0);
+    let deviations = (estimates - mean.clone()).square().sum_dim(1);
+    Spread {
+        mean: mean.squeeze_dim(0),
+        variance: (deviations * weights).sum(),
+    }
+}
+
+/// `code` written with `count` digits to the base `base`.
+fn digits(mut code: usize, base: usize, count: usize) -> Vec<usize> {
+    let mut digits = Vec::with_capacity(count);
+    for _ in 0..count {
+        digits.push(code % base);
+        code /= base;
+    }
+    digits
+}

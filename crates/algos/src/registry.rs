@@ -1,0 +1,68 @@
+//! Every algorithm there is. A new one is one more line at the end of this file.
+
+use crate::settings::Settings;
+use serde::{Deserialize, Serialize};
+
+/// From one line per algorithm (name in configurations, variant, its settings, what it is) to
+/// everything that has to know all of them.
+macro_rules! algorithms {
+    ($($name:literal => $variant:ident($settings:ty), $about:literal;)+) => {
+        /// An algorithm and its settings: the `[algo]` table of a configuration.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "name")]
+        #[allow(clippy::large_enum_variant)] // plain settings; there is one of these in a run
+        pub enum AlgoConfig {
+            $(
+                #[doc = $about]
+                #[serde(rename = $name)]
+                $variant($settings),
+            )+
+        }
+
+        /// Name and one-line description of every algorithm.
+        pub const ALGORITHMS: &[(&str, &str)] = &[$(($name, $about)),+];
+
+        $(
+            impl From<$settings> for AlgoConfig {
+                fn from(settings: $settings) -> Self {
+                    Self::$variant(settings)
+                }
+            }
+        )+
+
+        impl AlgoConfig {
+            /// The named algorithm with its paper's settings.
+            pub fn default_for(name: &str) -> Option<Self> {
+                match name {
+                    $($name => Some(Self::$variant(<$settings>::default())),)+
+                    _ => None,
+                }
+            }
+
+            /// As it is called in a configuration.
+            pub fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$variant(_) => $name,)+
+                }
+            }
+
+            /// Its settings.
+            pub fn settings(&self) -> &dyn Settings {
+                match self {
+                    $(Self::$variant(settings) => settings,)+
+                }
+            }
+        }
+    };
+}
+
+algorithms! {
+    "reinforce" => Reinforce(crate::reinforce::ReinforceConfig),
+        "log-derivative estimator with Monte-Carlo returns and a choice of baselines (Williams 1992)";
+    "vpg" => Vpg(crate::vpg::VpgConfig),
+        "vanilla policy gradient with generalised advantages (Spinning Up, arXiv:1506.02438)";
+    "a2c" => A2c(crate::a2c::A2cConfig),
+        "advantage actor-critic: TD, n-step, generalised or Monte-Carlo advantages (arXiv:1602.01783)";
+    "ppo" => Ppo(crate::ppo::PpoConfig),
+        "proximal policy optimisation: clipped surrogate or adaptive KL penalty (arXiv:1707.06347)";
+}

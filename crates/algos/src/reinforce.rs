@@ -1,0 +1,279 @@
+//! REINFORCE: the log-derivative estimator with Monte-Carlo returns.
+//!
+//! Williams (1992), "Simple statistical gradient-following algorithms for connectionist reinforcement
+//! learning". With N trajectories of whole episodes,
+//!
+//! ĝ = (1/N) Σ_i Σ_t γᵗ ∇ log π(a_t|s_t) (G_t − b),
+//!
+//! an unbiased estimate of the gradient of E[Σ_t γᵗ r_t] for every return G_t and baseline b here
+//! (`crates/algos/tests/gradients.rs` enumerates it).
+
+use crate::{
+    Algorithm, Horizon, Metrics, Settings, UpdateContext,
+    checkpoint::{Checkpoint, CheckpointError},
+    config::ConfigError,
+    optimizer::{descend, load_rule, save_rule},
+    policy_gradient::{moved, param_norm, policy_gradient},
+    settings::{at_least_one, not_negative, positive, positive_schedules, unit_interval},
+    value_fit::fit_values,
+};
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+use uphill_core::{
+    advantage::{discounted_returns, discounts},
+    baseline,
+    loss::explained_variance,
+    optim::{Rule, RuleKind},
+    policy::{Actor, Critic},
+    rollout::Rollout,
+    schedule::Schedule,
+};
+
+/// What an action is credited with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Credit {
+    /// The return of the whole trajectory, what came before the action included.
+    Trajectory,
+    /// What came after it. The rest has expectation zero and only adds noise.
+    #[default]
+    RewardToGo,
+}
+
+/// What is subtracted from the return. Those made of other trajectories leave the one out that they
+/// are subtracted from, so that the estimate stays unbiased.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Baseline {
+    /// Nothing.
+    None,
+    /// The mean return of the other trajectories; of each time step, for rewards to go.
+    #[default]
+    Average,
+    /// The constant of least variance: returns weighted by squared score norms. Costs as much again as
+    /// the gradient itself for each of scores and gradients of the trajectories.
+    Optimal,
+    /// A value function V(s), fitted after each step of the policy.
+    Value,
+}
+
+/// Settings of REINFORCE. The paper has no experiments to take numbers from: rates are ours, the value
+/// fit is that of Spinning Up's VPG.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReinforceConfig {
+    /// Whole episodes of every copy in one rollout; an update has `num_envs` times as many.
+    pub episodes: usize,
+    /// What an action is credited with.
+    pub credit: Credit,
+    /// What is subtracted from it.
+    pub baseline: Baseline,
+    /// Discount γ.
+    pub gamma: f64,
+    /// Weigh step t by γᵗ, as the gradient of the discounted return demands. Leaving it out is usual
+    /// where γ only tames variance, and follows the gradient of no objective (arXiv:1906.07073).
+    pub discount_steps: bool,
+    /// Of the policy.
+    pub learning_rate: Schedule,
+    /// Update rule of the policy.
+    pub rule: RuleKind,
+    /// ε of Adam and RMSProp.
+    pub epsilon: f64,
+    /// Shorten the policy's gradients to this norm; 0: never.
+    pub max_grad_norm: f64,
+    /// Weight of the entropy bonus.
+    pub entropy_coef: Schedule,
+    /// Of the critic's Adam, with the baseline `"value"`.
+    pub critic_learning_rate: Schedule,
+    /// Steps of the critic after each of the policy, with the baseline `"value"`.
+    pub critic_steps: usize,
+}
+
+impl Default for ReinforceConfig {
+    fn default() -> Self {
+        Self {
+            episodes: 1,
+            credit: Credit::RewardToGo,
+            baseline: Baseline::Average,
+            gamma: 0.99,
+            discount_steps: true,
+            learning_rate: Schedule::Constant(1e-3),
+            rule: RuleKind::Adam,
+            epsilon: 1e-8,
+            max_grad_norm: 0.0,
+            entropy_coef: Schedule::Constant(0.0),
+            critic_learning_rate: Schedule::Constant(1e-3),
+            critic_steps: 80,
+        }
+    }
+}
+
+impl Settings for ReinforceConfig {
+    fn horizon(&self) -> Horizon {
+        Horizon::Episodes {
+            per_env: self.episodes,
+        }
+    }
+
+    fn gamma(&self) -> f64 {
+        self.gamma
+    }
+
+    fn minibatch(&self, num_envs: usize) -> usize {
+        const TYPICAL_LENGTH: usize = 100;
+        self.episodes * num_envs * TYPICAL_LENGTH
+    }
+
+    fn validate(&self, _num_envs: usize) -> Result<(), ConfigError> {
+        at_least_one(&[
+            ("algo.episodes", self.episodes),
+            ("algo.critic_steps", self.critic_steps),
+        ])?;
+        unit_interval(&[("algo.gamma", self.gamma)])?;
+        positive_schedules(&[
+            ("algo.learning_rate", self.learning_rate),
+            ("algo.critic_learning_rate", self.critic_learning_rate),
+        ])?;
+        positive(&[("algo.epsilon", self.epsilon)])?;
+        not_negative(&[
+            ("algo.max_grad_norm", self.max_grad_norm),
+            ("algo.entropy_coef", self.entropy_coef.min()),
+        ])
+    }
+
+    fn build(&self, actor: &Actor, critic: &Critic) -> Box<dyn Algorithm> {
+        Box::new(Reinforce::new(self.clone(), actor, critic))
+    }
+}
+
+/// G_t = Σ_l γˡ r_{t+l}, `[T, N]`. Without a critic an episode that was cut off counts as it stands, with
+/// one its value goes on.
+fn returns_to_go(config: &ReinforceConfig, rollout: &Rollout) -> Tensor<2> {
+    let mut trace = rollout.trace();
+    if config.baseline != Baseline::Value {
+        trace.next_values = trace.next_values.zeros_like();
+    }
+    discounted_returns(&trace, config.gamma)
+}
+
+/// What multiplies ∇ log π(a_t|s_t): γᵗ (G_t − b), `[T, N]`, for a rollout of whole episodes. What
+/// stands in padded entries means nothing.
+pub fn weights(config: &ReinforceConfig, actor: &Actor, rollout: &Rollout) -> Tensor<2> {
+    let [steps, trajectories] = rollout.dims();
+    let to_go = returns_to_go(config, rollout);
+    // γᵗ, or 1. What a whole trajectory earned is counted from its start, so nothing remains of γᵗ.
+    let (returns, scale) = match config.credit {
+        Credit::Trajectory => {
+            let whole = to_go.narrow(0, 0, 1).expand([steps, trajectories]);
+            let ones = whole.ones_like();
+            (whole, ones)
+        }
+        Credit::RewardToGo => {
+            let gamma = if config.discount_steps {
+                config.gamma
+            } else {
+                1.0
+            };
+            let powers = discounts(steps, gamma, &to_go.device());
+            (to_go, powers.expand([steps, trajectories]))
+        }
+    };
+    let baseline = match config.baseline {
+        Baseline::None => returns.zeros_like(),
+        Baseline::Average => match config.credit {
+            Credit::Trajectory => {
+                let whole = returns.clone().narrow(0, 0, 1).squeeze_dim(0);
+                baseline::average(whole)
+                    .unsqueeze::<2>()
+                    .expand([steps, trajectories])
+            }
+            Credit::RewardToGo => baseline::average_per_step(returns.clone(), rollout.mask()),
+        },
+        Baseline::Optimal => {
+            let sums = |weights| baseline::trajectory_gradients(actor, rollout, weights);
+            let (scores, gradients) = (sums(scale.clone()), sums(scale.clone() * returns.clone()));
+            let constant = baseline::optimal(scores, gradients);
+            constant.unsqueeze::<2>().expand([steps, trajectories])
+        }
+        Baseline::Value => rollout.values.clone(),
+    };
+    (returns - baseline) * scale
+}
+
+/// REINFORCE with its optimiser state.
+#[derive(Clone, Debug)]
+pub struct Reinforce {
+    config: ReinforceConfig,
+    actor_rule: Rule,
+    critic_rule: Rule,
+}
+
+impl Reinforce {
+    /// With fresh optimiser state for these networks.
+    pub fn new(config: ReinforceConfig, actor: &Actor, critic: &Critic) -> Self {
+        let device = actor.net.device();
+        let rule = |kind, len| Rule::new(kind, len, config.epsilon, &device);
+        Self {
+            actor_rule: rule(config.rule, actor.net.num_params()),
+            critic_rule: rule(RuleKind::Adam, critic.net.num_params()),
+            config,
+        }
+    }
+}
+
+impl Algorithm for Reinforce {
+    fn update(
+        &mut self,
+        actor: &mut Actor,
+        critic: &mut Critic,
+        rollout: Rollout,
+        context: UpdateContext,
+    ) -> Metrics {
+        let c = &self.config;
+        let learning_rate = c.learning_rate.at(context.progress);
+
+        let returns = returns_to_go(c, &rollout);
+        let batch = rollout.flatten(weights(c, actor, &rollout), returns);
+
+        // Sums over trajectories, means over their number.
+        let [_, trajectories] = rollout.dims();
+        let scale = batch.len() as f64 / trajectories as f64;
+        let entropy_coef = c.entropy_coef.at(context.progress);
+        let step = policy_gradient(actor, &batch, scale, entropy_coef);
+        let grad_norm = descend(
+            &mut actor.net,
+            &mut self.actor_rule,
+            step.grad,
+            learning_rate,
+            c.max_grad_norm,
+        );
+
+        let mut scalars = vec![("policy_loss", step.policy_loss)];
+        if c.baseline == Baseline::Value {
+            let rate = c.critic_learning_rate.at(context.progress);
+            let rule = &mut self.critic_rule;
+            let value_loss = fit_values(critic, rule, &batch, c.critic_steps, rate);
+            let explained = explained_variance(batch.values.clone(), batch.returns.clone());
+            scalars.push(("value_loss", value_loss));
+            scalars.push(("explained_variance", explained));
+        }
+        scalars.extend([
+            ("entropy", step.entropy),
+            ("approx_kl", moved(actor, &batch)),
+            ("grad_norm", grad_norm),
+            ("param_norm", param_norm([&actor.net, &critic.net])),
+        ]);
+        let samples = batch.len() as f64;
+        Metrics::read(scalars, &[("lr", learning_rate), ("samples", samples)])
+    }
+
+    fn save(&self, checkpoint: &mut Checkpoint) {
+        save_rule(checkpoint, "actor", &self.actor_rule);
+        save_rule(checkpoint, "critic", &self.critic_rule);
+    }
+
+    fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
+        load_rule(checkpoint, "actor", &mut self.actor_rule)?;
+        load_rule(checkpoint, "critic", &mut self.critic_rule)
+    }
+}

@@ -1,0 +1,185 @@
+//! Vanilla policy gradient: one step along the policy gradient with generalised advantages, then many
+//! of the value function.
+//!
+//! As in Spinning Up (Achiam 2018); advantages after Schulman et al., arXiv:1506.02438.
+
+use crate::{
+    Algorithm, Horizon, Metrics, Settings, UpdateContext,
+    checkpoint::{Checkpoint, CheckpointError},
+    config::ConfigError,
+    optimizer::{descend, load_rule, save_rule},
+    policy_gradient::{moved, param_norm, policy_gradient},
+    settings::{
+        at_least_one, not_negative, positive, positive_schedules, rollout_fits, unit_interval,
+    },
+    value_fit::fit_values,
+};
+use serde::{Deserialize, Serialize};
+use uphill_core::{
+    advantage::{discounted_returns, gae, standardize},
+    loss::explained_variance,
+    optim::{Rule, RuleKind},
+    policy::{Actor, Critic},
+    rollout::Rollout,
+    schedule::Schedule,
+};
+
+/// Settings of VPG; the defaults are those of Spinning Up, for one copy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct VpgConfig {
+    /// Steps per copy in one rollout, `T`.
+    pub steps: usize,
+    /// Discount γ.
+    pub gamma: f64,
+    /// λ of generalised advantage estimation.
+    pub gae_lambda: f64,
+    /// Bring advantages to mean 0 and standard deviation 1.
+    pub normalize_advantages: bool,
+    /// Of the policy's Adam.
+    pub learning_rate: Schedule,
+    /// Of the critic's Adam.
+    pub critic_learning_rate: Schedule,
+    /// Steps of the critic, each over the whole rollout, after one of the policy.
+    pub critic_steps: usize,
+    /// ε of both Adams.
+    pub adam_epsilon: f64,
+    /// Weight of the entropy bonus.
+    pub entropy_coef: Schedule,
+    /// Shorten the policy's gradients to this norm; 0: never.
+    pub max_grad_norm: f64,
+}
+
+impl Default for VpgConfig {
+    fn default() -> Self {
+        Self {
+            steps: 4000,
+            gamma: 0.99,
+            gae_lambda: 0.97,
+            normalize_advantages: true,
+            learning_rate: Schedule::Constant(3e-4),
+            critic_learning_rate: Schedule::Constant(1e-3),
+            critic_steps: 80,
+            adam_epsilon: 1e-8,
+            entropy_coef: Schedule::Constant(0.0),
+            max_grad_norm: 0.0,
+        }
+    }
+}
+
+impl Settings for VpgConfig {
+    fn horizon(&self) -> Horizon {
+        Horizon::Steps(self.steps)
+    }
+
+    fn gamma(&self) -> f64 {
+        self.gamma
+    }
+
+    fn minibatch(&self, num_envs: usize) -> usize {
+        self.steps * num_envs
+    }
+
+    fn validate(&self, num_envs: usize) -> Result<(), ConfigError> {
+        at_least_one(&[
+            ("algo.steps", self.steps),
+            ("algo.critic_steps", self.critic_steps),
+        ])?;
+        rollout_fits(self.steps, num_envs)?;
+        unit_interval(&[
+            ("algo.gamma", self.gamma),
+            ("algo.gae_lambda", self.gae_lambda),
+        ])?;
+        positive_schedules(&[
+            ("algo.learning_rate", self.learning_rate),
+            ("algo.critic_learning_rate", self.critic_learning_rate),
+        ])?;
+        positive(&[("algo.adam_epsilon", self.adam_epsilon)])?;
+        not_negative(&[
+            ("algo.entropy_coef", self.entropy_coef.min()),
+            ("algo.max_grad_norm", self.max_grad_norm),
+        ])
+    }
+
+    fn build(&self, actor: &Actor, critic: &Critic) -> Box<dyn Algorithm> {
+        Box::new(Vpg::new(self.clone(), actor, critic))
+    }
+}
+
+/// VPG with its optimiser state.
+#[derive(Clone, Debug)]
+pub struct Vpg {
+    config: VpgConfig,
+    actor_rule: Rule,
+    critic_rule: Rule,
+}
+
+impl Vpg {
+    /// With fresh optimiser state for these networks.
+    pub fn new(config: VpgConfig, actor: &Actor, critic: &Critic) -> Self {
+        let device = actor.net.device();
+        let adam = |len| Rule::new(RuleKind::Adam, len, config.adam_epsilon, &device);
+        Self {
+            actor_rule: adam(actor.net.num_params()),
+            critic_rule: adam(critic.net.num_params()),
+            config,
+        }
+    }
+}
+
+impl Algorithm for Vpg {
+    fn update(
+        &mut self,
+        actor: &mut Actor,
+        critic: &mut Critic,
+        rollout: Rollout,
+        context: UpdateContext,
+    ) -> Metrics {
+        let c = &self.config;
+        let learning_rate = c.learning_rate.at(context.progress);
+
+        let advantages = gae(&rollout.trace(), c.gamma, c.gae_lambda);
+        // The critic learns rewards to go, not advantages plus its own values.
+        let returns = discounted_returns(&rollout.trace(), c.gamma);
+        let mut batch = rollout.flatten(advantages, returns);
+        if c.normalize_advantages {
+            batch.advantages = standardize(batch.advantages);
+        }
+
+        let step = policy_gradient(actor, &batch, 1.0, c.entropy_coef.at(context.progress));
+        let grad_norm = descend(
+            &mut actor.net,
+            &mut self.actor_rule,
+            step.grad,
+            learning_rate,
+            c.max_grad_norm,
+        );
+        let critic_rate = c.critic_learning_rate.at(context.progress);
+        let rule = &mut self.critic_rule;
+        let value_loss = fit_values(critic, rule, &batch, c.critic_steps, critic_rate);
+
+        let scalars = vec![
+            ("policy_loss", step.policy_loss),
+            ("value_loss", value_loss),
+            ("entropy", step.entropy),
+            ("approx_kl", moved(actor, &batch)),
+            (
+                "explained_variance",
+                explained_variance(batch.values.clone(), batch.returns.clone()),
+            ),
+            ("grad_norm", grad_norm),
+            ("param_norm", param_norm([&actor.net, &critic.net])),
+        ];
+        Metrics::read(scalars, &[("lr", learning_rate)])
+    }
+
+    fn save(&self, checkpoint: &mut Checkpoint) {
+        save_rule(checkpoint, "actor", &self.actor_rule);
+        save_rule(checkpoint, "critic", &self.critic_rule);
+    }
+
+    fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
+        load_rule(checkpoint, "actor", &mut self.actor_rule)?;
+        load_rule(checkpoint, "critic", &mut self.critic_rule)
+    }
+}

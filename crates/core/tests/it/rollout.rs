@@ -1,0 +1,61 @@
+use crate::{assert_close, device::device, matrix, numbers};
+use burn::tensor::{Tensor, TensorData};
+use uphill_core::rollout::{Rollout, Span};
+
+/// Three steps of two copies; every number says where it was: 10 t + n.
+fn rollout() -> Rollout {
+    let at = matrix([[0.0, 1.0], [10.0, 11.0], [20.0, 21.0]]);
+    let flags = |flags: [[bool; 2]; 3]| Tensor::from_data(TensorData::from(flags), &device());
+    Rollout {
+        obs: at.clone().unsqueeze_dim::<3>(2).repeat_dim(2, 2),
+        actions: at.clone().unsqueeze_dim(2),
+        log_probs: at.clone() * -1.0,
+        values: at.clone() * 2.0,
+        next_values: at.clone() * 3.0,
+        rewards: at,
+        terminated: flags([[true, false], [false, false], [true, false]]),
+        truncated: flags([[false, false], [false, true], [false, false]]),
+        lengths: None,
+    }
+}
+
+/// The episodes that begin and end in it: step 0 and steps 1 to 2 of copy 0, steps 0 to 1 of copy 1.
+fn episodes() -> Rollout {
+    let span = |env, start, len| Span { env, start, len };
+    rollout().columns(&[span(0, 0, 1), span(0, 1, 2), span(1, 0, 2)])
+}
+
+#[test]
+fn spans_become_columns_and_the_rest_is_padding() {
+    let found = episodes();
+    assert_eq!(found.dims(), [2, 3]);
+    assert_eq!(found.lengths, Some(vec![1, 2, 2]));
+    assert_close(found.mask(), &[1.0, 1.0, 1.0, 0.0, 1.0, 1.0], 0.0);
+    let rewards = found.rewards.clone() * found.mask();
+    assert_close(rewards, &[0.0, 10.0, 1.0, 0.0, 20.0, 11.0], 0.0);
+    let ends = found.terminated.float() * 1.0 + found.truncated.float() * 2.0;
+    // Padding repeats the last step.
+    assert_close(ends, &[1.0, 0.0, 0.0, 1.0, 1.0, 2.0], 0.0);
+}
+
+#[test]
+fn a_batch_holds_every_step_once_and_no_padding() {
+    let found = episodes();
+    let batch = found.flatten(found.values.clone() + 0.5, found.values.clone() + 0.25);
+    let steps = [0.0, 10.0, 1.0, 20.0, 11.0];
+    assert_eq!(batch.len(), 5);
+    assert_close(batch.actions, &steps, 0.0);
+    assert_eq!(batch.obs.dims(), [5, 2]);
+    assert_close(batch.log_probs, &steps.map(|x| -x), 0.0);
+    assert_close(batch.advantages, &steps.map(|x| 2.0 * x + 0.5), 0.0);
+    assert_close(batch.returns, &steps.map(|x| 2.0 * x + 0.25), 0.0);
+    assert_close(found.flat_obs().narrow(1, 1, 1), &steps, 0.0);
+}
+
+#[test]
+fn without_lengths_everything_is_a_step() {
+    let found = rollout();
+    assert_close(found.mask(), &[1.0; 6], 0.0);
+    let batch = found.flatten(found.values.clone(), found.values.clone());
+    assert_eq!(numbers(batch.actions), [0.0, 1.0, 10.0, 11.0, 20.0, 21.0]);
+}
