@@ -3,7 +3,7 @@
 //! The synchronous form of A3C (Mnih et al., arXiv:1602.01783), as OpenAI Baselines has it.
 
 use crate::{
-    Algorithm, Horizon, Metrics, Settings, UpdateContext,
+    Algorithm, Horizon, Learner, Metrics, Settings, UpdateContext,
     checkpoint::{Checkpoint, CheckpointError},
     config::ConfigError,
     optimizer::{Optimizer, OptimizerKind, StepSize},
@@ -141,8 +141,8 @@ impl Settings for A2cConfig {
         ])
     }
 
-    fn build(&self, actor: &Actor, critic: &Critic) -> Box<dyn Algorithm> {
-        Box::new(A2c::new(self.clone(), actor, critic))
+    fn build(&self, actor: &Actor, critic: &Critic) -> Learner {
+        Learner::Synchronous(Box::new(A2c::new(self.clone(), actor, critic)))
     }
 }
 

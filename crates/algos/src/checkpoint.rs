@@ -120,14 +120,15 @@ impl Checkpoint {
         self.put_ints(&format!("{prefix}.count"), &[moments.count as u64]);
     }
 
-    /// Adds an environment's state.
-    pub fn put_env(&mut self, state: &EnvState) {
+    /// Adds the state of a worker's environments.
+    pub fn put_env(&mut self, worker: usize, state: &EnvState) {
         for (key, values) in &state.ints {
-            self.put_ints(&format!("env.ints.{key}"), values);
+            self.put_ints(&format!("env{worker}.ints.{key}"), values);
         }
         for (key, values) in &state.floats {
             let data = TensorData::new(values.clone(), [values.len()]);
-            self.tensors.insert(format!("env.floats.{key}"), data);
+            self.tensors
+                .insert(format!("env{worker}.floats.{key}"), data);
         }
     }
 
@@ -194,13 +195,14 @@ impl Checkpoint {
         })
     }
 
-    /// An environment's state.
-    pub fn env(&self) -> Result<EnvState, CheckpointError> {
+    /// The state of a worker's environments.
+    pub fn env(&self, worker: usize) -> Result<EnvState, CheckpointError> {
         let mut state = EnvState::default();
+        let (ints, floats) = (format!("env{worker}.ints."), format!("env{worker}.floats."));
         for key in self.tensors.keys() {
-            if let Some(name) = key.strip_prefix("env.ints.") {
+            if let Some(name) = key.strip_prefix(&ints) {
                 state.ints.insert(name.to_owned(), self.ints(key)?);
-            } else if let Some(name) = key.strip_prefix("env.floats.") {
+            } else if let Some(name) = key.strip_prefix(&floats) {
                 let values = self.any_data(key)?.iter::<f32>().collect();
                 state.floats.insert(name.to_owned(), values);
             }

@@ -167,6 +167,16 @@ impl RunConfig {
                 })?;
             }
         }
+        if matches!(self.algo, AlgoConfig::A3c(_)) {
+            for (key, on) in [
+                ("normalize.reward", self.normalize.reward),
+                ("normalize.reward_clip", self.normalize.reward_clip > 0.0),
+            ] {
+                ensure(!on, key, || {
+                    "a3c's workers learn from rewards as they are; leave this out".to_owned()
+                })?;
+            }
+        }
         self.algo.settings().validate(self.num_envs)
     }
 

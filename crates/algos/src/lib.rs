@@ -9,9 +9,12 @@
 //!                └─ normalise learn from the observations  => Report
 //! ```
 //!
+//! A3C's workers collect and update on their own threads; there a step is a fixed number of updates.
+//!
 //! The caller owns the loop around [`Trainer::step`]; there are no callbacks.
 
 pub mod a2c;
+pub mod a3c;
 mod agent;
 pub mod checkpoint;
 pub mod collect;
@@ -71,4 +74,12 @@ pub trait Algorithm: Send {
 
     /// Takes the optimiser state back.
     fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), CheckpointError>;
+}
+
+/// An algorithm with its optimiser state, by how it meets its environments.
+pub enum Learner {
+    /// Learns from one rollout of all copies after the other.
+    Synchronous(Box<dyn Algorithm>),
+    /// Gathers experience itself, on several threads.
+    Asynchronous(Box<a3c::A3c>),
 }

@@ -5,7 +5,7 @@
 //! are in [`RunConfig`](crate::RunConfig), because every algorithm has them).
 
 use crate::{
-    Algorithm, Horizon, Metrics, Settings, UpdateContext,
+    Algorithm, Horizon, Learner, Metrics, Settings, UpdateContext,
     checkpoint::{Checkpoint, CheckpointError},
     config::ConfigError,
     optimizer::{Optimizer, OptimizerKind, StepSize},
@@ -182,8 +182,8 @@ impl Settings for PpoConfig {
         ])
     }
 
-    fn build(&self, actor: &Actor, critic: &Critic) -> Box<dyn Algorithm> {
-        Box::new(Ppo::new(self.clone(), actor, critic))
+    fn build(&self, actor: &Actor, critic: &Critic) -> Learner {
+        Learner::Synchronous(Box::new(Ppo::new(self.clone(), actor, critic)))
     }
 }
 

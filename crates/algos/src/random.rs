@@ -51,7 +51,19 @@ pub fn minibatches(
 /// Seed of the environments in a rollout that begins with fresh starts: another one in every
 /// iteration, because a batch's start states depend on the seed of its reset alone.
 pub(crate) fn fresh_start_seed(seed: u64, iteration: u64) -> u64 {
-    let mut rng = Philox::new(seed, Stream::FreshStart, iteration as u32, 0);
+    derived_seed(seed, Stream::FreshStart, iteration as u32)
+}
+
+/// Seed of a worker's environments and actions; the first worker has the run's own.
+pub(crate) fn worker_seed(seed: u64, worker: usize) -> u64 {
+    if worker == 0 {
+        return seed;
+    }
+    derived_seed(seed, Stream::Worker, worker as u32)
+}
+
+fn derived_seed(seed: u64, stream: Stream, position: u32) -> u64 {
+    let mut rng = Philox::new(seed, stream, position, 0);
     let mut word = || u64::from(rng.below(u32::MAX));
     word() << 32 | word()
 }

@@ -63,6 +63,8 @@ algorithms! {
         "vanilla policy gradient with generalised advantages (Spinning Up, arXiv:1506.02438)";
     "a2c" => A2c(crate::a2c::A2cConfig),
         "advantage actor-critic: TD, n-step, generalised or Monte-Carlo advantages (arXiv:1602.01783)";
+    "a3c" => A3c(crate::a3c::A3cConfig),
+        "asynchronous advantage actor-critic: workers on threads, lock-free updates (arXiv:1602.01783)";
     "ppo" => Ppo(crate::ppo::PpoConfig),
         "proximal policy optimisation: clipped surrogate or adaptive KL penalty (arXiv:1707.06347)";
 }

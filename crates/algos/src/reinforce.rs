@@ -9,7 +9,7 @@
 //! (`crates/algos/tests/gradients.rs` enumerates it).
 
 use crate::{
-    Algorithm, Horizon, Metrics, Settings, UpdateContext,
+    Algorithm, Horizon, Learner, Metrics, Settings, UpdateContext,
     checkpoint::{Checkpoint, CheckpointError},
     config::ConfigError,
     optimizer::{descend, load_rule, save_rule},
@@ -141,8 +141,8 @@ impl Settings for ReinforceConfig {
         ])
     }
 
-    fn build(&self, actor: &Actor, critic: &Critic) -> Box<dyn Algorithm> {
-        Box::new(Reinforce::new(self.clone(), actor, critic))
+    fn build(&self, actor: &Actor, critic: &Critic) -> Learner {
+        Learner::Synchronous(Box::new(Reinforce::new(self.clone(), actor, critic)))
     }
 }
 

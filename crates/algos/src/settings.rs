@@ -1,6 +1,6 @@
 //! What every algorithm's configuration has to tell, and the checks that they share.
 
-use crate::{Algorithm, config::ConfigError};
+use crate::{Learner, config::ConfigError};
 use uphill_core::{
     policy::{Actor, Critic},
     schedule::Schedule,
@@ -35,8 +35,13 @@ pub trait Settings {
     /// Checks every setting, alone and against the number of copies.
     fn validate(&self, num_envs: usize) -> Result<(), ConfigError>;
 
+    /// Threads that gather experience, each with an equal share of the copies.
+    fn workers(&self) -> usize {
+        1
+    }
+
     /// The algorithm, with fresh optimiser state for these networks.
-    fn build(&self, actor: &Actor, critic: &Critic) -> Box<dyn Algorithm>;
+    fn build(&self, actor: &Actor, critic: &Critic) -> Learner;
 }
 
 /// `Err` about `key` unless `right` holds.

@@ -1,14 +1,14 @@
 //! A run in memory: everything that changes from one iteration to the next.
 
 use crate::{
-    Algorithm, UpdateContext,
+    Learner, UpdateContext,
     agent::{build_actor, build_critic, dist_kind, obs_norm},
     checkpoint::{Checkpoint, CheckpointError},
     collect::{collect, collect_episodes},
     config::{ConfigError, RunConfig},
     episodes::EpisodeStats,
     metrics::Metrics,
-    random::fresh_start_seed,
+    random::{fresh_start_seed, worker_seed},
     settings::{Horizon, ensure},
 };
 use burn::tensor::Device;
@@ -70,13 +70,14 @@ pub struct Report {
     pub metrics: Metrics,
 }
 
-/// A run: environment, actor, critic, algorithm and counters.
+/// A run: environments, actor, critic, algorithm and counters.
 pub struct Trainer {
     config: RunConfig,
-    env: Box<dyn BatchEnv>,
+    /// One batch per worker.
+    envs: Vec<Box<dyn BatchEnv>>,
     actor: Actor,
     critic: Critic,
-    algorithm: Box<dyn Algorithm>,
+    learner: Learner,
     reward_scaler: Option<RewardScaler>,
     counters: Counters,
 }
@@ -96,10 +97,15 @@ impl Trainer {
         let options = BatchOptions {
             random_ages: config.random_ages,
         };
-        let env = uphill_envs::make_with(&config.env, config.num_envs, device, options)?;
-        let actor = build_actor(&config, env.spec(), device);
-        let critic = build_critic(&config, env.spec(), device);
-        Self::from_parts(config, env, actor, critic)
+        let workers = config.algo.settings().workers();
+        let make = |_| {
+            let copies = config.num_envs / workers;
+            uphill_envs::make_with(&config.env, copies, device, options)
+        };
+        let envs = (0..workers).map(make).collect::<Result<Vec<_>, _>>()?;
+        let actor = build_actor(&config, envs[0].spec(), device);
+        let critic = build_critic(&config, envs[0].spec(), device);
+        Self::from_workers(config, envs, actor, critic)
     }
 
     /// A fresh run from the caller's own environment, actor or critic. They have to live on the same
@@ -109,18 +115,40 @@ impl Trainer {
     /// that `config.normalize` asks for.
     pub fn from_parts(
         config: RunConfig,
-        mut env: Box<dyn BatchEnv>,
+        env: Box<dyn BatchEnv>,
+        actor: Actor,
+        critic: Critic,
+    ) -> Result<Self, TrainError> {
+        Self::from_workers(config, vec![env], actor, critic)
+    }
+
+    /// Like [`from_parts`](Self::from_parts) for an algorithm with several workers: one batch of
+    /// environments for each.
+    pub fn from_workers(
+        config: RunConfig,
+        mut envs: Vec<Box<dyn BatchEnv>>,
         mut actor: Actor,
         mut critic: Critic,
     ) -> Result<Self, TrainError> {
         config.validate()?;
-        ensure(env.num_envs() == config.num_envs, "num_envs", || {
+        let workers = config.algo.settings().workers();
+        ensure(envs.len() == workers, "algo.workers", || {
             format!(
-                "is {}, but the environment has {} copies",
-                config.num_envs,
-                env.num_envs()
+                "is {workers}, but there are environments for {}",
+                envs.len()
             )
         })?;
+        let copies: usize = envs.iter().map(|env| env.num_envs()).sum();
+        ensure(copies == config.num_envs, "num_envs", || {
+            format!(
+                "is {}, but the environment has {copies} copies",
+                config.num_envs
+            )
+        })?;
+        for (worker, env) in envs.iter_mut().enumerate() {
+            env.reset(worker_seed(config.seed, worker));
+        }
+        let env = &envs[0];
         let wanted = dist_kind(&env.spec().action);
         ensure(actor.kind == wanted, "env", || {
             format!(
@@ -128,7 +156,6 @@ impl Trainer {
                 actor.kind
             )
         })?;
-        env.reset(config.seed);
         let device = actor.net.device();
         let fresh = || obs_norm(&config, env.spec().obs.dim(), &device);
         actor.obs_norm = actor.obs_norm.take().or_else(fresh);
@@ -136,11 +163,11 @@ impl Trainer {
         let reward_scaler =
             (config.normalize.reward).then(|| RewardScaler::new(config.num_envs, &device));
         Ok(Self {
-            algorithm: config.algo.settings().build(&actor, &critic),
+            learner: config.algo.settings().build(&actor, &critic),
             reward_scaler,
             counters: Counters::default(),
             config,
-            env,
+            envs,
             actor,
             critic,
         })
@@ -153,12 +180,33 @@ impl Trainer {
             progress: self.counters.env_steps as f64 / self.config.total_steps as f64,
             seed: self.config.seed,
         };
-        let (mut rollout, steps) = self.collect();
-        let raw_obs = rollout.flat_obs();
-        self.scale_rewards(&mut rollout);
-        let metrics = self
-            .algorithm
-            .update(&mut self.actor, &mut self.critic, rollout, context);
+        // Every copy has taken as many, which makes it the position of the action noise.
+        let first_step = self.counters.env_steps / self.config.num_envs as u64;
+        let (agent, envs) = ((&mut self.actor, &mut self.critic), &mut self.envs);
+        let (raw_obs, metrics, steps) = match &mut self.learner {
+            Learner::Synchronous(algorithm) => {
+                let env = envs[0].as_mut();
+                let (mut rollout, steps) = match self.config.algo.settings().horizon() {
+                    Horizon::Steps(steps) => {
+                        let seed = self.config.seed;
+                        (
+                            collect(agent.0, agent.1, env, steps, seed, first_step),
+                            steps,
+                        )
+                    }
+                    Horizon::Episodes { per_env } => {
+                        env.reset(fresh_start_seed(self.config.seed, context.iteration));
+                        let seed = self.config.seed;
+                        collect_episodes(agent.0, agent.1, env, per_env, seed, first_step)
+                    }
+                };
+                let raw_obs = rollout.flat_obs();
+                scale_rewards(&mut rollout, &mut self.reward_scaler, &self.config);
+                let metrics = algorithm.update(agent.0, agent.1, rollout, context);
+                (raw_obs, metrics, steps)
+            }
+            Learner::Asynchronous(a3c) => a3c.run(agent, envs, first_step, context),
+        };
 
         self.counters.iteration += 1;
         self.counters.env_steps += (steps * self.config.num_envs) as u64;
@@ -192,7 +240,7 @@ impl Trainer {
 
     /// The environment's description.
     pub fn spec(&self) -> &uphill_envs::EnvSpec {
-        self.env.spec()
+        self.envs[0].spec()
     }
 
     /// The policy.
@@ -232,8 +280,13 @@ impl Trainer {
             checkpoint.put_moments("reward_scaler", &scaler.moments);
             checkpoint.put_tensor("reward_scaler.discounted", scaler.discounted.clone());
         }
-        self.algorithm.save(&mut checkpoint);
-        checkpoint.put_env(&self.env.save());
+        match &self.learner {
+            Learner::Synchronous(algorithm) => algorithm.save(&mut checkpoint),
+            Learner::Asynchronous(a3c) => a3c.save(&mut checkpoint),
+        }
+        for (worker, env) in self.envs.iter().enumerate() {
+            checkpoint.put_env(worker, &env.save());
+        }
         let json = serde_json::to_string(&self.counters)
             .unwrap_or_else(|e| unreachable!("counters are plain numbers: {e}"));
         checkpoint.put_text("counters", json);
@@ -251,8 +304,13 @@ impl Trainer {
             scaler.discounted =
                 checkpoint.tensor("reward_scaler.discounted", &scaler.discounted)?;
         }
-        self.algorithm.load(checkpoint)?;
-        self.env.restore(&checkpoint.env()?)?;
+        match &mut self.learner {
+            Learner::Synchronous(algorithm) => algorithm.load(checkpoint)?,
+            Learner::Asynchronous(a3c) => a3c.load(checkpoint)?,
+        }
+        for (worker, env) in self.envs.iter_mut().enumerate() {
+            env.restore(&checkpoint.env(worker)?)?;
+        }
         self.counters = serde_json::from_str(checkpoint.text("counters")?).map_err(|e| {
             CheckpointError::Value {
                 key: "counters".to_owned(),
@@ -262,42 +320,17 @@ impl Trainer {
         Ok(())
     }
 
-    /// A rollout, and the steps that every copy took for it.
-    fn collect(&mut self) -> (Rollout, usize) {
-        let (actor, critic, env) = (&self.actor, &self.critic, self.env.as_mut());
-        let seed = self.config.seed;
-        // Every copy has taken as many, which makes it the position of the action noise.
-        let first_step = self.counters.env_steps / self.config.num_envs as u64;
-        match self.config.algo.settings().horizon() {
-            Horizon::Steps(steps) => {
-                let rollout = collect(actor, critic, env, steps, seed, first_step);
-                (rollout, steps)
-            }
-            Horizon::Episodes { per_env } => {
-                env.reset(fresh_start_seed(seed, self.counters.iteration));
-                collect_episodes(actor, critic, env, per_env, seed, first_step)
-            }
-        }
-    }
-
-    fn scale_rewards(&mut self, rollout: &mut Rollout) {
-        if let Some(scaler) = &mut self.reward_scaler {
-            let (ended, gamma) = (rollout.ended(), self.config.algo.settings().gamma());
-            rollout.rewards = scaler.scale(rollout.rewards.clone(), ended, gamma);
-        }
-        let clip = self.config.normalize.reward_clip;
-        if clip > 0.0 {
-            rollout.rewards = rollout.rewards.clone().clamp(-clip, clip);
-        }
-    }
-
     fn report(&mut self, metrics: Metrics) -> Report {
-        let mut finished = self.env.take_episodes();
+        let mut finished: Vec<Episode> = self
+            .envs
+            .iter_mut()
+            .flat_map(|env| env.take_episodes())
+            .collect();
         if let Horizon::Episodes { per_env } = self.config.algo.settings().horizon() {
             finished = first_of_each_copy(finished, per_env, self.config.num_envs);
         }
         let counters = &mut self.counters;
-        let threshold = self.env.spec().reward_threshold;
+        let threshold = self.envs[0].spec().reward_threshold;
         let improved = counters
             .stats
             .update(&finished, counters.env_steps, threshold);
@@ -310,6 +343,18 @@ impl Trainer {
             improved,
             metrics,
         }
+    }
+}
+
+/// Brings rewards to the scale that the configuration asks for.
+fn scale_rewards(rollout: &mut Rollout, scaler: &mut Option<RewardScaler>, config: &RunConfig) {
+    if let Some(scaler) = scaler {
+        let (ended, gamma) = (rollout.ended(), config.algo.settings().gamma());
+        rollout.rewards = scaler.scale(rollout.rewards.clone(), ended, gamma);
+    }
+    let clip = config.normalize.reward_clip;
+    if clip > 0.0 {
+        rollout.rewards = rollout.rewards.clone().clamp(-clip, clip);
     }
 }
 

@@ -4,7 +4,7 @@
 //! As in Spinning Up (Achiam 2018); advantages after Schulman et al., arXiv:1506.02438.
 
 use crate::{
-    Algorithm, Horizon, Metrics, Settings, UpdateContext,
+    Algorithm, Horizon, Learner, Metrics, Settings, UpdateContext,
     checkpoint::{Checkpoint, CheckpointError},
     config::ConfigError,
     optimizer::{descend, load_rule, save_rule},
@@ -101,8 +101,8 @@ impl Settings for VpgConfig {
         ])
     }
 
-    fn build(&self, actor: &Actor, critic: &Critic) -> Box<dyn Algorithm> {
-        Box::new(Vpg::new(self.clone(), actor, critic))
+    fn build(&self, actor: &Actor, critic: &Critic) -> Learner {
+        Learner::Synchronous(Box::new(Vpg::new(self.clone(), actor, critic)))
     }
 }
 

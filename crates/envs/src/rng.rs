@@ -67,6 +67,8 @@ pub enum Stream {
     User = 7,
     /// Seeds of rollouts that start every copy afresh.
     FreshStart = 8,
+    /// Seeds of workers that have environments of their own.
+    Worker = 9,
 }
 
 /// A generator that starts at a position given by (seed, stream, step, lane).

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod a2c;
+mod a3c;
 mod checkpoint;
 mod config;
 #[path = "../../../core/tests/it/device.rs"]

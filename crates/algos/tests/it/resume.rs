@@ -4,6 +4,7 @@ use crate::{bytes, device::device, ppo, run, small};
 use uphill_algos::{
     ALGORITHMS, Checkpoint, Report, RunConfig, Trainer,
     a2c::A2cConfig,
+    a3c::A3cConfig,
     optimizer::OptimizerKind,
     ppo::{Objective, PpoConfig},
     reinforce::{Baseline, ReinforceConfig},
@@ -55,7 +56,14 @@ fn every_algorithm() -> Vec<RunConfig> {
         rule,
         ..Default::default()
     };
+    // One worker: on several a run is not repeatable.
+    let a3c = A3cConfig {
+        workers: 1,
+        updates: 2,
+        ..Default::default()
+    };
     let mut configs = vec![
+        run("CartPole-v1", 2, 2 * 5 * 2 * 4, a3c),
         run("CartPole-v1", 4, 256, kl),
         run("CartPole-v1", 4, 800, reinforce(Baseline::Optimal)),
         run("CartPole-v1", 4, 800, reinforce(Baseline::Value)),

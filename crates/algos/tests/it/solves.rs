@@ -6,6 +6,7 @@ use burn::tensor::{Tensor, TensorData};
 use uphill_algos::{
     AlgoConfig, RunConfig, Trainer,
     a2c::{A2cConfig, AdvantageEstimator},
+    a3c::A3cConfig,
     ppo::{Objective, PpoConfig},
     reinforce::{Baseline, Credit, ReinforceConfig},
     vpg::VpgConfig,
@@ -163,4 +164,28 @@ fn ppo_with_a_kl_penalty_and_continuous_actions() {
         ..ppo_kl()
     };
     regulator(algo, 8, 100_000);
+}
+
+fn a3c(learning_rate: f64) -> A3cConfig {
+    A3cConfig {
+        workers: 2,
+        gamma: 0.9,
+        learning_rate: falling(learning_rate),
+        ..Default::default()
+    }
+}
+
+#[test]
+fn a3c_with_discrete_actions() {
+    identity(a3c(5e-3), 8, 16_000);
+}
+
+#[test]
+fn a3c_with_continuous_actions() {
+    let algo = A3cConfig {
+        steps: 8,
+        entropy_coef: Schedule::Constant(0.0),
+        ..a3c(3e-3)
+    };
+    regulator(algo, 16, 100_000);
 }

@@ -1,0 +1,394 @@
+//! Asynchronous advantage actor-critic.
+//!
+//! Mnih et al., arXiv:1602.01783, algorithm S3: workers on threads of their own, each with its own
+//! environments, compute gradients at a snapshot of the shared parameters and apply them without
+//! locking. By the time a gradient arrives others have moved the parameters on; how far is the metric
+//! `staleness`.
+//!
+//! A run on more than one worker is not repeatable: the order in which gradients arrive is up to the
+//! operating system. With one worker it is.
+
+use crate::{
+    Horizon, Learner, Metrics, Settings, UpdateContext,
+    checkpoint::{Checkpoint, CheckpointError},
+    collect::collect,
+    config::ConfigError,
+    policy_gradient::param_norm,
+    random::worker_seed,
+    settings::{at_least_one, ensure, not_negative, positive, positive_schedules, unit_interval},
+};
+use burn::tensor::{Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+};
+use uphill_core::{
+    advantage::Estimator,
+    loss::{policy_gradient_surrogate, value_loss},
+    optim::clip_grad_norm,
+    policy::{Actor, Critic},
+    rollout::Rollout,
+    schedule::Schedule,
+};
+use uphill_envs::BatchEnv;
+
+/// Settings of A3C; the defaults are those of the paper with the learning rate of A2C.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct A3cConfig {
+    /// Threads. `num_envs` is shared out between them and has to be divisible by it.
+    pub workers: usize,
+    /// Steps per copy and gradient, t_max.
+    pub steps: usize,
+    /// Gradients of each worker between two reports. The workers wait for each other there.
+    pub updates: usize,
+    /// Discount γ.
+    pub gamma: f64,
+    /// Of the shared RMSProp.
+    pub learning_rate: Schedule,
+    /// Decay α of the shared mean square.
+    pub decay: f64,
+    /// ε of RMSProp, inside the root as in the paper.
+    pub epsilon: f64,
+    /// Weight of the value loss.
+    pub value_coef: f64,
+    /// Weight of the entropy bonus.
+    pub entropy_coef: Schedule,
+    /// Shorten gradients to this norm; 0: never.
+    pub max_grad_norm: f64,
+}
+
+impl Default for A3cConfig {
+    fn default() -> Self {
+        Self {
+            workers: 2,
+            steps: 5,
+            updates: 50,
+            gamma: 0.99,
+            learning_rate: Schedule::Linear {
+                from: 7e-4,
+                to: 0.0,
+            },
+            decay: 0.99,
+            epsilon: 1e-5,
+            value_coef: 0.5,
+            entropy_coef: Schedule::Constant(0.01),
+            max_grad_norm: 0.5,
+        }
+    }
+}
+
+impl Settings for A3cConfig {
+    fn horizon(&self) -> Horizon {
+        Horizon::Steps(self.steps * self.updates)
+    }
+
+    fn gamma(&self) -> f64 {
+        self.gamma
+    }
+
+    fn workers(&self) -> usize {
+        self.workers
+    }
+
+    fn minibatch(&self, num_envs: usize) -> usize {
+        self.steps * num_envs / self.workers.max(1)
+    }
+
+    fn validate(&self, num_envs: usize) -> Result<(), ConfigError> {
+        at_least_one(&[
+            ("algo.workers", self.workers),
+            ("algo.steps", self.steps),
+            ("algo.updates", self.updates),
+        ])?;
+        ensure(
+            num_envs.is_multiple_of(self.workers),
+            "algo.workers",
+            || {
+                format!(
+                    "{} workers cannot share {num_envs} copies evenly (num_envs); choose a divisor of {num_envs}",
+                    self.workers
+                )
+            },
+        )?;
+        unit_interval(&[("algo.gamma", self.gamma), ("algo.decay", self.decay)])?;
+        positive_schedules(&[("algo.learning_rate", self.learning_rate)])?;
+        positive(&[("algo.epsilon", self.epsilon)])?;
+        not_negative(&[
+            ("algo.value_coef", self.value_coef),
+            ("algo.entropy_coef", self.entropy_coef.min()),
+            ("algo.max_grad_norm", self.max_grad_norm),
+        ])
+    }
+
+    fn build(&self, actor: &Actor, critic: &Critic) -> Learner {
+        Learner::Asynchronous(Box::new(A3c::new(self.clone(), actor, critic)))
+    }
+}
+
+/// A3C with the mean square that its workers share.
+#[derive(Clone, Debug)]
+pub struct A3c {
+    config: A3cConfig,
+    /// Of RMSProp, actor's parameters first, `[P]`.
+    second: Tensor<1>,
+}
+
+impl A3c {
+    /// With a mean square of zero.
+    pub fn new(config: A3cConfig, actor: &Actor, critic: &Critic) -> Self {
+        let len = actor.net.num_params() + critic.net.num_params();
+        let second = Tensor::zeros([len], &actor.net.device());
+        Self { config, second }
+    }
+
+    /// One iteration: every worker takes `updates` gradients on its own thread. Returns the raw
+    /// observations `[B, O]`, what was measured, and the steps that every copy took.
+    ///
+    /// `envs` holds one batch per worker, `first_step` is the number of steps every copy has taken.
+    pub fn run(
+        &mut self,
+        (actor, critic): (&mut Actor, &mut Critic),
+        envs: &mut [Box<dyn BatchEnv>],
+        first_step: u64,
+        context: UpdateContext,
+    ) -> (Tensor<2>, Metrics, usize) {
+        let shared = Shared::new(flat(actor, critic), self.second.clone());
+        let job = Job {
+            config: &self.config,
+            shared: &shared,
+            first_step,
+            context,
+        };
+        let logs: Vec<Log> = std::thread::scope(|scope| {
+            let workers = envs.iter_mut().enumerate().map(|(index, env)| {
+                let (actor, critic, job) = (actor.clone(), critic.clone(), &job);
+                scope.spawn(move || job.work(index, actor, critic, env.as_mut()))
+            });
+            let workers: Vec<_> = workers.collect();
+            let join = |worker: std::thread::ScopedJoinHandle<'_, Log>| {
+                worker
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            };
+            workers.into_iter().map(join).collect()
+        });
+        set_flat(actor, critic, load(&shared.params));
+        self.second = vector(&load(&shared.second), &self.second);
+        let obs = logs.iter().flat_map(|log| log.obs.clone()).collect();
+        let metrics = self.metrics(&logs, actor, critic, context);
+        (
+            Tensor::cat(obs, 0),
+            metrics,
+            self.config.updates * self.config.steps,
+        )
+    }
+}
+
+/// Parameters and mean square that all workers read and write at once, as the bits of floats. Every
+/// element is atomic; a vector of them is not, and a worker may read one that is half updated.
+struct Shared {
+    params: Vec<AtomicU32>,
+    second: Vec<AtomicU32>,
+    /// Gradients applied so far.
+    updates: AtomicU64,
+}
+
+impl Shared {
+    fn new(params: Tensor<1>, second: Tensor<1>) -> Self {
+        let atomic = |x: Tensor<1>| {
+            numbers(x)
+                .into_iter()
+                .map(|x| AtomicU32::new(x.to_bits()))
+                .collect()
+        };
+        Self {
+            params: atomic(params),
+            second: atomic(second),
+            updates: AtomicU64::new(0),
+        }
+    }
+
+    /// g ← α g + (1−α) Δθ², θ ← θ − η Δθ / √(g + ε) (eq. S2), element by element and without a lock.
+    fn apply(&self, grad: &[f32], rate: f32, decay: f32, epsilon: f32) {
+        for ((param, second), grad) in self.params.iter().zip(&self.second).zip(grad) {
+            let mean = f32::from_bits(second.load(Relaxed)) * decay + (1.0 - decay) * grad * grad;
+            second.store(mean.to_bits(), Relaxed);
+            let moved = f32::from_bits(param.load(Relaxed)) - rate * grad / (mean + epsilon).sqrt();
+            param.store(moved.to_bits(), Relaxed);
+        }
+    }
+}
+
+fn load(values: &[AtomicU32]) -> Vec<f32> {
+    values
+        .iter()
+        .map(|bits| f32::from_bits(bits.load(Relaxed)))
+        .collect()
+}
+
+/// What all workers have in common during one iteration.
+struct Job<'a> {
+    config: &'a A3cConfig,
+    shared: &'a Shared,
+    first_step: u64,
+    context: UpdateContext,
+}
+
+/// What one worker measured.
+struct Log {
+    obs: Vec<Tensor<2>>,
+    /// Diagnostics `[4]` of each gradient: policy loss, value loss, entropy, norm.
+    diagnostics: Vec<Tensor<1>>,
+    /// Gradients that others applied between the snapshot and the use of each gradient.
+    staleness: Vec<u64>,
+}
+
+impl Job<'_> {
+    /// Algorithm S3 for one worker.
+    fn work(
+        &self,
+        index: usize,
+        mut actor: Actor,
+        mut critic: Critic,
+        env: &mut dyn BatchEnv,
+    ) -> Log {
+        let c = self.config;
+        let rate = c.learning_rate.at(self.context.progress) as f32;
+        let seed = worker_seed(self.context.seed, index);
+        let mut log = Log {
+            obs: vec![],
+            diagnostics: vec![],
+            staleness: vec![],
+        };
+        for update in 0..c.updates {
+            let before = self.shared.updates.load(Relaxed);
+            set_flat(&mut actor, &mut critic, load(&self.shared.params));
+
+            let first_step = self.first_step + (update * c.steps) as u64;
+            let rollout = collect(&actor, &critic, env, c.steps, seed, first_step);
+            log.obs.push(rollout.flat_obs());
+            let (grad, diagnostics) = self.gradient(&actor, &critic, &rollout);
+            log.diagnostics.push(diagnostics);
+
+            self.shared
+                .apply(&numbers(grad), rate, c.decay as f32, c.epsilon as f32);
+            log.staleness
+                .push(self.shared.updates.fetch_add(1, Relaxed) - before);
+        }
+        log
+    }
+
+    /// Of −J − c_H H + c_V value loss by the parameters of both networks, `[P]`, shortened, and its
+    /// diagnostics. Advantages are those of algorithm S3: all rewards of the segment, then V.
+    fn gradient(
+        &self,
+        actor: &Actor,
+        critic: &Critic,
+        rollout: &Rollout,
+    ) -> (Tensor<1>, Tensor<1>) {
+        let c = self.config;
+        let advantages = Estimator::MonteCarlo.advantages(&rollout.trace(), c.gamma);
+        let returns = advantages.clone() + rollout.values.clone();
+        let batch = rollout.flatten(advantages, returns);
+
+        // Autodiff has one graph at a time. Where networks are fused it sees a few nodes of the loss,
+        // and the passes through the networks are outside.
+        let (actor_net, critic_net) = (actor.net.tracked(), critic.net.tracked());
+        let (actor, critic) = (
+            actor.with_net(actor_net.clone()),
+            critic.with_net(critic_net.clone()),
+        );
+        let (grads, parts) = {
+            let _one = AUTODIFF.lock().unwrap_or_else(PoisonError::into_inner);
+            let dist = actor.dist(batch.obs.clone());
+            let values = critic.values(batch.obs);
+            let surrogate =
+                policy_gradient_surrogate(dist.log_prob(batch.actions), batch.advantages);
+            let entropy = dist.entropy().mean();
+            let value_loss = value_loss(values, batch.returns);
+            let loss = value_loss.clone() * c.value_coef
+                - surrogate.clone()
+                - entropy.clone() * c.entropy_coef.at(self.context.progress);
+            (loss.backward(), [surrogate.neg(), value_loss, entropy])
+        };
+        let grad = Tensor::cat(
+            vec![actor_net.flat_grad(&grads), critic_net.flat_grad(&grads)],
+            0,
+        );
+        let (grad, norm) = clip_grad_norm(grad, c.max_grad_norm);
+        let mut diagnostics = parts.map(Tensor::without_autodiff).to_vec();
+        diagnostics.push(norm);
+        (grad, Tensor::cat(diagnostics, 0))
+    }
+}
+
+/// Burn's autodiff is used by one worker at a time.
+static AUTODIFF: Mutex<()> = Mutex::new(());
+
+impl A3c {
+    fn metrics(
+        &self,
+        logs: &[Log],
+        actor: &Actor,
+        critic: &Critic,
+        context: UpdateContext,
+    ) -> Metrics {
+        let all = logs.iter().flat_map(|log| log.diagnostics.clone());
+        let mean = Tensor::stack::<2>(all.collect(), 0)
+            .mean_dim(0)
+            .squeeze_dim::<1>(0);
+        let part = |i: usize| mean.clone().narrow(0, i, 1);
+        let staleness: Vec<u64> = logs.iter().flat_map(|log| log.staleness.clone()).collect();
+        let (sum, max) = (staleness.iter().sum::<u64>(), staleness.iter().max());
+        Metrics::read(
+            vec![
+                ("policy_loss", part(0)),
+                ("value_loss", part(1)),
+                ("entropy", part(2)),
+                ("grad_norm", part(3)),
+                ("param_norm", param_norm([&actor.net, &critic.net])),
+            ],
+            &[
+                ("staleness", sum as f64 / staleness.len() as f64),
+                ("staleness_max", max.copied().unwrap_or(0) as f64),
+                ("lr", self.config.learning_rate.at(context.progress)),
+            ],
+        )
+    }
+
+    /// Adds the mean square to a checkpoint.
+    pub fn save(&self, checkpoint: &mut Checkpoint) {
+        checkpoint.put_tensor("optimizer.shared.second", self.second.clone());
+    }
+
+    /// Takes it back.
+    pub fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
+        self.second = checkpoint.tensor("optimizer.shared.second", &self.second)?;
+        Ok(())
+    }
+}
+
+/// Parameters of both networks, the actor's first.
+fn flat(actor: &Actor, critic: &Critic) -> Tensor<1> {
+    Tensor::cat(vec![actor.net.flat(), critic.net.flat()], 0)
+}
+
+fn set_flat(actor: &mut Actor, critic: &mut Critic, values: Vec<f32>) {
+    let (a, c) = values.split_at(actor.net.num_params());
+    actor.net = actor.net.with_flat(vector(a, &actor.net.flat()));
+    critic.net = critic.net.with_flat(vector(c, &critic.net.flat()));
+}
+
+/// A vector on the device of `like`.
+fn vector(values: &[f32], like: &Tensor<1>) -> Tensor<1> {
+    Tensor::from_data(
+        TensorData::new(values.to_vec(), [values.len()]),
+        &like.device(),
+    )
+}
+
+fn numbers(tensor: Tensor<1>) -> Vec<f32> {
+    tensor.into_data().iter().collect()
+}

@@ -1,0 +1,149 @@
+use crate::{Toggle, assert_every_toggle_matters, device::device, run, train};
+use burn::tensor::Tensor;
+use uphill_algos::{
+    AlgoConfig, RunConfig, Trainer, a3c::A3cConfig, build_actor, build_critic, collect::collect,
+};
+use uphill_core::{
+    advantage::Estimator,
+    loss::{policy_gradient_surrogate, value_loss},
+    optim::clip_grad_norm,
+    schedule::Schedule,
+};
+
+fn settings(config: &mut RunConfig) -> &mut A3cConfig {
+    match &mut config.algo {
+        AlgoConfig::A3c(settings) => settings,
+        other => panic!("no A3C: {other:?}"),
+    }
+}
+
+fn with_workers(workers: usize) -> A3cConfig {
+    A3cConfig {
+        workers,
+        updates: 4,
+        ..Default::default()
+    }
+}
+
+#[test]
+fn one_worker_is_plain_actor_critic_with_rmsprop() {
+    let mut config = run("CartPole-v1", 3, 3 * 5 * 4, with_workers(1));
+    config.network.hidden = vec![8];
+    let (trainer, _) = train(config.clone());
+
+    // The same four updates in a row, written with tensors.
+    let device = device();
+    let mut env = uphill_envs::make("CartPole-v1", 3, &device).unwrap();
+    env.reset(config.seed);
+    let mut actor = build_actor(&config, env.spec(), &device);
+    let mut critic = build_critic(&config, env.spec(), &device);
+    let split = actor.net.num_params();
+    let mut params = Tensor::cat(vec![actor.net.flat(), critic.net.flat()], 0);
+    let mut second = params.zeros_like();
+    for update in 0..4 {
+        let rollout = collect(&actor, &critic, env.as_mut(), 5, config.seed, 5 * update);
+        let advantages = Estimator::MonteCarlo.advantages(&rollout.trace(), 0.99);
+        let returns = advantages.clone() + rollout.values.clone();
+        let batch = rollout.flatten(advantages, returns);
+        let (a, c) = (actor.net.tracked(), critic.net.tracked());
+        let dist = actor.with_net(a.clone()).dist(batch.obs.clone());
+        let values = critic.with_net(c.clone()).values(batch.obs);
+        let loss = value_loss(values, batch.returns) * 0.5
+            - policy_gradient_surrogate(dist.log_prob(batch.actions), batch.advantages)
+            - dist.entropy().mean() * 0.01;
+        let grads = loss.backward();
+        let grad = Tensor::cat(vec![a.flat_grad(&grads), c.flat_grad(&grads)], 0);
+        let (grad, _) = clip_grad_norm(grad, 0.5);
+        second = second * 0.99 + grad.clone().square() * 0.01;
+        params = params - grad / (second.clone() + 1e-5).sqrt() * 7e-4;
+        let rest = params.dims()[0] - split;
+        actor.net = actor.net.with_flat(params.clone().narrow(0, 0, split));
+        critic.net = critic.net.with_flat(params.clone().narrow(0, split, rest));
+    }
+    let found = Tensor::cat(
+        vec![trainer.actor().net.flat(), trainer.critic().net.flat()],
+        0,
+    );
+    let error: f32 = (found - params).abs().max().into_scalar();
+    assert!(error < 1e-6, "parameters differ by {error}");
+}
+
+#[test]
+fn gradients_of_other_workers_arrive_in_between() {
+    let mut config = run("CartPole-v1", 4, 4 * 5 * 50 * 10, with_workers(4));
+    settings(&mut config).updates = 50;
+    let (_, reports) = train(config);
+    assert_eq!(reports.len(), 10);
+    let metric = |name: &'static str| reports.iter().map(|r| r.metrics.get(name).unwrap());
+    assert!(
+        metric("staleness").sum::<f64>() > 0.0,
+        "no worker ever met another"
+    );
+    // No more than everything the other three do in an iteration.
+    assert!(metric("staleness_max").all(|s| s <= 150.0));
+    assert!(
+        metric("staleness")
+            .zip(metric("staleness_max"))
+            .all(|(mean, max)| mean <= max)
+    );
+}
+
+#[test]
+fn workers_have_environments_and_actions_of_their_own() {
+    // With a rate of almost nothing all workers act with the same policy.
+    let mut config = run("CartPole-v1", 2, 2 * 5 * 200, with_workers(2));
+    settings(&mut config).updates = 200;
+    settings(&mut config).learning_rate = Schedule::Constant(1e-20);
+    let mut trainer = Trainer::new(config, &device()).unwrap();
+    trainer.step().unwrap();
+    let checkpoint = trainer.save();
+    let (a, b) = (checkpoint.env(0).unwrap(), checkpoint.env(1).unwrap());
+    assert!(a != b);
+}
+
+#[test]
+fn a_run_on_several_workers_goes_on_from_its_checkpoint() {
+    let config = run("CartPole-v1", 4, 4 * 5 * 4 * 6, with_workers(2));
+    let mut first = Trainer::new(config.clone(), &device()).unwrap();
+    first.step().unwrap();
+    first.step().unwrap();
+    let checkpoint = first.save();
+    let mut second = Trainer::new(config, &device()).unwrap();
+    second.restore(&checkpoint).unwrap();
+    assert!(crate::bytes(&second) == crate::bytes(&first));
+    while !second.finished() {
+        second.step().unwrap();
+    }
+    assert_eq!(second.env_steps(), 480);
+}
+
+#[test]
+fn every_setting_changes_what_is_learnt() {
+    let mut base = run("Pendulum-v1", 2, 2 * 5 * 8, with_workers(1));
+    base.network.hidden = vec![8];
+    let toggles: [Toggle; 8] = [
+        ("steps", |c| settings(c).steps = 4),
+        ("discount", |c| settings(c).gamma = 0.9),
+        ("rate", |c| {
+            settings(c).learning_rate = Schedule::Constant(1e-3)
+        }),
+        ("decay", |c| settings(c).decay = 0.9),
+        ("ε", |c| settings(c).epsilon = 1e-2),
+        ("value loss", |c| settings(c).value_coef = 1.0),
+        ("entropy", |c| {
+            settings(c).entropy_coef = Schedule::Constant(0.1)
+        }),
+        ("clipping", |c| settings(c).max_grad_norm = 0.0),
+    ];
+    assert_every_toggle_matters(&base, &toggles);
+}
+
+#[test]
+fn what_workers_cannot_share_is_refused() {
+    let problem = |config: RunConfig| config.validate().unwrap_err().to_string();
+    let odd = problem(run("CartPole-v1", 3, 100, with_workers(2)));
+    assert!(odd.contains("algo.workers") && odd.contains('3'), "{odd}");
+    let mut scaled = run("CartPole-v1", 2, 100, with_workers(2));
+    scaled.normalize.reward = true;
+    assert!(problem(scaled).contains("normalize.reward"));
+}
