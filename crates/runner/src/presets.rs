@@ -11,7 +11,8 @@ macro_rules! presets {
 }
 
 /// Name and text of every file in `configs/`.
-pub(crate) const PRESETS: &[Preset] = presets!["ppo-cartpole", "ppo-pendulum", "bench-a",];
+pub(crate) const PRESETS: &[Preset] =
+    presets!["ppo-cartpole", "ppo-pendulum", "a3c-cartpole", "bench-a",];
 
 /// A configuration file built into the program.
 pub(crate) struct Preset {
