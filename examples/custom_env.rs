@@ -78,7 +78,7 @@ pub fn run(total_steps: u64) -> Result<(), Box<dyn Error>> {
     config.network.hidden = vec![32, 32];
 
     let env = HostBatch::new(Lander, config.num_envs, &device)?;
-    let actor = build_actor(&config, &Lander.spec(), &device);
+    let actor = build_actor(&config, &Lander.spec(), &device)?;
     let critic = build_critic(&config, &Lander.spec(), &device);
     let mut trainer = Trainer::from_parts(config, Box::new(env), actor, critic)?;
 

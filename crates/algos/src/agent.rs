@@ -1,9 +1,13 @@
 //! Networks for an environment, as a configuration describes them.
 
-use crate::config::RunConfig;
+use crate::{
+    config::{ConfigError, Distribution, NetworkConfig, RunConfig, Std},
+    settings::ensure,
+};
 use burn::tensor::Device;
 use uphill_core::{
-    dist::DistKind,
+    dist::{Bounds, DistKind},
+    heads::{Masked, StateLogStd},
     network::WithLogStd,
     normalize::ObsNorm,
     policy::{Actor, Critic},
@@ -14,36 +18,87 @@ use uphill_envs::{ActionSpace, EnvSpec, Philox, Stream};
 const POLICY_GAIN: f64 = 0.01;
 const VALUE_GAIN: f64 = 1.0;
 
-/// The distribution that suits an action space.
-pub fn dist_kind(space: &ActionSpace) -> DistKind {
-    match space {
-        ActionSpace::Discrete { n } => DistKind::Categorical { choices: *n },
-        ActionSpace::Box { low, .. } => DistKind::Gaussian { dim: low.len() },
-    }
+/// The distribution that `network` asks for on the actions of an environment.
+///
+/// # Errors
+/// If the two do not fit: a Gaussian or Beta distribution over choices, bounds where there are none, a
+/// standard deviation where there is none.
+pub fn dist_kind(spec: &EnvSpec, network: &NetworkConfig) -> Result<DistKind, ConfigError> {
+    let (asked, action) = (network.distribution, &spec.action);
+    let auto_only = || {
+        ensure(asked == Distribution::Auto, "network.distribution", || {
+            format!("must be \"auto\", because {} has {action}", spec.name)
+        })
+    };
+    let kind = match action {
+        ActionSpace::Discrete { n } | ActionSpace::MaskedDiscrete { n } => {
+            auto_only()?;
+            DistKind::Categorical { choices: *n }
+        }
+        ActionSpace::MultiDiscrete { choices } => {
+            auto_only()?;
+            let choices = choices.clone();
+            DistKind::MultiDiscrete { choices }
+        }
+        ActionSpace::Box { low, high } => {
+            let bounds = || {
+                Bounds::new(low, high).ok_or_else(|| {
+                    let problem = format!(
+                        "must be \"gaussian\", because the actions of {} are not all bounded",
+                        spec.name
+                    );
+                    ConfigError::new("network.distribution", problem)
+                })
+            };
+            match asked {
+                Distribution::Auto | Distribution::Gaussian => {
+                    DistKind::Gaussian { dim: low.len() }
+                }
+                Distribution::SquashedGaussian => DistKind::SquashedGaussian { bounds: bounds()? },
+                Distribution::Beta => DistKind::Beta { bounds: bounds()? },
+            }
+        }
+    };
+    let has_std = matches!(
+        kind,
+        DistKind::Gaussian { .. } | DistKind::SquashedGaussian { .. }
+    );
+    ensure(
+        has_std || network.std == Std::Independent,
+        "network.std",
+        || "is for Gaussian policies; leave it out".to_owned(),
+    )?;
+    Ok(kind)
 }
 
 /// The policy of a fresh run.
-pub fn build_actor(config: &RunConfig, spec: &EnvSpec, device: &Device) -> Actor {
+///
+/// # Errors
+/// As [`dist_kind`].
+pub fn build_actor(
+    config: &RunConfig,
+    spec: &EnvSpec,
+    device: &Device,
+) -> Result<Actor, ConfigError> {
     let mut rng = Philox::new(config.seed, Stream::Init, 0, 0);
-    let (inputs, kind) = (spec.obs.dim(), dist_kind(&spec.action));
-    let mut mlp = |outputs| {
-        config
-            .network
-            .mlp()
-            .build(inputs, outputs, POLICY_GAIN, &mut rng, device)
-    };
-    let mut actor = match kind {
-        DistKind::Categorical { choices } => Actor::new(mlp(choices), kind),
-        DistKind::Gaussian { dim } => {
-            let mean = mlp(dim);
-            Actor::new(
-                WithLogStd::new(mean, dim, config.network.log_std, device),
+    let network = &config.network;
+    let kind = dist_kind(spec, network)?;
+    let (outputs, log_stds) = policy_outputs(&kind, network);
+    let inputs = spec.obs.dim();
+    let mlp = (network.mlp()).build(inputs, outputs, POLICY_GAIN, &mut rng, device);
+    let mut actor = match (&kind, &spec.action) {
+        (_, ActionSpace::MaskedDiscrete { .. }) => Actor::new(Masked::new(mlp), kind),
+        (DistKind::Gaussian { .. } | DistKind::SquashedGaussian { .. }, _) => match network.std {
+            Std::Independent => Actor::new(
+                WithLogStd::new(mlp, log_stds, network.log_std, device),
                 kind,
-            )
-        }
+            ),
+            Std::Dependent => Actor::new(StateLogStd::new(mlp, network.log_std), kind),
+        },
+        _ => Actor::new(mlp, kind),
     };
-    actor.obs_norm = obs_norm(config, inputs, device);
-    actor
+    actor.obs_norm = obs_norm(config, spec.normalized_width(), device);
+    Ok(actor)
 }
 
 /// The value function of a fresh run.
@@ -55,31 +110,34 @@ pub fn build_critic(config: &RunConfig, spec: &EnvSpec, device: &Device) -> Crit
         .mlp()
         .build(inputs, 1, VALUE_GAIN, &mut rng, device);
     let mut critic = Critic::new(mlp);
-    critic.obs_norm = obs_norm(config, inputs, device);
+    critic.obs_norm = obs_norm(config, spec.normalized_width(), device);
     critic
 }
 
 /// Number of parameters of actor and critic together, without building them.
-pub fn agent_params(config: &RunConfig, spec: &EnvSpec) -> usize {
-    let widths = |outputs| {
-        [
-            &[spec.obs.dim()],
-            config.network.hidden.as_slice(),
-            &[outputs],
-        ]
-        .concat()
+///
+/// # Errors
+/// As [`dist_kind`].
+pub fn agent_params(config: &RunConfig, spec: &EnvSpec) -> Result<usize, ConfigError> {
+    let network = &config.network;
+    let count = |outputs| {
+        let widths = [&[spec.obs.dim()], network.hidden.as_slice(), &[outputs]].concat();
+        let layers = widths.windows(2).map(|io| (io[0] + 1) * io[1]);
+        layers.sum::<usize>()
     };
-    let count = |widths: Vec<usize>| {
-        widths
-            .windows(2)
-            .map(|io| (io[0] + 1) * io[1])
-            .sum::<usize>()
-    };
-    let (outputs, log_std) = match dist_kind(&spec.action) {
-        DistKind::Categorical { choices } => (choices, 0),
-        DistKind::Gaussian { dim } => (dim, dim),
-    };
-    count(widths(outputs)) + log_std + count(widths(1))
+    let (outputs, log_stds) = policy_outputs(&dist_kind(spec, network)?, network);
+    Ok(count(outputs) + log_stds + count(1))
+}
+
+/// Outputs of the policy's perceptron, and log standard deviations that are parameters of their own.
+fn policy_outputs(kind: &DistKind, network: &NetworkConfig) -> (usize, usize) {
+    let width = kind.param_width();
+    match (kind, network.std) {
+        (DistKind::Gaussian { .. } | DistKind::SquashedGaussian { .. }, Std::Independent) => {
+            (width / 2, width / 2)
+        }
+        _ => (width, 0),
+    }
 }
 
 /// The observation normaliser that a configuration asks for, as new.

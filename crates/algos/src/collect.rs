@@ -23,7 +23,7 @@ pub fn collect(
     let mut record = Record::new(env);
     let position = (seed, Stream::Action, first_step);
     let size = [steps, env.num_envs()];
-    let noise = action_noise(actor.kind, position, size, &record.obs.device());
+    let noise = action_noise(&actor.kind, position, size, &record.obs.device());
     for noise in noise.iter_dim(0) {
         record.step(actor, env, noise.squeeze_dim(0));
     }
@@ -49,7 +49,7 @@ pub fn collect_episodes(
     let mut steps = 0;
     while ends.iter().any(|ends| ends.len() <= per_env) {
         let position = (seed, Stream::Action, first_step + steps as u64);
-        let noise = action_noise(actor.kind, position, [1, envs], &device);
+        let noise = action_noise(&actor.kind, position, [1, envs], &device);
         record.step(actor, env, noise.squeeze_dim(0));
         steps += 1;
         for (ends, ended) in ends.iter_mut().zip(record.ended()) {
@@ -96,7 +96,7 @@ impl Record {
     /// One step of every copy.
     fn step(&mut self, actor: &Actor, env: &mut dyn BatchEnv, noise: Tensor<2>) {
         let actions = actor.dist(self.obs.clone()).sample(noise);
-        let step = env.step(actions.clone());
+        let step = env.step(actor.kind.env_actions(actions.clone()));
         let obs = std::mem::replace(&mut self.obs, step.obs);
         self.all_obs.push(obs);
         self.all_next_obs.push(step.next_obs);

@@ -5,7 +5,10 @@ use crate::{
     settings::{at_least_one, ensure},
 };
 use serde::{Deserialize, Serialize};
-use uphill_core::nn::{Activation, Init, MlpConfig};
+use uphill_core::{
+    heads::LOG_STD_RANGE,
+    nn::{Activation, Init, MlpConfig},
+};
 
 /// A setting that cannot be, and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -75,8 +78,38 @@ pub struct NetworkConfig {
     pub activation: Activation,
     /// Start of the weights.
     pub init: Init,
-    /// Start of the log standard deviations of a Gaussian policy.
+    /// The policy's distribution.
+    pub distribution: Distribution,
+    /// What the standard deviations of a (squashed) Gaussian policy depend on.
+    pub std: Std,
+    /// Start of their logarithms.
     pub log_std: f64,
+}
+
+/// The family of a policy's distribution.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Distribution {
+    /// What the action space needs: categorical for choices, Gaussian for real actions.
+    #[default]
+    Auto,
+    /// Normal; the environment clips.
+    Gaussian,
+    /// Normal, squashed into the bounds by tanh.
+    SquashedGaussian,
+    /// Beta on the bounds.
+    Beta,
+}
+
+/// What standard deviations depend on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Std {
+    /// Nothing: they are parameters of their own.
+    #[default]
+    Independent,
+    /// The observation: they are outputs of the network.
+    Dependent,
 }
 
 impl Default for NetworkConfig {
@@ -86,6 +119,8 @@ impl Default for NetworkConfig {
             hidden: mlp.hidden,
             activation: mlp.activation,
             init: mlp.init,
+            distribution: Distribution::Auto,
+            std: Std::Independent,
             log_std: 0.0,
         }
     }
@@ -145,9 +180,17 @@ impl RunConfig {
         ensure(!self.network.hidden.contains(&0), "network.hidden", || {
             "every layer needs at least 1 unit, for example [64, 64]".to_owned()
         })?;
-        ensure(self.network.log_std.is_finite(), "network.log_std", || {
+        let log_std = self.network.log_std;
+        ensure(log_std.is_finite(), "network.log_std", || {
             "must be a finite number".to_owned()
         })?;
+        let [low, high] = LOG_STD_RANGE;
+        let inside = low < log_std && log_std < high;
+        ensure(
+            inside || self.network.std == Std::Independent,
+            "network.log_std",
+            || format!("is {log_std}, must lie between {low} and {high} where std is dependent"),
+        )?;
         for (key, clip) in [
             ("normalize.obs_clip", self.normalize.obs_clip),
             ("normalize.reward_clip", self.normalize.reward_clip),

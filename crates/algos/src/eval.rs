@@ -36,8 +36,9 @@ impl Evaluation {
     }
 }
 
-/// Runs `episodes` episodes of `actor` from a fresh start with `seed`: the mode of the policy, or
-/// samples of it where `stochastic`.
+/// Runs `episodes` episodes of `actor` from a fresh start with `seed`: what the policy does
+/// without exploring ([`Dist::greedy`](uphill_core::dist::Dist::greedy)), or samples of it where
+/// `stochastic`.
 ///
 /// Every copy has its own quota. Counting whichever episodes finish first would favour short ones.
 /// Episodes that never end would never be counted: the environment needs a time limit or an end.
@@ -58,12 +59,12 @@ pub fn evaluate(
         let dist = actor.dist(obs);
         let actions = if stochastic {
             let position = (seed, Stream::EvalAction, t);
-            let noise = action_noise(actor.kind, position, [1, copies], &device);
+            let noise = action_noise(&actor.kind, position, [1, copies], &device);
             dist.sample(noise.squeeze_dim(0))
         } else {
-            dist.mode()
+            dist.greedy()
         };
-        obs = env.step(actions).obs;
+        obs = env.step(actor.kind.env_actions(actions)).obs;
         t += 1;
         for episode in env.take_episodes() {
             let copy = episode.env;

@@ -9,7 +9,7 @@ use uphill_envs::{Philox, Stream};
 
 /// Noise `[T, N, ..]` for `steps` steps of `envs` copies, beginning at step `first` of `stream`.
 pub fn action_noise(
-    kind: DistKind,
+    kind: &DistKind,
     (seed, stream, first): (u64, Stream, u64),
     [steps, envs]: [usize; 2],
     device: &Device,
@@ -19,9 +19,10 @@ pub fn action_noise(
     for t in 0..steps {
         for env in 0..envs {
             let mut rng = Philox::new(seed, stream, (first + t as u64) as u32, env as u32);
-            values.extend((0..width).map(|_| match noise {
+            values.extend((0..width).map(|column| match noise {
                 NoiseKind::Gumbel => -(-rng.open_uniform().ln()).ln(),
-                NoiseKind::Normal => rng.normal(),
+                NoiseKind::NormalThenUniform if column >= width / 2 => rng.open_uniform(),
+                NoiseKind::Normal | NoiseKind::NormalThenUniform => rng.normal(),
             }));
         }
     }

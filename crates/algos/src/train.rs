@@ -14,7 +14,7 @@ use crate::{
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use uphill_core::{
-    normalize::RewardScaler,
+    normalize::{ObsNorm, RewardScaler},
     policy::{Actor, Critic},
     rollout::Rollout,
 };
@@ -103,7 +103,7 @@ impl Trainer {
             uphill_envs::make_with(&config.env, copies, device, options)
         };
         let envs = (0..workers).map(make).collect::<Result<Vec<_>, _>>()?;
-        let actor = build_actor(&config, envs[0].spec(), device);
+        let actor = build_actor(&config, envs[0].spec(), device)?;
         let critic = build_critic(&config, envs[0].spec(), device);
         Self::from_workers(config, envs, actor, critic)
     }
@@ -149,7 +149,7 @@ impl Trainer {
             env.reset(worker_seed(config.seed, worker));
         }
         let env = &envs[0];
-        let wanted = dist_kind(&env.spec().action);
+        let wanted = dist_kind(env.spec(), &config.network)?;
         ensure(actor.kind == wanted, "env", || {
             format!(
                 "its actions need the distribution {wanted:?}, the actor has {:?}",
@@ -157,8 +157,13 @@ impl Trainer {
             )
         })?;
         let device = actor.net.device();
-        let fresh = || obs_norm(&config, env.spec().obs.dim(), &device);
+        let features = env.spec().normalized_width();
+        let fresh = || obs_norm(&config, features, &device);
         actor.obs_norm = actor.obs_norm.take().or_else(fresh);
+        let fits = |norm: &ObsNorm| norm.features() == features;
+        ensure(actor.obs_norm.as_ref().is_none_or(fits), "env", || {
+            format!("the actor's normaliser has to cover {features} columns of the observation")
+        })?;
         critic.obs_norm = actor.obs_norm.clone();
         let reward_scaler =
             (config.normalize.reward).then(|| RewardScaler::new(config.num_envs, &device));
@@ -222,7 +227,7 @@ impl Trainer {
         if self.config.normalize.obs {
             let norms = [&mut self.actor.obs_norm, &mut self.critic.obs_norm];
             for norm in norms.into_iter().flatten() {
-                norm.moments = norm.moments.merge(raw_obs.clone());
+                norm.merge(raw_obs.clone());
             }
         }
         Ok(self.report(metrics))

@@ -11,9 +11,10 @@
 //!
 //! | room | what is in it |
 //! |---|---|
-//! | [`dist`] | categorical and diagonal Gaussian: sample, log-prob, entropy, KL, mode |
+//! | [`dist`] | categorical (masked, multi-discrete), Gaussian (squashed), Beta: sample, log-prob, entropy, KL, mode, Fisher |
 //! | [`nn`] | multi-layer perceptron with orthogonal or uniform initialisation |
 //! | [`network`] | any Burn module as a network; its parameters as one flat vector |
+//! | [`heads`] | from a network's outputs to distribution parameters: state-dependent σ, masks |
 //! | [`ops`] | fused forward, backward and directional derivative of perceptrons on the CPU |
 //! | [`policy`] | [`Actor`](policy::Actor) and [`Critic`](policy::Critic) |
 //! | [`normalize`] | running moments, observation normaliser, reward scaling |
@@ -27,6 +28,7 @@
 pub mod advantage;
 pub mod baseline;
 pub mod dist;
+pub mod heads;
 pub mod loss;
 pub mod network;
 pub mod nn;

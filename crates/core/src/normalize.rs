@@ -51,6 +51,9 @@ impl Moments {
 
 /// Observation normaliser: (obs − mean) / std, then clipped. A part of actor and critic, so that it
 /// is saved with them and evaluation sees what training saw.
+///
+/// It concerns the first `F` columns of an observation, for which it has moments; the rest, a mask of
+/// allowed actions, passes unchanged.
 #[derive(Clone, Debug)]
 pub struct ObsNorm {
     /// Of the raw observations.
@@ -70,6 +73,11 @@ impl ObsNorm {
 
     /// `[B, O]` → `[B, O]`.
     pub fn apply(&self, obs: Tensor<2>) -> Tensor<2> {
+        let ([_, width], features) = (obs.dims(), self.features());
+        if width > features {
+            let rest = obs.clone().narrow(1, features, width - features);
+            return Tensor::cat(vec![self.apply(obs.narrow(1, 0, features)), rest], 1);
+        }
         let mean = self.moments.mean.clone().unsqueeze();
         let scaled = (obs - mean) / self.moments.std().unsqueeze();
         if self.clip > 0.0 {
@@ -77,6 +85,16 @@ impl ObsNorm {
         } else {
             scaled
         }
+    }
+
+    /// Learns from raw observations `[B, O]`.
+    pub fn merge(&mut self, obs: Tensor<2>) {
+        self.moments = self.moments.merge(obs.narrow(1, 0, self.features()));
+    }
+
+    /// Number of columns `F` that are normalised.
+    pub fn features(&self) -> usize {
+        self.moments.mean.dims()[0]
     }
 }
 

@@ -8,7 +8,8 @@ use burn::tensor::{Bool, Int, Tensor, TensorData};
 pub struct Rollout {
     /// What the policy acted on, raw, `[T, N, O]`.
     pub obs: Tensor<3>,
-    /// As sampled, not clipped to the environment's bounds, `[T, N, A]`.
+    /// As sampled, `[T, N, A]`: before [`env_actions`](crate::dist::DistKind::env_actions) and before
+    /// the environment clips to its bounds.
     pub actions: Tensor<3>,
     /// log π(a|s) at the time of acting, `[T, N]`.
     pub log_probs: Tensor<2>,

@@ -4,12 +4,15 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "gradients/dist.rs"]
+mod dist;
+
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 use std::sync::OnceLock;
 use uphill_core::{
     advantage::standardize,
-    dist::DistKind,
+    dist::{Bounds, DistKind},
     loss::{
         approx_kl, clipped_surrogate, clipped_value_loss, policy_gradient_surrogate,
         ratio_surrogate, value_loss,
@@ -80,32 +83,47 @@ fn check_against(at: &[f64], found: &[f64], f: impl Fn(Tensor<1>) -> Tensor<1>) 
 }
 
 const BATCH: usize = 5;
-const KINDS: [DistKind; 2] = [
-    DistKind::Categorical { choices: 3 },
-    DistKind::Gaussian { dim: 2 },
-];
+
+/// One of each kind.
+fn kinds() -> [DistKind; 5] {
+    let bounds = Bounds::new(&[-1.0, 0.5], &[2.0, 0.75]).unwrap();
+    [
+        DistKind::Categorical { choices: 3 },
+        DistKind::MultiDiscrete {
+            choices: vec![2, 3],
+        },
+        DistKind::Gaussian { dim: 2 },
+        DistKind::SquashedGaussian {
+            bounds: bounds.clone(),
+        },
+        DistKind::Beta { bounds },
+    ]
+}
 
 /// Actions that the kind could take.
-fn actions(kind: DistKind) -> Tensor<2> {
+fn actions(kind: &DistKind) -> Tensor<2> {
+    let indices = |choices: &[usize]| {
+        let row = |i: usize| choices.iter().map(move |n| (i % n) as f64);
+        let rows: Vec<f64> = (0..BATCH).flat_map(row).collect();
+        vector(&rows).reshape([BATCH, choices.len()])
+    };
     match kind {
-        DistKind::Categorical { choices } => {
-            let indices: Vec<f64> = (0..BATCH).map(|i| (i % choices) as f64).collect();
-            vector(&indices).reshape([BATCH, 1])
-        }
-        DistKind::Gaussian { dim } => matrix(BATCH, dim, 1.5, 11),
+        DistKind::Categorical { choices } => indices(&[*choices]),
+        DistKind::MultiDiscrete { choices } => indices(choices),
+        _ => matrix(BATCH, kind.action_width(), 1.5, 11),
     }
 }
 
 #[test]
 fn log_prob_entropy_and_kl() {
-    for kind in KINDS {
+    for kind in kinds() {
         let width = kind.param_width();
         let at = random(BATCH * width, 0.8, 1);
         let weights = vector(&random(BATCH, 1.0, 2));
         let dist = |x: Tensor<1>| kind.with_params(x.reshape([BATCH, width]));
         let fixed = kind.with_params(matrix(BATCH, width, 0.8, 3));
         check(&at, |x| {
-            (dist(x).log_prob(actions(kind)) * weights.clone()).sum()
+            (dist(x).log_prob(actions(&kind)) * weights.clone()).sum()
         });
         check(&at, |x| (dist(x).entropy() * weights.clone()).sum());
         check(&at, |x| (dist(x).kl(&fixed) * weights.clone()).sum());
@@ -180,18 +198,18 @@ enum Objective {
 /// The whole loss of each algorithm by the parameters of actor and critic together.
 #[test]
 fn losses_of_actor_and_critic() {
-    for kind in KINDS {
+    for kind in kinds() {
         for objective in [
             Objective::Clip,
             Objective::KlPenalty,
             Objective::PolicyGradient,
         ] {
-            check_loss(kind, objective);
+            check_loss(&kind, objective);
         }
     }
 }
 
-fn check_loss(kind: DistKind, objective: Objective) {
+fn check_loss(kind: &DistKind, objective: Objective) {
     let mlp = |outputs, seed| {
         let config = MlpConfig {
             hidden: vec![4],
@@ -201,11 +219,11 @@ fn check_loss(kind: DistKind, objective: Objective) {
         config.build(2, outputs, 1.0, &mut rng, &device())
     };
     let actor = |seed| match kind {
-        DistKind::Categorical { choices } => Actor::new(mlp(choices, seed), kind),
         DistKind::Gaussian { dim } => {
-            let net = WithLogStd::new(mlp(dim, seed), dim, 0.1, &device());
-            Actor::new(net, kind)
+            let net = WithLogStd::new(mlp(*dim, seed), *dim, 0.1, &device());
+            Actor::new(net, kind.clone())
         }
+        _ => Actor::new(mlp(kind.param_width(), seed), kind.clone()),
     };
     let (actor, critic, old) = (actor(1), Critic::new(mlp(1, 2)), actor(3));
     let obs = matrix(BATCH, 2, 1.0, 14);

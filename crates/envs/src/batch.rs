@@ -24,14 +24,15 @@ pub trait BatchEnv: Send {
     /// What the policy sees next: `[N, O]`, the same as the last [`Step::obs`] or the result of `reset`.
     fn obs(&self) -> Tensor<2>;
 
-    /// Advances every copy by one step; `actions` is `[N, A]`, a discrete action is its index in column 0.
+    /// Advances every copy by one step; `actions` is `[N, A]`, a discrete action is its index in column 0, several
+    /// are one index per column.
     ///
     /// Real actions are clipped to the bounds of the action space. A NaN is not: it reaches the dynamics and
     /// shows up in observations and rewards, where the caller can tell that training diverged.
     ///
     /// # Panics
     ///
-    /// If `actions` has another shape, or a discrete action is no index.
+    /// If `actions` has another shape, or a discrete action is no index or not allowed.
     fn step(&mut self, actions: Tensor<2>) -> Step;
 
     /// Episodes finished since the last call, ordered by step, then by copy.

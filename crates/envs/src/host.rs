@@ -124,12 +124,30 @@ impl<E: HostEnv> HostBatch<E> {
         let mut actions = actions
             .try_into_vec_as::<f32>()
             .expect("actions can be read back as numbers");
+        let is_index = |a: f32, n: usize| a >= 0.0 && a < n as f32 && a.fract() == 0.0;
         match &self.spec.action {
             ActionSpace::Discrete { n } => assert!(
-                actions
-                    .iter()
-                    .all(|&a| a >= 0.0 && a < *n as f32 && a.fract() == 0.0),
+                actions.iter().all(|&a| is_index(a, *n)),
                 "a discrete action is an index below {n}: {actions:?}",
+            ),
+            ActionSpace::MaskedDiscrete { n } => {
+                for (copy, &a) in actions.iter().enumerate() {
+                    assert!(
+                        is_index(a, *n),
+                        "a discrete action is an index below {n}: {a}"
+                    );
+                    let mask = self.mask(copy, *n);
+                    assert!(
+                        mask[a as usize] == 1.0,
+                        "action {a} is not allowed, the observation's mask is {mask:?}",
+                    );
+                }
+            }
+            ActionSpace::MultiDiscrete { choices } => assert!(
+                actions
+                    .chunks_exact(width)
+                    .all(|row| row.iter().zip(choices).all(|(&a, &n)| is_index(a, n))),
+                "discrete actions are indices below {choices:?}: {actions:?}",
             ),
             ActionSpace::Box { low, high } => {
                 for row in actions.chunks_exact_mut(width) {
@@ -140,6 +158,14 @@ impl<E: HostEnv> HostBatch<E> {
             }
         }
         actions
+    }
+
+    /// The last `n` components of what a copy sees, which say what is allowed.
+    fn mask(&self, copy: usize, n: usize) -> Vec<f32> {
+        let mut obs = vec![0.0; self.spec.obs.dim()];
+        let state = &self.states[copy * self.state_size..][..self.state_size];
+        self.env.observe(state, &mut obs);
+        obs.split_off(obs.len() - n)
     }
 
     /// `[N, O]` numbers as a tensor.

@@ -3,12 +3,13 @@
 use burn::tensor::Device;
 
 use crate::probe::{
-    ProbeAction, ProbeConstant, ProbeIdentity, ProbeLqr, ProbeObservation, ProbeTwoStep,
+    ProbeAction, ProbeConstant, ProbeDigits, ProbeIdentity, ProbeLqr, ProbeMask, ProbeObservation,
+    ProbeStop, ProbeTwoStep,
 };
 use crate::{BatchEnv, CartPole, EnvError, EnvSpec, HostBatch, HostEnv, Pendulum};
 
 /// Every environment that [`make`] knows. A new one is one more line here.
-const REGISTRY: [Entry; 8] = [
+const REGISTRY: [Entry; 11] = [
     Entry::host::<CartPole>("CartPole-v1"),
     Entry::host::<Pendulum>("Pendulum-v1"),
     Entry::host::<ProbeConstant>("ProbeConstant-v0"),
@@ -16,6 +17,9 @@ const REGISTRY: [Entry; 8] = [
     Entry::host::<ProbeTwoStep>("ProbeTwoStep-v0"),
     Entry::host::<ProbeAction>("ProbeAction-v0"),
     Entry::host::<ProbeIdentity>("ProbeIdentity-v0"),
+    Entry::host::<ProbeDigits>("ProbeDigits-v0"),
+    Entry::host::<ProbeMask>("ProbeMask-v0"),
+    Entry::host::<ProbeStop>("ProbeStop-v0"),
     Entry::host::<ProbeLqr>("ProbeLqr-v0"),
 ];
 

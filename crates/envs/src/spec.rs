@@ -1,6 +1,7 @@
 //! What an environment looks like from outside.
 
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// Name, spaces and conventional limits of an environment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -15,6 +16,18 @@ pub struct EnvSpec {
     pub time_limit: Option<u32>,
     /// Mean episode return from which the task counts as solved, where there is such a convention.
     pub reward_threshold: Option<f64>,
+}
+
+impl EnvSpec {
+    /// Leading columns of the observation that it makes sense to normalise: all but a mask of allowed
+    /// actions.
+    #[must_use]
+    pub fn normalized_width(&self) -> usize {
+        match self.action {
+            ActionSpace::MaskedDiscrete { n } => self.obs.dim() - n,
+            _ => self.obs.dim(),
+        }
+    }
 }
 
 /// Bounds of an observation, one pair per component; infinite where there is no bound.
@@ -51,6 +64,17 @@ pub enum ActionSpace {
         /// Number of choices `K`.
         n: usize,
     },
+    /// One of `n` choices, `0..n`, of which the observation allows some: its last `n` columns are 1
+    /// where a choice is allowed and 0 where not. At least one always is.
+    MaskedDiscrete {
+        /// Number of choices `K`.
+        n: usize,
+    },
+    /// One choice per component, `0..choices[i]`, as an index in column i.
+    MultiDiscrete {
+        /// Number of choices of each component, `[A]`.
+        choices: Vec<usize>,
+    },
     /// Real numbers within bounds. A batch clips what lies outside.
     Box {
         /// Smallest values, `[A]`.
@@ -60,12 +84,28 @@ pub enum ActionSpace {
     },
 }
 
+impl fmt::Display for ActionSpace {
+    /// In a few words: `2 choices`, `3 × 4 choices`, `1 real`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Discrete { n } => write!(f, "{n} choices"),
+            Self::MaskedDiscrete { n } => write!(f, "{n} choices, masked"),
+            Self::MultiDiscrete { choices } => {
+                let numbers: Vec<String> = choices.iter().map(usize::to_string).collect();
+                write!(f, "{} choices", numbers.join(" × "))
+            }
+            Self::Box { low, .. } => write!(f, "{} real", low.len()),
+        }
+    }
+}
+
 impl ActionSpace {
     /// Columns `A` of the action tensor: 1 for a discrete action, which is given by its index.
     #[must_use]
     pub fn width(&self) -> usize {
         match self {
-            Self::Discrete { .. } => 1,
+            Self::Discrete { .. } | Self::MaskedDiscrete { .. } => 1,
+            Self::MultiDiscrete { choices } => choices.len(),
             Self::Box { low, .. } => low.len(),
         }
     }

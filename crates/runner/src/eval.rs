@@ -17,7 +17,7 @@ pub(crate) fn eval(args: &EvalArgs) -> anyhow::Result<ExitCode> {
     let spec = uphill_envs::spec(&config.env)?;
 
     let work = device::Workload {
-        params: agent_params(&config, &spec),
+        params: agent_params(&config, &spec)?,
         minibatch: copies,
         host_env: true,
     };
@@ -29,7 +29,7 @@ pub(crate) fn eval(args: &EvalArgs) -> anyhow::Result<ExitCode> {
         );
     }
     let mut env = uphill_envs::make(&config.env, copies, &chosen.device)?;
-    let mut actor = build_actor(&config, &spec, &chosen.device);
+    let mut actor = build_actor(&config, &spec, &chosen.device)?;
     load_actor(&mut actor, &checkpoint)?;
     let result = evaluate(&actor, env.as_mut(), episodes, args.seed, args.stochastic);
 
@@ -63,11 +63,7 @@ pub(crate) fn eval(args: &EvalArgs) -> anyhow::Result<ExitCode> {
             "{} on {}, {which} checkpoint, {} actions, {episodes} episodes from seed {}",
             run.path().display(),
             config.env,
-            if args.stochastic {
-                "sampled"
-            } else {
-                "most likely"
-            },
+            if args.stochastic { "sampled" } else { "greedy" },
             args.seed
         );
         println!(

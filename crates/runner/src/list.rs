@@ -10,7 +10,7 @@ use std::{
     process::ExitCode,
 };
 use uphill_algos::ALGORITHMS;
-use uphill_envs::{ActionSpace, NAMES};
+use uphill_envs::NAMES;
 
 pub(crate) fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
     let everything = [
@@ -50,14 +50,10 @@ fn envs() -> anyhow::Result<Vec<Vec<String>>> {
     let mut rows = vec![row(["name", "obs", "action", "time limit", "solved at"])];
     for name in NAMES {
         let spec = uphill_envs::spec(name)?;
-        let action = match &spec.action {
-            ActionSpace::Discrete { n } => format!("{n} choices"),
-            ActionSpace::Box { low, .. } => format!("{} real", low.len()),
-        };
         rows.push(vec![
             spec.name.clone(),
             spec.obs.dim().to_string(),
-            action,
+            spec.action.to_string(),
             spec.time_limit.map_or("none".to_owned(), |t| t.to_string()),
             spec.reward_threshold
                 .map_or(String::new(), |t| t.to_string()),

@@ -35,7 +35,7 @@ fn one_worker_is_plain_actor_critic_with_rmsprop() {
     let device = device();
     let mut env = uphill_envs::make("CartPole-v1", 3, &device).unwrap();
     env.reset(config.seed);
-    let mut actor = build_actor(&config, env.spec(), &device);
+    let mut actor = build_actor(&config, env.spec(), &device).unwrap();
     let mut critic = build_critic(&config, env.spec(), &device);
     let split = actor.net.num_params();
     let mut params = Tensor::cat(vec![actor.net.flat(), critic.net.flat()], 0);

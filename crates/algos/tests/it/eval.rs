@@ -4,7 +4,7 @@ use uphill_algos::{build_actor, eval::evaluate};
 #[test]
 fn it_runs_exactly_as_many_episodes_as_asked_for_whatever_the_copies() {
     let spec = uphill_envs::spec("CartPole-v1").unwrap();
-    let actor = build_actor(&small(), &spec, &device());
+    let actor = build_actor(&small(), &spec, &device()).unwrap();
     for (copies, episodes) in [(4, 10), (7, 3), (1, 2)] {
         let mut env = uphill_envs::make("CartPole-v1", copies, &device()).unwrap();
         for stochastic in [false, true] {
@@ -22,7 +22,7 @@ fn mean_and_spread_of_the_returns() {
     let spec = uphill_envs::spec("Pendulum-v1").unwrap();
     let mut config = small();
     config.env = "Pendulum-v1".to_owned();
-    let actor = build_actor(&config, &spec, &device());
+    let actor = build_actor(&config, &spec, &device()).unwrap();
     let mut env = uphill_envs::make("Pendulum-v1", 2, &device()).unwrap();
     let result = evaluate(&actor, env.as_mut(), 4, 3, true);
     let returns: Vec<f64> = result.returns().collect();

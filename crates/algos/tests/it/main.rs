@@ -4,6 +4,7 @@
 
 mod a2c;
 mod a3c;
+mod actions;
 mod checkpoint;
 mod config;
 #[path = "../../../core/tests/it/device.rs"]

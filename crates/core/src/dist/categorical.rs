@@ -1,6 +1,22 @@
-//! Categorical distribution over `K` actions.
+//! Categorical distribution over `K` actions, some of which may be forbidden.
 
 use burn::tensor::{Tensor, activation::log_softmax, assert_shape};
+
+/// Logit of a forbidden action. Its probability underflows to exactly 0, while products with its
+/// logarithm stay finite and are 0 too.
+const FORBIDDEN: f64 = -1e9;
+
+/// Logits `[B, K]` with those of forbidden actions replaced, so that these have probability exactly
+/// 0: never sampled, without a share in entropy, KL and Fisher information, and without gradient.
+///
+/// `mask` `[B, K]` is 1 where an action is allowed and 0 where not. At least one per row should be
+/// allowed; in a row without, all actions are equally likely.
+///
+/// Huang & Ontañón, arXiv:2006.14171: the gradient is that of the policy which is followed.
+pub fn mask_logits(logits: Tensor<2>, mask: Tensor<2>) -> Tensor<2> {
+    assert_eq!(mask.dims(), logits.dims(), "shape of the mask");
+    logits.mask_fill(mask.lower_elem(0.5), FORBIDDEN)
+}
 
 /// `B` categorical distributions, kept as normalised log-probabilities.
 #[derive(Clone, Debug)]
@@ -14,6 +30,11 @@ impl Categorical {
         Self {
             log_probs: log_softmax(logits, 1),
         }
+    }
+
+    /// Number of actions `K`.
+    pub fn choices(&self) -> usize {
+        self.log_probs.dims()[1]
     }
 
     /// log p `[B, K]`.
@@ -50,7 +71,8 @@ impl Categorical {
             .squeeze_dim(1)
     }
 
-    /// KL(p ‖ q) = Σ_k p_k (log p_k − log q_k) `[B]`.
+    /// KL(p ‖ q) = Σ_k p_k (log p_k − log q_k) `[B]`. Where `other` forbids what this allows the
+    /// divergence is infinite; the result is then a number of the order of 1e9 times the probability.
     pub fn kl(&self, other: &Self) -> Tensor<1> {
         let difference = self.log_probs.clone() - other.log_probs.clone();
         (self.log_probs.clone().exp() * difference)

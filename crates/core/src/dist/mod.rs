@@ -3,27 +3,68 @@
 //! A policy network maps observations `[B, O]` to distribution parameters `[B, W]`; [`DistKind`]
 //! says how to read them. Sampling takes its noise as an argument, so the same noise gives the same
 //! actions on every backend and a random stream is a position that the caller can save.
+//!
+//! | distribution | actions | parameters `[B, W]` | entropy | mode |
+//! |---|---|---|---|---|
+//! | [`Categorical`] | one of K | K logits | closed form | closed form |
+//! | the same, masked ([`mask_logits`]) | one of those allowed | K logits | closed form | closed form |
+//! | [`MultiDiscrete`] | A indices | Σ K_i logits | closed form | closed form |
+//! | [`Gaussian`] | A reals | μ, log σ | closed form | closed form |
+//! | [`SquashedGaussian`] | A reals within bounds | μ, log σ of tanh⁻¹ | quadrature | the median |
+//! | [`Beta`] | A reals within bounds | α, β before softplus | closed form | closed form |
+//!
+//! Log-probabilities, KL divergences and Fisher products are exact for all of them. Actions on a
+//! bounded interval are kept as the unbounded numbers they are made from, and
+//! [`DistKind::env_actions`] maps them for the environment; other actions are what they are.
 
+mod beta;
+mod bounds;
 mod categorical;
 mod gaussian;
+mod multi_discrete;
+mod quadrature;
+pub mod special;
+mod squashed_gaussian;
 
-use burn::tensor::Tensor;
-pub use categorical::Categorical;
+pub use beta::Beta;
+pub use bounds::Bounds;
+use burn::tensor::{Tensor, activation::sigmoid};
+pub use categorical::{Categorical, mask_logits};
 pub use gaussian::Gaussian;
+pub use multi_discrete::MultiDiscrete;
+pub use squashed_gaussian::SquashedGaussian;
 
 /// Which distribution a policy has, and over what.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum DistKind {
     /// One of `choices` actions. Parameters `[B, K]` are unnormalised logits.
     Categorical {
         /// Number of actions `K`.
         choices: usize,
     },
+    /// One choice per action component, independently. Parameters `[B, Σ K_i]` are unnormalised
+    /// logits, component after component.
+    MultiDiscrete {
+        /// Number of choices of each component, K_i.
+        choices: Vec<usize>,
+    },
     /// Independent normals over `dim` action components. Parameters `[B, 2A]` are the means followed
     /// by the logarithms of the standard deviations.
     Gaussian {
         /// Number of action components `A`.
         dim: usize,
+    },
+    /// Independent normals squashed into bounds by tanh. Parameters `[B, 2A]` as for a Gaussian,
+    /// before squashing.
+    SquashedGaussian {
+        /// Of the actions.
+        bounds: Bounds,
+    },
+    /// Independent, unimodal Beta distributions on bounds. Parameters `[B, 2A]` are r_α followed by
+    /// r_β with α = 1 + softplus(r_α), β = 1 + softplus(r_β).
+    Beta {
+        /// Of the actions.
+        bounds: Bounds,
     },
 }
 
@@ -34,30 +75,43 @@ pub enum NoiseKind {
     Gumbel,
     /// Standard normal.
     Normal,
+    /// The first half of the columns standard normal, the second half uniform on the open interval
+    /// (0, 1).
+    NormalThenUniform,
 }
 
 impl DistKind {
     /// Number of distribution parameters `W` that a network has to produce per sample.
-    pub fn param_width(self) -> usize {
+    pub fn param_width(&self) -> usize {
         match self {
-            Self::Categorical { choices } => choices,
+            Self::Categorical { choices } => *choices,
+            Self::MultiDiscrete { choices } => choices.iter().sum(),
             Self::Gaussian { dim } => 2 * dim,
+            Self::SquashedGaussian { bounds } | Self::Beta { bounds } => 2 * bounds.dim(),
         }
     }
 
     /// Number of action columns `A`. A discrete action is its index in column 0.
-    pub fn action_width(self) -> usize {
+    pub fn action_width(&self) -> usize {
         match self {
             Self::Categorical { .. } => 1,
-            Self::Gaussian { dim } => dim,
+            Self::MultiDiscrete { choices } => choices.len(),
+            Self::Gaussian { dim } => *dim,
+            Self::SquashedGaussian { bounds } | Self::Beta { bounds } => bounds.dim(),
         }
     }
 
     /// Number of noise columns per sample, and their distribution.
-    pub fn noise(self) -> (usize, NoiseKind) {
+    pub fn noise(&self) -> (usize, NoiseKind) {
         match self {
-            Self::Categorical { choices } => (choices, NoiseKind::Gumbel),
-            Self::Gaussian { dim } => (dim, NoiseKind::Normal),
+            Self::Categorical { choices } => (*choices, NoiseKind::Gumbel),
+            Self::MultiDiscrete { choices } => (choices.iter().sum(), NoiseKind::Gumbel),
+            Self::Gaussian { dim } => (*dim, NoiseKind::Normal),
+            Self::SquashedGaussian { bounds } => (bounds.dim(), NoiseKind::Normal),
+            Self::Beta { bounds } => (
+                Beta::noise_width(bounds.dim()),
+                NoiseKind::NormalThenUniform,
+            ),
         }
     }
 
@@ -65,15 +119,37 @@ impl DistKind {
     ///
     /// # Panics
     /// If the width of `params` is not [`param_width`](Self::param_width).
-    pub fn with_params(self, params: Tensor<2>) -> Dist {
+    pub fn with_params(&self, params: Tensor<2>) -> Dist {
         burn::tensor::assert_shape!(params, [_, self.param_width()]);
+        let gaussian = |params: Tensor<2>, dim: usize| {
+            let mean = params.clone().narrow(1, 0, dim);
+            Gaussian::new(mean, params.narrow(1, dim, dim))
+        };
         match self {
             Self::Categorical { .. } => Dist::Categorical(Categorical::from_logits(params)),
-            Self::Gaussian { dim } => {
-                let mean = params.clone().narrow(1, 0, dim);
-                let log_std = params.narrow(1, dim, dim);
-                Dist::Gaussian(Gaussian::new(mean, log_std))
+            Self::MultiDiscrete { choices } => {
+                Dist::MultiDiscrete(MultiDiscrete::from_logits(params, choices))
             }
+            Self::Gaussian { dim } => Dist::Gaussian(gaussian(params, *dim)),
+            Self::SquashedGaussian { bounds } => {
+                let base = gaussian(params, bounds.dim());
+                Dist::SquashedGaussian(SquashedGaussian::new(base, bounds))
+            }
+            Self::Beta { bounds } => Dist::Beta(Beta::from_raw(params, bounds)),
+        }
+    }
+
+    /// What the environment is given for `actions` as sampled, both `[B, A]`:
+    /// low + (high − low) (1 + tanh u)/2 for a squashed Gaussian, low + (high − low)/(1 + e⁻ʸ) for a
+    /// Beta distribution, the actions themselves for the others. A Gaussian's are not clipped: the
+    /// environment does that.
+    pub fn env_actions(&self, actions: Tensor<2>) -> Tensor<2> {
+        match self {
+            Self::Categorical { .. } | Self::MultiDiscrete { .. } | Self::Gaussian { .. } => {
+                actions
+            }
+            Self::SquashedGaussian { bounds } => bounds.at((actions.tanh() + 1.0) * 0.5),
+            Self::Beta { bounds } => bounds.at(sigmoid(actions)),
         }
     }
 }
@@ -84,41 +160,61 @@ impl DistKind {
 pub enum Dist {
     /// Over `K` discrete actions.
     Categorical(Categorical),
+    /// Over `A` discrete action components.
+    MultiDiscrete(MultiDiscrete),
     /// Over `A` continuous action components.
     Gaussian(Gaussian),
+    /// Over `A` continuous action components within bounds.
+    SquashedGaussian(SquashedGaussian),
+    /// Over `A` continuous action components within bounds.
+    Beta(Beta),
+}
+
+/// Evaluates `$call` on the distribution inside, whichever it is.
+macro_rules! each {
+    ($dist:expr, $inner:ident => $call:expr) => {
+        match $dist {
+            Dist::Categorical($inner) => $call,
+            Dist::MultiDiscrete($inner) => $call,
+            Dist::Gaussian($inner) => $call,
+            Dist::SquashedGaussian($inner) => $call,
+            Dist::Beta($inner) => $call,
+        }
+    };
 }
 
 impl Dist {
-    /// Actions `[B, A]` from noise `[B, ..]` as described by [`DistKind::noise`].
+    /// Actions `[B, A]` from noise `[B, ..]` as described by [`DistKind::noise`]. What the environment
+    /// is given follows from them by [`DistKind::env_actions`].
     pub fn sample(&self, noise: Tensor<2>) -> Tensor<2> {
-        match self {
-            Self::Categorical(dist) => dist.sample(noise),
-            Self::Gaussian(dist) => dist.sample(noise),
-        }
+        each!(self, dist => dist.sample(noise))
     }
 
-    /// The most likely actions `[B, A]`.
+    /// The most likely actions `[B, A]`, in the form of [`sample`](Self::sample); for a squashed
+    /// Gaussian the median.
     pub fn mode(&self) -> Tensor<2> {
+        each!(self, dist => dist.mode())
+    }
+
+    /// What a policy does that does not explore, `[B, A]` in the form of [`sample`](Self::sample): the
+    /// mode, but for a Beta distribution the mean. With α near 1 the mode of a density that falls from
+    /// a bound is the bound itself, where hardly any sample is.
+    pub fn greedy(&self) -> Tensor<2> {
         match self {
-            Self::Categorical(dist) => dist.mode(),
-            Self::Gaussian(dist) => dist.mode(),
+            Self::Beta(dist) => dist.mean(),
+            _ => self.mode(),
         }
     }
 
-    /// log π(a|s) `[B]` of actions `[B, A]`, in nats. For continuous actions a log-density.
+    /// log π(a|s) `[B]` of actions `[B, A]` in the form of [`sample`](Self::sample), in nats. For
+    /// continuous actions a log-density, of what the environment is given.
     pub fn log_prob(&self, actions: Tensor<2>) -> Tensor<1> {
-        match self {
-            Self::Categorical(dist) => dist.log_prob(actions),
-            Self::Gaussian(dist) => dist.log_prob(actions),
-        }
+        each!(self, dist => dist.log_prob(actions))
     }
 
     /// Entropy `[B]`, in nats (differential entropy for continuous actions).
     pub fn entropy(&self) -> Tensor<1> {
-        match self {
-            Self::Categorical(dist) => dist.entropy(),
-            Self::Gaussian(dist) => dist.entropy(),
-        }
+        each!(self, dist => dist.entropy())
     }
 
     /// KL(self ‖ other) `[B]`, in nats.
@@ -128,8 +224,11 @@ impl Dist {
     pub fn kl(&self, other: &Self) -> Tensor<1> {
         match (self, other) {
             (Self::Categorical(p), Self::Categorical(q)) => p.kl(q),
+            (Self::MultiDiscrete(p), Self::MultiDiscrete(q)) => p.kl(q),
             (Self::Gaussian(p), Self::Gaussian(q)) => p.kl(q),
-            _ => panic!("KL divergence between a categorical and a Gaussian distribution"),
+            (Self::SquashedGaussian(p), Self::SquashedGaussian(q)) => p.kl(q),
+            (Self::Beta(p), Self::Beta(q)) => p.kl(q),
+            _ => panic!("KL divergence between distributions of different kinds"),
         }
     }
 
@@ -139,9 +238,6 @@ impl Dist {
     ///
     /// F is the Hessian of KL(π_θ ‖ π_{θ+d}) at d = 0, so KL(π_θ ‖ π_{θ+d}) ≈ ½ dᵀF d.
     pub fn fisher_mul(&self, tangent: Tensor<2>) -> Tensor<2> {
-        match self {
-            Self::Categorical(dist) => dist.fisher_mul(tangent),
-            Self::Gaussian(dist) => dist.fisher_mul(tangent),
-        }
+        each!(self, dist => dist.fisher_mul(tangent))
     }
 }

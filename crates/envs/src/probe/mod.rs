@@ -9,18 +9,27 @@
 //! | [`ProbeTwoStep`] | V(0) = γ, V(1) = 1 | discounting, bootstrapping, order in time |
 //! | [`ProbeAction`] | always action 1 | sign and size of the policy gradient, advantages |
 //! | [`ProbeIdentity`] | action = observation | the policy's input, pairing of actions with observations |
+//! | [`ProbeDigits`] | both indices = observation | multi-discrete policies |
+//! | [`ProbeMask`] | the best allowed action | masks of allowed actions |
+//! | [`ProbeStop`] | action = observation | policies on bounds |
 //! | [`ProbeLqr`] | u = −k x, V in closed form | Gaussian policies, bootstrapping at a truncation |
 
 mod action;
 mod constant;
+mod digits;
 mod identity;
 pub mod lqr;
+mod mask;
 mod observation;
+mod stop;
 mod two_step;
 
 pub use action::ProbeAction;
 pub use constant::ProbeConstant;
+pub use digits::ProbeDigits;
 pub use identity::ProbeIdentity;
 pub use lqr::ProbeLqr;
+pub use mask::ProbeMask;
 pub use observation::ProbeObservation;
+pub use stop::ProbeStop;
 pub use two_step::ProbeTwoStep;

@@ -78,6 +78,15 @@ fn check_spec(env: &dyn BatchEnv) {
     );
     match &spec.action {
         ActionSpace::Discrete { n } => assert!(*n > 0, "{name}"),
+        ActionSpace::MaskedDiscrete { n } => {
+            assert!(
+                *n > 0 && spec.normalized_width() + n == spec.obs.dim(),
+                "{name}"
+            );
+        }
+        ActionSpace::MultiDiscrete { choices } => {
+            assert!(!choices.is_empty() && !choices.contains(&0), "{name}");
+        }
         ActionSpace::Box { low, high } => {
             assert!(
                 low.len() == high.len() && low.iter().zip(high).all(|(l, h)| l < h),

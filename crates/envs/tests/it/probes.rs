@@ -70,6 +70,87 @@ fn identity_pays_for_naming_the_observation() {
 }
 
 #[test]
+fn digits_pay_half_each() {
+    let n = 64;
+    let mut env = make("ProbeDigits-v0", n, &device()).unwrap();
+    let digits: Vec<[f32; 2]> = floats(&env.reset(0))
+        .chunks_exact(7)
+        .map(|row| {
+            let named = |part: &[f32]| part.iter().position(|x| *x == 1.0).unwrap() as f32;
+            assert_eq!(row.iter().sum::<f32>(), 2.0);
+            [named(&row[..3]), named(&row[3..])]
+        })
+        .collect();
+    assert!((0..3).all(|k| digits.iter().any(|d| d[0] == k as f32)));
+    assert!((0..4).all(|k| digits.iter().any(|d| d[1] == k as f32)));
+    // The first right in every other copy, the second always.
+    let mut played = digits.concat();
+    let mut expected = vec![1.0; n];
+    for i in (0..n).step_by(2) {
+        played[2 * i] = (played[2 * i] + 1.0) % 3.0;
+        expected[i] = 0.5;
+    }
+    assert_eq!(floats(&env.step(actions(&played, 2)).rewards), expected);
+}
+
+/// The best allowed item of every row, by the observation.
+fn best_allowed(obs: &[f32]) -> Vec<f32> {
+    obs.chunks_exact(8)
+        .map(|row| {
+            let allowed = (0..4).filter(|k| row[4 + k] == 1.0);
+            let best = allowed.max_by(|a, b| row[*a].total_cmp(&row[*b]));
+            best.unwrap() as f32
+        })
+        .collect()
+}
+
+#[test]
+fn mask_pays_34_45ths_for_the_best_allowed_item() {
+    let n = 3000;
+    let mut env = make("ProbeMask-v0", n, &device()).unwrap();
+    let best = best_allowed(&floats(&env.reset(0)));
+    let rewards = floats(&env.step(actions(&best, 1)).rewards);
+    let mean = rewards.iter().sum::<f32>() / n as f32;
+    // The standard deviation of one reward is about 0.3, of the mean 0.006.
+    assert!((mean - 34.0 / 45.0).abs() < 0.025, "{mean}");
+}
+
+#[test]
+#[should_panic(expected = "is not allowed, the observation's mask is")]
+fn mask_forbids() {
+    let mut env = make("ProbeMask-v0", 64, &device()).unwrap();
+    let obs = floats(&env.reset(0));
+    let forbidden = obs.chunks_exact(8).map(|row| {
+        let forbidden = (0..4).find(|k| row[4 + k] == 0.0);
+        forbidden.unwrap_or(0) as f32
+    });
+    env.step(actions(&forbidden.collect::<Vec<_>>(), 1));
+}
+
+#[test]
+fn stop_pays_for_the_target_and_fines_the_stop() {
+    let n = 8;
+    let mut env = make("ProbeStop-v0", n, &device()).unwrap();
+    let targets = floats(&env.reset(0));
+    assert!(targets.contains(&0.9) && targets.contains(&-0.9));
+    let step = env.step(actions(&targets, 1));
+    assert_eq!(floats(&step.rewards), vec![1.0; n]);
+    // Beyond the bound is at the stop: 0.1 off, and fined.
+    let targets = floats(&step.obs);
+    let beyond: Vec<f32> = targets.iter().map(|c| c.signum() * 3.0).collect();
+    for reward in floats(&env.step(actions(&beyond, 1)).rewards) {
+        assert!((reward + 0.1).abs() < 1e-6, "{reward}");
+    }
+}
+
+#[test]
+#[should_panic(expected = "discrete actions are indices below [3, 4]")]
+fn digits_are_indices_below_their_own_number_of_choices() {
+    let mut env = make("ProbeDigits-v0", 1, &device()).unwrap();
+    env.step(actions(&[3.0, 0.0], 2));
+}
+
+#[test]
 fn lqr_is_only_ever_truncated() {
     let mut env = make("ProbeLqr-v0", 1, &device()).unwrap();
     for t in 1..=64 {

@@ -25,14 +25,24 @@ pub(crate) fn actions(values: &[f32], width: usize) -> Tensor<2> {
     )
 }
 
-/// The actions of step `t` for every copy: any index, or real numbers up to one and a half times the bounds.
+/// The actions of step `t` for every copy: any (allowed) index, or real numbers up to one and a half times the bounds.
 pub(crate) fn random_actions(env: &dyn BatchEnv, t: u32) -> Tensor<2> {
     let width = env.spec().action.width();
+    let obs = floats(&env.obs());
     let values: Vec<f32> = (0..env.num_envs() as u32)
         .flat_map(|i| {
             let mut rng = Philox::new(99, Stream::User, t, i);
             match &env.spec().action {
                 ActionSpace::Discrete { n } => vec![rng.below(*n as u32) as f32],
+                ActionSpace::MaskedDiscrete { n } => {
+                    let row = (i as usize + 1) * env.spec().obs.dim();
+                    let allowed: Vec<usize> = (0..*n).filter(|k| obs[row - n + k] == 1.0).collect();
+                    vec![allowed[rng.below(allowed.len() as u32) as usize] as f32]
+                }
+                ActionSpace::MultiDiscrete { choices } => {
+                    let draw = |n: &usize| rng.below(*n as u32) as f32;
+                    choices.iter().map(draw).collect()
+                }
                 ActionSpace::Box { low, high } => low
                     .iter()
                     .zip(high)

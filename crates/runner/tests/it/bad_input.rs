@@ -80,6 +80,19 @@ fn mistakes_in_a_configuration_name_file_key_and_remedy() {
 }
 
 #[test]
+fn a_policy_that_does_not_suit_the_actions_is_refused() {
+    let sandbox = Sandbox::new();
+    sandbox.write("small.toml", CARTPOLE);
+    sandbox
+        .uphill("train small.toml --set network.distribution=beta --device flex --out run")
+        .fails(
+            2,
+            &["network.distribution: must be \"auto\", because CartPole-v1 has 2 choices"],
+        );
+    assert!(!sandbox.path("run").exists());
+}
+
+#[test]
 fn mistakes_on_the_command_line_are_explained() {
     let sandbox = Sandbox::new();
     sandbox.write("small.toml", CARTPOLE);

@@ -1,0 +1,122 @@
+//! Special functions of tensors: the gamma function's relatives, softplus and log cosh.
+//!
+//! Gamma functions are Stirling's series after five steps of the recurrence z → z + 1. For z ≥ 1 the
+//! seven terms kept leave an error below 2e-13 in ln Γ and ψ and 1e-12 in ψ′; in f32 rounding decides,
+//! about 1e-6. Both are relative to the larger of 1 and the result. They are compositions of differentiable operations;
+//! autodiff passes through them.
+//!
+//! Source: Abramowitz & Stegun (1964) 6.1.40, 6.3.18, 6.4.12 and the recurrences 6.1.15, 6.3.5, 6.4.6.
+
+use burn::tensor::{Tensor, TensorData};
+use std::f64::consts::{LN_2, TAU};
+
+/// Steps of the recurrence before the series.
+const STEPS: usize = 5;
+/// Bernoulli numbers B₂ₖ over 2k (2k − 1), k = 1, 2, …
+const LN_GAMMA: [f64; 7] = [
+    1.0 / 12.0,
+    -1.0 / 360.0,
+    1.0 / 1260.0,
+    -1.0 / 1680.0,
+    1.0 / 1188.0,
+    -691.0 / 360_360.0,
+    1.0 / 156.0,
+];
+/// B₂ₖ over 2k.
+const DIGAMMA: [f64; 7] = [
+    1.0 / 12.0,
+    -1.0 / 120.0,
+    1.0 / 252.0,
+    -1.0 / 240.0,
+    1.0 / 132.0,
+    -691.0 / 32_760.0,
+    1.0 / 12.0,
+];
+/// B₂ₖ.
+const TRIGAMMA: [f64; 7] = [
+    1.0 / 6.0,
+    -1.0 / 30.0,
+    1.0 / 42.0,
+    -1.0 / 30.0,
+    5.0 / 66.0,
+    -691.0 / 2730.0,
+    7.0 / 6.0,
+];
+
+/// ln Γ(z) for z ≥ 1: (z − ½) ln z − z + ½ ln 2π + μ(z), with Binet's function μ. `[B, A]` → `[B, A]`.
+pub fn ln_gamma(z: Tensor<2>) -> Tensor<2> {
+    (z.clone() - 0.5) * z.clone().log() - z.clone() + 0.5 * TAU.ln() + binet(z)
+}
+
+/// ln B(a, b) = ln Γ(a) + ln Γ(b) − ln Γ(a + b) for a, b ≥ 1. All `[B, A]`.
+///
+/// The large parts of Stirling's formula are cancelled on paper, where a difference of [`ln_gamma`]s
+/// would lose digits.
+pub fn ln_beta(a: Tensor<2>, b: Tensor<2>) -> Tensor<2> {
+    let sum = a.clone() + b.clone();
+    // ln(a / (a + b)) and ln(b / (a + b)).
+    let ln_share_a = (b.clone() / a.clone()).log1p().neg();
+    let ln_share_b = (a.clone() / b.clone()).log1p().neg();
+    let stirling = (a.clone() - 0.5) * ln_share_a + (b.clone() - 0.5) * ln_share_b
+        - sum.clone().log() * 0.5
+        + 0.5 * TAU.ln();
+    stirling + binet(a) + binet(b) - binet(sum)
+}
+
+/// ψ(z) = d ln Γ / dz for z ≥ 1. `[B, A]` → `[B, A]`.
+pub fn digamma(z: Tensor<2>) -> Tensor<2> {
+    let steps: Tensor<2> = climb(z.clone()).recip().sum_dim(2).squeeze_dim(2);
+    let z = z + STEPS as f64;
+    let inverse = z.clone().recip();
+    let square = inverse.clone().square();
+    z.log() - inverse * 0.5 - square.clone() * polynomial(square, DIGAMMA) - steps
+}
+
+/// ψ′(z) for z ≥ 1. `[B, A]` → `[B, A]`.
+pub fn trigamma(z: Tensor<2>) -> Tensor<2> {
+    let steps: Tensor<2> = climb(z.clone()).recip().square().sum_dim(2).squeeze_dim(2);
+    let inverse = (z + STEPS as f64).recip();
+    let square = inverse.clone().square();
+    let series = polynomial(square.clone(), TRIGAMMA) * square.clone() * inverse.clone();
+    inverse + square * 0.5 + series + steps
+}
+
+/// softplus(x) = ln(1 + eˣ), without overflow and with the right slope ½ at 0.
+pub fn softplus<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    // |x| has slope 0 at 0, which max(x, 0) would not turn into ½.
+    let magnitude = x.clone().abs();
+    (x + magnitude.clone()) * 0.5 + magnitude.neg().exp().log1p()
+}
+
+/// ln(1 − tanh² u) = 2 (ln 2 − u − softplus(−2u)), finite however large |u| is.
+pub fn ln_sech2<const D: usize>(u: Tensor<D>) -> Tensor<D> {
+    // The function is even, and u + softplus(−2u) = |u| + ln(1 + e^(−2|u|)).
+    let magnitude = u.abs();
+    (magnitude.clone() + (magnitude * -2.0).exp().log1p()) * -2.0 + 2.0 * LN_2
+}
+
+/// Binet's function μ(z), what Stirling's formula leaves out of ln Γ(z). It falls as 1/(12 z).
+fn binet(z: Tensor<2>) -> Tensor<2> {
+    let at = climb(z.clone());
+    // μ(z) − μ(z + 1) = (z + ½) ln(1 + 1/z) − 1.
+    let steps = (at.clone() + 0.5) * at.recip().log1p() - 1.0;
+    let steps: Tensor<2> = steps.sum_dim(2).squeeze_dim(2);
+    let inverse = (z + STEPS as f64).recip();
+    steps + polynomial(inverse.clone().square(), LN_GAMMA) * inverse
+}
+
+/// z, z + 1, …: `[B, A]` → `[B, A, STEPS]`.
+fn climb(z: Tensor<2>) -> Tensor<3> {
+    let offsets: Vec<f64> = (0..STEPS).map(|k| k as f64).collect();
+    let offsets = Tensor::<1>::from_data(TensorData::new(offsets, [STEPS]), &z.device());
+    z.unsqueeze_dim::<3>(2) + offsets.unsqueeze()
+}
+
+/// Σ_k c_k xᵏ (Horner).
+fn polynomial(x: Tensor<2>, coefficients: [f64; 7]) -> Tensor<2> {
+    let [rest @ .., last] = coefficients;
+    let start = x.zeros_like() + last;
+    rest.into_iter()
+        .rev()
+        .fold(start, |sum, c| sum * x.clone() + c)
+}

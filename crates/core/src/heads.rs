@@ -1,0 +1,84 @@
+//! Modules that stand between a network and the parameters of its distribution.
+//!
+//! Each wraps a network and is one, so whatever works on networks (flat parameters, gradients,
+//! checkpoints) works on them. [`WithLogStd`](crate::network::WithLogStd) is of the same family.
+
+use crate::{dist::mask_logits, network::Network};
+use burn::{
+    module::Module,
+    tensor::{Tensor, activation::sigmoid},
+};
+
+/// Range of [`StateLogStd`], the one in common use for state-dependent standard deviations: σ from
+/// 0.007 to 7.4.
+pub const LOG_STD_RANGE: [f64; 2] = [-5.0, 2.0];
+
+/// Means and log standard deviations that both depend on the observation, from a network with twice
+/// as many outputs as there are action components: `[B, O]` → `[B, 2A]`.
+///
+/// The second half r of the outputs becomes log σ = −5 + 7 sigmoid(r + r₀), smooth and within
+/// [`LOG_STD_RANGE`]; r₀ makes r = 0 mean a chosen log σ.
+#[derive(Module, Debug)]
+pub struct StateLogStd<M: Network> {
+    /// `[B, O]` → means, then r, `[B, 2A]`.
+    pub net: M,
+    /// r₀.
+    #[module(skip)]
+    pub offset: f64,
+}
+
+impl<M: Network> StateLogStd<M> {
+    /// `log_std` is where log σ is while the network's outputs are 0.
+    ///
+    /// # Panics
+    /// If `log_std` is not inside [`LOG_STD_RANGE`].
+    pub fn new(net: M, log_std: f64) -> Self {
+        let [low, high] = LOG_STD_RANGE;
+        assert!(low < log_std && log_std < high, "log_std {log_std}");
+        let offset = ((log_std - low) / (high - log_std)).ln();
+        Self { net, offset }
+    }
+
+    /// The means `[B, A]` and r + r₀ `[B, A]`.
+    fn halves(&self, obs: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+        let outputs = self.net.forward(obs);
+        let dim = outputs.dims()[1] / 2;
+        let raw = outputs.clone().narrow(1, dim, dim) + self.offset;
+        (outputs.narrow(1, 0, dim), raw)
+    }
+}
+
+impl<M: Network> Network for StateLogStd<M> {
+    fn forward(&self, obs: Tensor<2>) -> Tensor<2> {
+        let [low, high] = LOG_STD_RANGE;
+        let (mean, raw) = self.halves(obs);
+        let log_std = sigmoid(raw) * (high - low) + low;
+        Tensor::cat(vec![mean, log_std], 1)
+    }
+}
+
+/// Logits of which the observation forbids some: `[B, O]` → `[B, K]`.
+///
+/// The last K columns of the observation are 1 where an action is allowed and 0 where not; the
+/// network sees them too. An observation normaliser has to leave them alone
+/// ([`ObsNorm`](crate::normalize::ObsNorm) over the other O − K columns does).
+#[derive(Module, Debug)]
+pub struct Masked<M: Network> {
+    /// `[B, O]` → logits `[B, K]`.
+    pub net: M,
+}
+
+impl<M: Network> Masked<M> {
+    /// Masks the logits of `net`.
+    pub fn new(net: M) -> Self {
+        Self { net }
+    }
+}
+
+impl<M: Network> Network for Masked<M> {
+    fn forward(&self, obs: Tensor<2>) -> Tensor<2> {
+        let logits = self.net.forward(obs.clone());
+        let ([_, width], [_, choices]) = (obs.dims(), logits.dims());
+        mask_logits(logits, obs.narrow(1, width - choices, choices))
+    }
+}
