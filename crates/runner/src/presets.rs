@@ -11,8 +11,20 @@ macro_rules! presets {
 }
 
 /// Name and text of every file in `configs/`.
-pub(crate) const PRESETS: &[Preset] =
-    presets!["ppo-cartpole", "ppo-pendulum", "a3c-cartpole", "bench-a",];
+pub(crate) const PRESETS: &[Preset] = presets![
+    "reinforce-cartpole",
+    "reinforce-pendulum",
+    "vpg-cartpole",
+    "vpg-pendulum",
+    "a2c-cartpole",
+    "a2c-pendulum",
+    "a3c-cartpole",
+    "ppo-cartpole",
+    "ppo-pendulum",
+    "ppo-kl-cartpole",
+    "ppo-kl-pendulum",
+    "bench-a",
+];
 
 /// A configuration file built into the program.
 pub(crate) struct Preset {
