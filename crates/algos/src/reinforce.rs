@@ -6,7 +6,8 @@
 //! ĝ = (1/N) Σ_i Σ_t γᵗ ∇ log π(a_t|s_t) (G_t − b),
 //!
 //! an unbiased estimate of the gradient of E[Σ_t γᵗ r_t] for every return G_t and baseline b here
-//! (`crates/algos/tests/gradients.rs` enumerates it).
+//! (`crates/algos/tests/gradients.rs` enumerates it). Two settings are exceptions: steps that
+//! are not discounted, and a value function that goes on where the clock cut an episode off.
 
 use crate::{
     Algorithm, Horizon, Learner, Metrics, Settings, UpdateContext,
@@ -70,8 +71,9 @@ pub struct ReinforceConfig {
     pub baseline: Baseline,
     /// Discount γ.
     pub gamma: f64,
-    /// Weigh step t by γᵗ, as the gradient of the discounted return demands. Leaving it out is usual
-    /// where γ only tames variance, and follows the gradient of no objective (arXiv:1906.07073).
+    /// Weigh the reward to go of step t by γᵗ, as the gradient of the discounted return demands. Leaving
+    /// it out is usual where γ only tames variance, and follows the gradient of no objective
+    /// (arXiv:1906.07073).
     pub discount_steps: bool,
     /// Of the policy.
     pub learning_rate: Schedule,
