@@ -55,6 +55,17 @@ impl<M: Network> Network for StateLogStd<M> {
         let log_std = sigmoid(raw) * (high - low) + low;
         Tensor::cat(vec![mean, log_std], 1)
     }
+
+    fn jvp(&self, tangent: &Self, obs: Tensor<2>) -> Option<Tensor<2>> {
+        let [low, high] = LOG_STD_RANGE;
+        let outputs = self.net.jvp(&tangent.net, obs.clone())?;
+        let (_, raw) = self.halves(obs);
+        let dim = raw.dims()[1];
+        let share = sigmoid(raw);
+        let slope = share.clone() * (share.neg() + 1.0) * (high - low);
+        let log_std = outputs.clone().narrow(1, dim, dim) * slope;
+        Some(Tensor::cat(vec![outputs.narrow(1, 0, dim), log_std], 1))
+    }
 }
 
 /// Logits of which the observation forbids some: `[B, O]` → `[B, K]`.
@@ -80,5 +91,13 @@ impl<M: Network> Network for Masked<M> {
         let logits = self.net.forward(obs.clone());
         let ([_, width], [_, choices]) = (obs.dims(), logits.dims());
         mask_logits(logits, obs.narrow(1, width - choices, choices))
+    }
+
+    fn jvp(&self, tangent: &Self, obs: Tensor<2>) -> Option<Tensor<2>> {
+        let logits = self.net.jvp(&tangent.net, obs.clone())?;
+        let ([_, width], [_, choices]) = (obs.dims(), logits.dims());
+        let mask = obs.narrow(1, width - choices, choices);
+        // Logits of forbidden actions do not move.
+        Some(logits.mask_fill(mask.lower_elem(0.5), 0.0))
     }
 }

@@ -22,13 +22,22 @@
 //! | [`advantage`] | TD residuals, GAE, n-step and discounted returns, and the choice of one |
 //! | [`baseline`] | what is subtracted from returns: average, optimal (score-norm weighted) |
 //! | [`loss`] | policy gradient, clipped surrogate, value losses, diagnostics |
+//! | [`fisher`] | Fisher-vector products of a policy |
+//! | [`cg`] | conjugate gradient |
+//! | [`trust_region`] | steps of a given size, measured in parameters or in KL |
+//! | [`line_search`] | backtracking under a KL constraint |
+//! | [`lbfgs`] | limited-memory BFGS |
 //! | [`optim`] | Adam, RMSProp, SGD and global-norm clipping on one flat vector |
 //! | [`schedule`] | constants and linear schedules over training progress |
 
 pub mod advantage;
 pub mod baseline;
+pub mod cg;
 pub mod dist;
+pub mod fisher;
 pub mod heads;
+pub mod lbfgs;
+pub mod line_search;
 pub mod loss;
 pub mod network;
 pub mod nn;
@@ -40,3 +49,4 @@ pub mod policy;
 pub mod rollout;
 mod scan;
 pub mod schedule;
+pub mod trust_region;

@@ -18,6 +18,15 @@ pub fn ratio_surrogate(log_ratios: Tensor<1>, advantages: Tensor<1>) -> Tensor<1
     (log_ratios.exp() * advantages).mean()
 }
 
+/// mean((ρ − 1) A) with ρ = exp `log_ratios`: by how much the surrogate E[ρ A] exceeds that of the
+/// policy that acted, for which every ratio is 1. There its gradient is the policy gradient.
+///
+/// Schulman et al., arXiv:1502.05477 eq. 14.
+pub fn surrogate_improvement(log_ratios: Tensor<1>, advantages: Tensor<1>) -> Tensor<1> {
+    assert_eq!(advantages.dims(), log_ratios.dims(), "shape of advantages");
+    ((log_ratios.exp() - 1.0) * advantages).mean()
+}
+
 /// mean(min(ρ A, clip(ρ, 1−ε, 1+ε) A)) with ρ = exp `log_ratios`.
 ///
 /// Schulman et al., arXiv:1707.06347 eq. 7.

@@ -23,6 +23,15 @@ pub trait Network: Module + ModuleDisplay + 'static {
     fn mlp_shape(&self) -> Option<MlpShape> {
         None
     }
+
+    /// Directional derivative of the outputs by the parameters, `[B, W]`: d/dt f_{θ+tv}(obs) at
+    /// t = 0, where `tangent` is a module of this shape that holds the direction v in place of θ.
+    ///
+    /// Second-order methods need it. `None`, the default, has [`Net::jvp`] take a central difference.
+    fn jvp(&self, tangent: &Self, obs: Tensor<2>) -> Option<Tensor<2>> {
+        let _ = (tangent, obs);
+        None
+    }
 }
 
 /// A [`Network`] whose type is forgotten.
@@ -58,6 +67,15 @@ impl Net {
     /// `[B, O]` → `[B, W]`.
     pub fn forward(&self, obs: Tensor<2>) -> Tensor<2> {
         self.0.forward(obs)
+    }
+
+    /// J v: directional derivative of the outputs `[B, W]` by the parameters along `direction` `[P]`.
+    ///
+    /// Exact where the module implements [`Network::jvp`]. Otherwise the central difference
+    /// (f(θ + hv) − f(θ − hv)) / 2h with h = ε^⅓ (1 + ‖θ‖) / ‖v‖, where ε is the float type's
+    /// rounding: the length that balances truncation, O(h²), with rounding, O(ε / h).
+    pub fn jvp(&self, obs: Tensor<2>, direction: Tensor<1>) -> Tensor<2> {
+        self.0.jvp(obs, direction)
     }
 
     /// All parameters, `[P]`.
@@ -106,6 +124,7 @@ impl Clone for Net {
 /// [`Network`] without its type.
 pub(crate) trait ErasedNetwork: Send + std::fmt::Debug {
     fn forward(&self, obs: Tensor<2>) -> Tensor<2>;
+    fn jvp(&self, obs: Tensor<2>, direction: Tensor<1>) -> Tensor<2>;
     fn flat(&self) -> Tensor<1>;
     fn with_flat(&self, flat: Tensor<1>) -> Box<dyn ErasedNetwork>;
     fn tracked(&self) -> Box<dyn ErasedNetwork>;
@@ -120,6 +139,11 @@ pub(crate) trait ErasedNetwork: Send + std::fmt::Debug {
 impl<M: Network> ErasedNetwork for M {
     fn forward(&self, obs: Tensor<2>) -> Tensor<2> {
         Network::forward(self, obs)
+    }
+    fn jvp(&self, obs: Tensor<2>, direction: Tensor<1>) -> Tensor<2> {
+        let tangent = params::unflatten(self.clone(), direction.clone());
+        Network::jvp(self, &tangent, obs.clone())
+            .unwrap_or_else(|| central_difference(self, obs, direction))
     }
     fn flat(&self) -> Tensor<1> {
         params::flatten(self)
@@ -139,6 +163,19 @@ impl<M: Network> ErasedNetwork for M {
     fn boxed_clone(&self) -> Box<dyn ErasedNetwork> {
         Box::new(self.clone())
     }
+}
+
+/// [`Net::jvp`] of a module that has no exact derivative.
+fn central_difference<M: Network>(network: &M, obs: Tensor<2>, direction: Tensor<1>) -> Tensor<2> {
+    let params = params::flatten(network);
+    let rounding = params.dtype().finfo().map_or(0.0, |info| info.epsilon);
+    let norm = |x: &Tensor<1>| x.clone().square().sum().sqrt();
+    let length = (norm(&params) + 1.0) * rounding.cbrt();
+    let speed = norm(&direction);
+    let step = direction * (length.clone() / speed.clone().clamp_min(1e-30));
+    let at = |flat| params::unflatten(network.clone(), flat).forward(obs.clone());
+    let difference = at(params.clone() + step.clone()) - at(params - step);
+    difference * (speed / (length * 2.0)).unsqueeze()
 }
 
 /// A network for the means of a Gaussian policy together with log standard deviations that do not
@@ -173,5 +210,12 @@ impl<M: Network> Network for WithLogStd<M> {
             log_stds: self.log_std.lazy_shape().num_elements(),
             ..mean
         })
+    }
+
+    fn jvp(&self, tangent: &Self, obs: Tensor<2>) -> Option<Tensor<2>> {
+        let mean = self.mean.jvp(&tangent.mean, obs)?;
+        let [batch, dim] = mean.dims();
+        let log_std = tangent.log_std.val().unsqueeze::<2>().expand([batch, dim]);
+        Some(Tensor::cat(vec![mean, log_std], 1))
     }
 }

@@ -27,6 +27,16 @@ impl Activation {
             Self::Relu => burn::tensor::activation::relu(x),
         }
     }
+
+    /// f(z) and its derivative f'(z) ż along ż.
+    fn jvp(self, z: Tensor<2>, tangent: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+        let y = self.apply(z);
+        let slope = match self {
+            Self::Tanh => y.clone().square().neg() + 1.0,
+            Self::Relu => y.clone().greater_elem(0.0).float(),
+        };
+        (y, slope * tangent)
+    }
 }
 
 /// How weights start; biases start at zero with [`Orthogonal`](Init::Orthogonal).
@@ -76,6 +86,11 @@ impl Linear {
     /// `[B, I]` → `[B, O]`.
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         x.matmul(self.weight.val()) + self.bias.val().unsqueeze()
+    }
+
+    /// ẋ W + x Ẇ + ḃ: derivative of the outputs `[B, O]` along parameters (Ẇ, ḃ) and inputs ẋ `[B, I]`.
+    pub fn jvp(&self, tangent: &Self, x: Tensor<2>, x_tangent: Tensor<2>) -> Tensor<2> {
+        x_tangent.matmul(self.weight.val()) + tangent.forward(x)
     }
 }
 
@@ -157,6 +172,22 @@ impl Network for Mlp {
             activation: self.activation,
             log_stds: 0,
         })
+    }
+
+    fn jvp(&self, tangent: &Self, obs: Tensor<2>) -> Option<Tensor<2>> {
+        let last = self.layers.len() - 1;
+        let still = obs.zeros_like();
+        let layers = self.layers.iter().zip(&tangent.layers).enumerate();
+        let (_, outputs) = layers.fold((obs, still), |(x, x_tangent), (i, (layer, tangent))| {
+            let z = layer.forward(x.clone());
+            let z_tangent = layer.jvp(tangent, x, x_tangent);
+            if i == last {
+                (z, z_tangent)
+            } else {
+                self.activation.jvp(z, z_tangent)
+            }
+        });
+        Some(outputs)
     }
 }
 

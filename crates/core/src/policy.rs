@@ -31,8 +31,19 @@ impl Actor {
 
     /// π(·|s) for raw observations `[B, O]`.
     pub fn dist(&self, obs: Tensor<2>) -> Dist {
-        self.kind
-            .with_params(self.net.forward(normalized(&self.obs_norm, obs)))
+        self.kind.with_params(self.dist_params(obs))
+    }
+
+    /// The network's outputs, which are the parameters of π(·|s), `[B, W]` for raw observations
+    /// `[B, O]`.
+    pub fn dist_params(&self, obs: Tensor<2>) -> Tensor<2> {
+        self.net.forward(normalized(&self.obs_norm, obs))
+    }
+
+    /// Directional derivative of [`dist_params`](Self::dist_params) by the network's parameters along
+    /// `direction` `[P]`: `[B, W]` for raw observations `[B, O]`.
+    pub fn jvp(&self, obs: Tensor<2>, direction: Tensor<1>) -> Tensor<2> {
+        self.net.jvp(normalized(&self.obs_norm, obs), direction)
     }
 
     /// This actor with another network, for example one that records gradients.

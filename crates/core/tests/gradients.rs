@@ -4,8 +4,14 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "gradients/dense.rs"]
+mod dense;
 #[path = "gradients/dist.rs"]
 mod dist;
+#[path = "gradients/lbfgs.rs"]
+mod lbfgs;
+#[path = "gradients/second_order.rs"]
+mod second_order;
 
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use rand::{Rng, SeedableRng, rngs::SmallRng};

@@ -93,6 +93,18 @@ impl ErasedNetwork for FusedMlp {
         outputs
     }
 
+    fn jvp(&self, obs: Tensor<2>, direction: Tensor<1>) -> Tensor<2> {
+        if obs.device().is_autodiff() {
+            let net = lock(&self.stock).with_flat(self.flat.clone());
+            return net.jvp(obs, direction);
+        }
+        let ([batch, _], device) = (obs.dims(), obs.device());
+        let (_, pass) = mlp::forward(self.weights(), values(obs));
+        let (params, direction) = (values(self.flat.clone()), values(direction));
+        let tangents = mlp::jvp(&self.shape, &params, &direction, &pass);
+        tensor(tangents, [batch, self.shape.outputs()], &device)
+    }
+
     fn flat(&self) -> Tensor<1> {
         self.flat.clone()
     }

@@ -136,7 +136,7 @@ pub(crate) fn forward(weights: &Weights, obs: Vec<f32>) -> (Vec<f32>, Pass) {
     let mut outputs = Vec::with_capacity(batch * shape.outputs());
     for block in &blocks {
         let last = &block.layers[block.layers.len() - 1];
-        append_rows(&mut outputs, last, weights);
+        append_rows(&mut outputs, last, shape, &weights.log_stds);
     }
     (outputs, Pass { obs, blocks })
 }
@@ -187,13 +187,82 @@ fn layer_input<'a>(
 }
 
 /// Appends rows without their padding, and the log standard deviations to each.
-fn append_rows(outputs: &mut Vec<f32>, rows: &[f32], weights: &Weights) {
-    let shape = &weights.shape;
+fn append_rows(outputs: &mut Vec<f32>, rows: &[f32], shape: &MlpShape, log_stds: &[f32]) {
     let width = shape.widths[shape.widths.len() - 1];
     for row in rows.chunks_exact(padded(width)) {
         outputs.extend_from_slice(&row[..width]);
-        outputs.extend_from_slice(&weights.log_stds);
+        outputs.extend_from_slice(log_stds);
     }
+}
+
+/// Directional derivative of the outputs `[B, W]` by the parameters `[P]` along `direction` `[P]`, at
+/// the observations of a forward pass.
+///
+/// With a dot for derivatives, ż = ẋ W + x Ẇ + ḃ is one product of rows (ẋ, x, 1) with W, Ẇ and ḃ on
+/// top of each other.
+pub(crate) fn jvp(shape: &MlpShape, params: &[f32], direction: &[f32], pass: &Pass) -> Vec<f32> {
+    assert_eq!(params.len(), shape.num_params(), "length of params");
+    assert_eq!(direction.len(), params.len(), "length of direction");
+    let mut at = 0;
+    let layers = shape.layers().enumerate().map(|(l, [inputs, outputs])| {
+        let weight = at..at + inputs * outputs;
+        at = weight.end + outputs;
+        // Observations do not move, so the first layer has no ẋ.
+        let still = if l == 0 { &[] } else { &params[weight.clone()] };
+        let stacked = [still, &direction[weight.start..at]].concat();
+        Panels::pack(&stacked, stacked.len() / outputs, outputs)
+    });
+    let layers: Vec<Panels> = layers.collect();
+    let log_stds = &direction[at..];
+
+    let batch = pass.obs.len() / shape.inputs();
+    let obs = pass.obs.chunks(BLOCK * shape.inputs());
+    let blocks: Vec<_> = pass.blocks.iter().zip(obs).collect();
+    let tangents = spread_blocks(blocks, batch, |(block, obs)| {
+        jvp_block(shape, &layers, block, obs)
+    });
+    let mut outputs = Vec::with_capacity(batch * shape.outputs());
+    for rows in tangents {
+        append_rows(&mut outputs, &rows, shape, log_stds);
+    }
+    outputs
+}
+
+fn jvp_block(shape: &MlpShape, layers: &[Panels], block: &Block, obs: &[f32]) -> Vec<f32> {
+    let last = layers.len() - 1;
+    let none = vec![0.0; padded(shape.widths[last + 1])];
+    let mut tangent: Vec<f32> = Vec::new();
+    for ((l, [inputs, outputs]), panels) in shape.layers().enumerate().zip(layers) {
+        let (input, stride) = layer_input(shape, obs, &block.layers, l);
+        let mut rows = Vec::with_capacity(block.rows * (2 * inputs + 1));
+        for row in 0..block.rows {
+            if l > 0 {
+                rows.extend_from_slice(&tangent[row * stride..][..inputs]);
+            }
+            rows.extend_from_slice(&input[row * stride..][..inputs]);
+            rows.push(1.0);
+        }
+        let epilogue = if l < last {
+            Epilogue::Derivative {
+                outputs: &block.layers[l],
+                activation: shape.activation,
+            }
+        } else {
+            Epilogue::Layer {
+                bias: &none,
+                activation: None,
+            }
+        };
+        tangent = vec![0.0; block.rows * padded(outputs)];
+        product(
+            &rows,
+            rows.len() / block.rows,
+            panels,
+            epilogue,
+            &mut tangent,
+        );
+    }
+    tangent
 }
 
 /// Gradient by all parameters `[P]` from the gradient by the outputs `[B, W]`.

@@ -4,8 +4,12 @@
 
 mod advantage;
 mod baseline;
+#[path = "../gradients/dense.rs"]
+mod dense;
 mod device;
 mod dist;
+mod fisher;
+mod line_search;
 mod loss;
 mod nn;
 mod normalize;

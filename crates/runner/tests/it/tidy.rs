@@ -104,7 +104,9 @@ fn host_read_backs_happen_in_known_places() {
         "crates/algos/src/checkpoint.rs",
         "crates/algos/src/collect.rs",
         "crates/algos/src/metrics.rs",
+        "crates/algos/src/policy_step.rs",
         "crates/algos/src/ppo.rs",
+        "crates/core/src/lbfgs.rs",
         "crates/core/src/ops/mod.rs",
         "crates/envs/src/host.rs",
     ];

@@ -1,0 +1,19 @@
+//! Backtracking along a step until it keeps a constraint.
+
+/// Whether a step of the policy may be taken: it raises the objective, its mean KL is at most
+/// `max_kl`, and both are finite.
+///
+/// Schulman et al., arXiv:1502.05477 appendix C.
+pub fn acceptable(improvement: f64, mean_kl: f64, max_kl: f64) -> bool {
+    improvement.is_finite() && mean_kl.is_finite() && improvement > 0.0 && mean_kl <= max_kl
+}
+
+/// Tries the scales 1, s, s², … with s = `shrink`, at most `tries` of them, until one gives a result.
+/// Returns that and the number of shrinks before it, or `None` if every try failed.
+pub fn backtrack<T>(
+    shrink: f64,
+    tries: usize,
+    mut attempt: impl FnMut(f64) -> Option<T>,
+) -> Option<(usize, T)> {
+    (0..tries).find_map(|shrinks| Some((shrinks, attempt(shrink.powi(shrinks as i32))?)))
+}

@@ -1,0 +1,62 @@
+//! Steps of steepest ascent of a given size: in the parameters, or in the policy they stand for.
+
+use crate::{cg::conjugate_gradient, fisher::Fisher};
+use burn::tensor::Tensor;
+
+/// Below every squared length that matters, in f32 too: it turns 0 / 0 into 0.
+const TINY: f64 = 1e-30;
+
+/// d = √(ε / ‖g‖²) g, the steepest ascent `[P]` among all steps with ‖d‖² ≤ ε for a gradient g `[P]`.
+/// Zero where the gradient is.
+pub fn euclidean_step(gradient: Tensor<1>, epsilon: f64) -> Tensor<1> {
+    let squared = gradient.clone().dot(gradient.clone());
+    gradient * (squared.clamp_min(TINY).recip() * epsilon).sqrt()
+}
+
+/// Size and solver of a [`natural_step`].
+#[derive(Clone, Copy, Debug)]
+pub struct NaturalGradient {
+    /// δ: largest ½ dᵀ(F + λI)d, to second order the mean KL in nats.
+    pub max_kl: f64,
+    /// Iterations of conjugate gradient.
+    pub cg_steps: usize,
+    /// λ, added to the diagonal of F.
+    pub damping: f64,
+}
+
+/// A step along the natural gradient and what second-order theory says of it.
+#[derive(Clone, Debug)]
+pub struct NaturalStep {
+    /// d, `[P]`.
+    pub step: Tensor<1>,
+    /// gᵀd, by how much the objective rises to first order, `[1]`.
+    pub predicted_improvement: Tensor<1>,
+    /// ½ dᵀFd, the mean KL to second order in nats, `[1]`. At most δ, and less by what damping takes.
+    pub predicted_kl: Tensor<1>,
+    /// ‖g − (F + λI)x‖ / ‖g‖ of the solution x that d is a multiple of, `[1]`.
+    pub cg_residual: Tensor<1>,
+}
+
+/// d = √(2δ / xᵀ(F + λI)x) x with x = (F + λI)⁻¹g: the steepest ascent among all steps with
+/// ½ dᵀ(F + λI)d ≤ δ for a gradient g `[P]`. Zero where the gradient is.
+///
+/// Kakade (2001); step size of Schulman et al., arXiv:1502.05477 appendix C. Differs: the length is
+/// taken from xᵀ(F + λI)x and not from gᵀx, so that the bound holds however far conjugate gradient
+/// got.
+pub fn natural_step(fisher: &Fisher, gradient: Tensor<1>, size: NaturalGradient) -> NaturalStep {
+    let damped = |v: Tensor<1>| fisher.product(v.clone()) + v * size.damping;
+    let solution = conjugate_gradient(damped, gradient.clone(), size.cg_steps);
+    let x = solution.x;
+    let curvature = x.clone().dot(fisher.product(x.clone()));
+    let damping = x.clone().dot(x.clone()) * size.damping;
+    let scale =
+        ((curvature.clone() + damping).clamp_min(TINY).recip() * (2.0 * size.max_kl)).sqrt();
+    let norm = gradient.clone().dot(gradient.clone()).sqrt();
+    let step = x * scale.clone();
+    NaturalStep {
+        predicted_improvement: gradient.dot(step.clone()),
+        predicted_kl: curvature * scale.square() * 0.5,
+        cg_residual: solution.residual / norm.clamp_min(TINY),
+        step,
+    }
+}

@@ -1,0 +1,170 @@
+//! Fisher matrices from their definition, and direct solves, as plain numbers on the host.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use uphill_core::{dist::DistKind, policy::Actor};
+
+/// (1/B) Σ_b E_{a~π(·|s_b)}[∇log π(a|s_b) ∇log π(a|s_b)ᵀ], one backward pass for each observation and
+/// outcome.
+///
+/// For a Beta distribution, whose information `dist.rs` compares with integrals, Σ_b J_bᵀ M_b J_b with
+/// one backward pass for each output.
+pub(crate) fn fisher(actor: &Actor, obs: &Tensor<2>) -> Vec<Vec<f64>> {
+    let [batch, _] = obs.dims();
+    let size = actor.net.num_params();
+    let mut fisher = vec![vec![0.0; size]; size];
+    let mut add = |weight: f64, left: &[f64], right: &[f64]| {
+        for (row, l) in fisher.iter_mut().zip(left) {
+            for (entry, r) in row.iter_mut().zip(right) {
+                *entry += weight / batch as f64 * l * r;
+            }
+        }
+    };
+    for b in 0..batch {
+        let obs = obs.clone().narrow(0, b, 1);
+        let device = obs.device();
+        let gradient = |f: &dyn Fn(&Actor) -> Tensor<1>| {
+            let net = actor.net.tracked();
+            numbers(net.flat_grad(&f(&actor.with_net(net.clone())).backward()))
+        };
+        if let DistKind::Beta { .. } = actor.kind {
+            let width = actor.kind.param_width();
+            let output = |w: usize| {
+                gradient(&|actor| {
+                    actor
+                        .dist_params(obs.clone())
+                        .narrow(1, w, 1)
+                        .squeeze_dim(1)
+                })
+            };
+            let jacobian: Vec<Vec<f64>> = (0..width).map(output).collect();
+            for w in 0..width {
+                let unit: Vec<f64> = (0..width).map(|i| f64::from(u8::from(i == w))).collect();
+                let column = numbers(actor.dist(obs.clone()).fisher_mul(row(&unit, &device)));
+                for (entry, left) in column.iter().zip(&jacobian) {
+                    add(*entry, left, &jacobian[w]);
+                }
+            }
+            continue;
+        }
+        let params = numbers(actor.dist_params(obs.clone()));
+        for (weight, action) in outcomes(&actor.kind, &params) {
+            let action = row(&action, &device);
+            let score = gradient(&|actor| actor.dist(obs.clone()).log_prob(action.clone()));
+            add(weight, &score, &score);
+        }
+    }
+    fisher
+}
+
+/// Actions with weights that make the expectation exact: all of a finite set; for a Gaussian, whose
+/// scores are quadratic, three points of Gauss–Hermite quadrature per component, exact to degree 5.
+/// Squashing changes no score.
+fn outcomes(kind: &DistKind, params: &[f64]) -> Vec<(f64, Vec<f64>)> {
+    match kind {
+        DistKind::Categorical { choices } => product(&[softmax(&params[..*choices])]),
+        DistKind::MultiDiscrete { choices } => {
+            let mut rest = params;
+            let components = choices.iter().map(|n| {
+                let (own, after) = rest.split_at(*n);
+                rest = after;
+                softmax(own)
+            });
+            product(&components.collect::<Vec<_>>())
+        }
+        DistKind::Gaussian { .. } | DistKind::SquashedGaussian { .. } => {
+            let (means, log_stds) = params.split_at(params.len() / 2);
+            let components = means.iter().zip(log_stds).map(|(mean, log_std)| {
+                [
+                    (2.0 / 3.0, 0.0),
+                    (1.0 / 6.0, 3f64.sqrt()),
+                    (1.0 / 6.0, -(3f64.sqrt())),
+                ]
+                .map(|(weight, z)| (weight, mean + log_std.exp() * z))
+                .to_vec()
+            });
+            product(&components.collect::<Vec<_>>())
+        }
+        DistKind::Beta { .. } => unreachable!("has no finite set of outcomes"),
+    }
+}
+
+/// Choices with their probabilities.
+fn softmax(logits: &[f64]) -> Vec<(f64, f64)> {
+    let largest = logits.iter().copied().fold(f64::MIN, f64::max);
+    let shares: Vec<f64> = logits.iter().map(|z| (z - largest).exp()).collect();
+    let sum: f64 = shares.iter().sum();
+    let choices = shares.iter().enumerate();
+    choices.map(|(k, share)| (share / sum, k as f64)).collect()
+}
+
+/// All combinations of independent components.
+fn product(components: &[Vec<(f64, f64)>]) -> Vec<(f64, Vec<f64>)> {
+    let mut all = vec![(1.0, vec![])];
+    for component in components {
+        let extended = all.iter().flat_map(|(weight, action)| {
+            let with = |(w, x): &(f64, f64)| (weight * w, [action.as_slice(), &[*x]].concat());
+            component.iter().map(with).collect::<Vec<_>>()
+        });
+        all = extended.collect();
+    }
+    all
+}
+
+/// A v.
+pub(crate) fn times(a: &[Vec<f64>], v: &[f64]) -> Vec<f64> {
+    a.iter().map(|row| dot(row, v)).collect()
+}
+
+/// A⁻¹ b by elimination with partial pivoting.
+pub(crate) fn solve(a: &[Vec<f64>], b: &[f64]) -> Vec<f64> {
+    let size = b.len();
+    let mut rows: Vec<Vec<f64>> = a
+        .iter()
+        .zip(b)
+        .map(|(row, b)| [row.as_slice(), &[*b]].concat())
+        .collect();
+    for column in 0..size {
+        let pivot = (column..size)
+            .max_by(|&i, &j| rows[i][column].abs().total_cmp(&rows[j][column].abs()))
+            .unwrap();
+        rows.swap(column, pivot);
+        let top = rows[column].clone();
+        for row in &mut rows[column + 1..] {
+            let factor = row[column] / top[column];
+            for (x, t) in row.iter_mut().zip(&top) {
+                *x -= factor * t;
+            }
+        }
+    }
+    let mut x = vec![0.0; size];
+    for i in (0..size).rev() {
+        let known = dot(&rows[i][i + 1..size], &x[i + 1..]);
+        x[i] = (rows[i][size] - known) / rows[i][i];
+    }
+    x
+}
+
+pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(x, y)| x * y).sum()
+}
+
+/// ‖found − expected‖ / ‖expected‖.
+pub(crate) fn relative_error(found: &[f64], expected: &[f64]) -> f64 {
+    assert_eq!(found.len(), expected.len(), "number of elements");
+    let norm = dot(expected, expected).sqrt();
+    assert!(norm > 1e-6, "this test sees nothing: {expected:?}");
+    let squared: f64 = found
+        .iter()
+        .zip(expected)
+        .map(|(f, e)| (f - e).powi(2))
+        .sum();
+    squared.sqrt() / norm
+}
+
+fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
+    tensor.into_data().iter().collect()
+}
+
+fn row(values: &[f64], device: &Device) -> Tensor<2> {
+    Tensor::from_data(TensorData::new(values.to_vec(), [1, values.len()]), device)
+}
