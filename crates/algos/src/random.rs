@@ -3,6 +3,7 @@
 //! Every number is a function of (seed, stream, step, copy), so a position in a stream is a step
 //! count that the checkpoint holds anyway, and the numbers are the same on every device.
 
+use crate::UpdateContext;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use uphill_core::dist::{DistKind, NoiseKind};
 use uphill_envs::{Philox, Stream};
@@ -39,11 +40,7 @@ pub fn minibatches(
     (seed, iteration, epoch): (u64, u64, usize),
     device: &Device,
 ) -> Vec<Tensor<1, Int>> {
-    let mut rng = Philox::new(seed, Stream::Shuffle, iteration as u32, epoch as u32);
-    let mut order: Vec<i32> = (0..len as i32).collect();
-    for i in (1..len).rev() {
-        order.swap(i, rng.below(i as u32 + 1) as usize);
-    }
+    let order = shuffled(len, (seed, iteration, epoch as u32));
     let size = len / parts;
     let part = |p: &[i32]| Tensor::from_data(TensorData::new(p.to_vec(), [size]), device);
     order.chunks_exact(size).map(part).collect()
@@ -67,4 +64,27 @@ fn derived_seed(seed: u64, stream: Stream, position: u32) -> u64 {
     let mut rng = Philox::new(seed, stream, position, 0);
     let mut word = || u64::from(rng.below(u32::MAX));
     word() << 32 | word()
+}
+
+/// A random `share` (above 0, at most 1) of the rows of `[B, O]`, another one in every iteration.
+pub(crate) fn subset(rows: &Tensor<2>, share: f64, context: UpdateContext) -> Tensor<2> {
+    let [len, _] = rows.dims();
+    let count = (share * len as f64).ceil() as usize;
+    if count >= len {
+        return rows.clone();
+    }
+    // Beyond the epochs of any minibatches.
+    let mut order = shuffled(len, (context.seed, context.iteration, u32::MAX));
+    order.truncate(count);
+    let indices = Tensor::from_data(TensorData::new(order, [count]), &rows.device());
+    rows.clone().select(0, indices)
+}
+
+fn shuffled(len: usize, (seed, iteration, lane): (u64, u64, u32)) -> Vec<i32> {
+    let mut rng = Philox::new(seed, Stream::Shuffle, iteration as u32, lane);
+    let mut order: Vec<i32> = (0..len as i32).collect();
+    for i in (1..len).rev() {
+        order.swap(i, rng.below(i as u32 + 1) as usize);
+    }
+    order
 }

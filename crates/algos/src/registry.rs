@@ -67,4 +67,10 @@ algorithms! {
         "asynchronous advantage actor-critic: workers on threads, lock-free updates (arXiv:1602.01783)";
     "ppo" => Ppo(crate::ppo::PpoConfig),
         "proximal policy optimisation: clipped surrogate or adaptive KL penalty (arXiv:1707.06347)";
+    "trust-region" => TrustRegion(crate::trust_region::TrustRegionConfig),
+        "steepest ascent with steps of fixed length in the parameters (Peters & Schaal 2008)";
+    "npg" => Npg(crate::npg::NpgConfig),
+        "natural policy gradient: steps of fixed size in the policy (Kakade 2001)";
+    "trpo" => Trpo(crate::trpo::TrpoConfig),
+        "trust region policy optimisation: natural gradient and line search (arXiv:1502.05477)";
 }

@@ -15,6 +15,7 @@ mod ppo;
 mod probes;
 mod reinforce;
 mod resume;
+mod second_order;
 mod solves;
 mod vpg;
 

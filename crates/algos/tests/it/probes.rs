@@ -29,7 +29,7 @@ fn batch(rows: &[&[f32]]) -> Tensor<2> {
     Tensor::from_data(data, &device())
 }
 
-fn values(trainer: &Trainer, rows: &[&[f32]]) -> Vec<f32> {
+pub(crate) fn values(trainer: &Trainer, rows: &[&[f32]]) -> Vec<f32> {
     trainer
         .critic()
         .values(batch(rows))
@@ -38,7 +38,7 @@ fn values(trainer: &Trainer, rows: &[&[f32]]) -> Vec<f32> {
         .collect()
 }
 
-fn modes(trainer: &Trainer, rows: &[&[f32]]) -> Vec<f32> {
+pub(crate) fn modes(trainer: &Trainer, rows: &[&[f32]]) -> Vec<f32> {
     trainer
         .actor()
         .dist(batch(rows))
@@ -49,7 +49,7 @@ fn modes(trainer: &Trainer, rows: &[&[f32]]) -> Vec<f32> {
 }
 
 #[track_caller]
-fn close(found: f32, expected: f64, tolerance: f64) {
+pub(crate) fn close(found: f32, expected: f64, tolerance: f64) {
     assert!(
         (f64::from(found) - expected).abs() <= tolerance,
         "{found} is not {expected}"

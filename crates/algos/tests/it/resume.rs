@@ -5,9 +5,13 @@ use uphill_algos::{
     ALGORITHMS, Checkpoint, Report, RunConfig, Trainer,
     a2c::A2cConfig,
     a3c::A3cConfig,
+    critic_fit::CriticConfig,
+    npg::NpgConfig,
     optimizer::OptimizerKind,
     ppo::{Objective, PpoConfig},
     reinforce::{Baseline, ReinforceConfig},
+    trpo::TrpoConfig,
+    trust_region::TrustRegionConfig,
     vpg::VpgConfig,
 };
 use uphill_core::{optim::RuleKind, schedule::Schedule};
@@ -62,6 +66,32 @@ fn every_algorithm() -> Vec<RunConfig> {
         updates: 2,
         ..Default::default()
     };
+    let critic = CriticConfig {
+        epochs: 2,
+        minibatches: 2,
+        ..Default::default()
+    };
+    let trust_region = TrustRegionConfig {
+        steps: 16,
+        critic: critic.clone(),
+        ..Default::default()
+    };
+    let npg = NpgConfig {
+        steps: 16,
+        fisher_subsample: 0.5,
+        critic: critic.clone(),
+        ..Default::default()
+    };
+    let trpo = TrpoConfig {
+        steps: 16,
+        max_kl: Schedule::Linear {
+            from: 0.02,
+            to: 0.0,
+        },
+        fisher_subsample: 0.5,
+        critic,
+        ..Default::default()
+    };
     let mut configs = vec![
         run("CartPole-v1", 2, 2 * 5 * 2 * 4, a3c),
         run("CartPole-v1", 4, 256, kl),
@@ -70,6 +100,9 @@ fn every_algorithm() -> Vec<RunConfig> {
         run("Pendulum-v1", 3, 3 * 16 * 4, vpg),
         run("Pendulum-v1", 3, 3 * 5 * 5, a2c(RuleKind::RmsProp)),
         run("CartPole-v1", 3, 3 * 5 * 5, a2c(RuleKind::Adam)),
+        run("Pendulum-v1", 2, 4 * 32, trust_region),
+        run("CartPole-v1", 2, 4 * 32, npg),
+        run("Pendulum-v1", 2, 4 * 32, trpo),
     ];
     for config in &mut configs {
         config.network.hidden = vec![8];

@@ -1,0 +1,166 @@
+//! Regression of the value function on returns, as its own step after the policy's.
+
+use crate::{
+    UpdateContext,
+    checkpoint::{Checkpoint, CheckpointError},
+    config::ConfigError,
+    optimizer::{descend, load_rule, save_rule},
+    random::minibatches,
+    settings::{at_least_one, ensure, not_negative, positive, positive_schedules},
+};
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+use uphill_core::{
+    lbfgs::lbfgs,
+    loss::value_loss,
+    optim::{Rule, RuleKind},
+    policy::Critic,
+    rollout::Batch,
+    schedule::Schedule,
+};
+
+/// What fits the value function.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CriticMethod {
+    /// Adam on minibatches.
+    #[default]
+    Adam,
+    /// L-BFGS on the whole batch, started afresh in every update.
+    Lbfgs,
+}
+
+/// Settings of the value fit: the `[algo.critic]` table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CriticConfig {
+    /// Adam or L-BFGS; what follows but `epochs` is of Adam.
+    pub method: CriticMethod,
+    /// Passes over each rollout; iterations of L-BFGS.
+    pub epochs: usize,
+    /// Parts that each pass is cut into; `steps × num_envs` has to be divisible by it.
+    pub minibatches: usize,
+    /// Of Adam.
+    pub learning_rate: Schedule,
+    /// ε of Adam.
+    pub adam_epsilon: f64,
+    /// Shorten gradients to this norm; 0: never.
+    pub max_grad_norm: f64,
+}
+
+impl Default for CriticConfig {
+    fn default() -> Self {
+        Self {
+            method: CriticMethod::Adam,
+            epochs: 10,
+            minibatches: 16,
+            learning_rate: Schedule::Constant(1e-3),
+            adam_epsilon: 1e-8,
+            max_grad_norm: 0.0,
+        }
+    }
+}
+
+impl CriticConfig {
+    /// Checks every setting, alone and against a batch of `batch` samples.
+    pub fn validate(&self, batch: usize) -> Result<(), ConfigError> {
+        at_least_one(&[
+            ("algo.critic.epochs", self.epochs),
+            ("algo.critic.minibatches", self.minibatches),
+        ])?;
+        ensure(
+            batch.is_multiple_of(self.minibatches),
+            "algo.critic.minibatches",
+            || {
+                format!(
+                    "{} parts do not divide the batch of {batch} samples (algo.steps × num_envs); choose a divisor of {batch}",
+                    self.minibatches
+                )
+            },
+        )?;
+        positive_schedules(&[("algo.critic.learning_rate", self.learning_rate)])?;
+        positive(&[("algo.critic.adam_epsilon", self.adam_epsilon)])?;
+        not_negative(&[("algo.critic.max_grad_norm", self.max_grad_norm)])
+    }
+}
+
+/// The value fit with its optimiser state.
+#[derive(Clone, Debug)]
+pub struct CriticFit {
+    config: CriticConfig,
+    rule: Rule,
+}
+
+impl CriticFit {
+    /// With fresh optimiser state for this critic.
+    pub fn new(config: CriticConfig, critic: &Critic) -> Self {
+        let device = critic.net.device();
+        let params = critic.net.num_params();
+        let rule = Rule::new(RuleKind::Adam, params, config.adam_epsilon, &device);
+        Self { config, rule }
+    }
+
+    /// Moves V towards the batch's returns, down ½ mean((V − R)²). Returns the loss `[1]`: mean over
+    /// the steps of Adam, or that at the end of L-BFGS.
+    pub fn fit(&mut self, critic: &mut Critic, batch: &Batch, context: UpdateContext) -> Tensor<1> {
+        match self.config.method {
+            CriticMethod::Adam => self.adam(critic, batch, context),
+            CriticMethod::Lbfgs => {
+                let loss_and_grad = |params| {
+                    let critic = critic.with_net(critic.net.with_flat(params));
+                    loss_and_grad(&critic, batch.obs.clone(), batch.returns.clone())
+                };
+                let (params, loss) = lbfgs(loss_and_grad, critic.net.flat(), self.config.epochs);
+                critic.net = critic.net.with_flat(params);
+                loss
+            }
+        }
+    }
+
+    fn adam(&mut self, critic: &mut Critic, batch: &Batch, context: UpdateContext) -> Tensor<1> {
+        let learning_rate = self.learning_rate(context);
+        let (len, parts) = (batch.len(), self.config.minibatches);
+        let mut losses = Vec::with_capacity(self.config.epochs * parts);
+        for epoch in 0..self.config.epochs {
+            let order = (context.seed, context.iteration, epoch);
+            for indices in minibatches(len, parts, order, &batch.obs.device()) {
+                let obs = batch.obs.clone().select(0, indices.clone());
+                let returns = batch.returns.clone().select(0, indices);
+                let (loss, grad) = loss_and_grad(critic, obs, returns);
+                let max_norm = self.config.max_grad_norm;
+                descend(
+                    &mut critic.net,
+                    &mut self.rule,
+                    grad,
+                    learning_rate,
+                    max_norm,
+                );
+                losses.push(loss);
+            }
+        }
+        Tensor::cat(losses, 0).mean()
+    }
+
+    /// The schedule's value during an update.
+    pub fn learning_rate(&self, context: UpdateContext) -> f64 {
+        self.config.learning_rate.at(context.progress)
+    }
+
+    /// Adds the optimiser state to a checkpoint.
+    pub fn save(&self, checkpoint: &mut Checkpoint) {
+        save_rule(checkpoint, "critic", &self.rule);
+    }
+
+    /// Takes the optimiser state back.
+    pub fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
+        load_rule(checkpoint, "critic", &mut self.rule)
+    }
+}
+
+/// ½ mean((V − R)²) `[1]` and its gradient by the critic's parameters `[P]`.
+fn loss_and_grad(critic: &Critic, obs: Tensor<2>, returns: Tensor<1>) -> (Tensor<1>, Tensor<1>) {
+    let net = critic.net.tracked();
+    let loss = value_loss(critic.with_net(net.clone()).values(obs), returns);
+    let grad = net.flat_grad(&loss.backward());
+    (loss.without_autodiff(), grad)
+}

@@ -1,0 +1,172 @@
+//! Natural policy gradient: steps of a fixed size in the policy, not in its parameters.
+//!
+//! Kakade (2001), "A natural policy gradient"; with the normalised step size of Rajeswaran et al.,
+//! arXiv:1703.02660 §3.
+
+use crate::{
+    Algorithm, Horizon, Learner, Metrics, Settings, UpdateContext,
+    checkpoint::{Checkpoint, CheckpointError},
+    config::ConfigError,
+    critic_fit::{CriticConfig, CriticFit},
+    policy_step::{Objective, advantage_batch, diagnostics},
+    random::subset,
+    settings::{
+        at_least_one, ensure, not_negative, positive_schedules, rollout_fits, unit_interval,
+    },
+};
+use serde::{Deserialize, Serialize};
+use uphill_core::{
+    fisher::Fisher,
+    policy::{Actor, Critic},
+    rollout::Rollout,
+    schedule::Schedule,
+    trust_region::{NaturalGradient, natural_step},
+};
+
+/// Settings of the natural policy gradient.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NpgConfig {
+    /// Steps per copy in one rollout, `T`.
+    pub steps: usize,
+    /// Discount γ.
+    pub gamma: f64,
+    /// λ of generalised advantage estimation.
+    pub gae_lambda: f64,
+    /// δ: size of the policy's step as ½ dᵀ(F + λI)d, nats.
+    pub max_kl: Schedule,
+    /// Iterations of conjugate gradient.
+    pub cg_steps: usize,
+    /// Added to the diagonal of the Fisher matrix.
+    pub cg_damping: f64,
+    /// Share of the observations, drawn at random, that the Fisher matrix is estimated from.
+    pub fisher_subsample: f64,
+    /// Bring advantages to mean 0 and standard deviation 1 over the batch.
+    pub normalize_advantages: bool,
+    /// Weight of the entropy bonus.
+    pub entropy_coef: Schedule,
+    /// Of the value fit after the policy's step.
+    pub critic: CriticConfig,
+}
+
+impl Default for NpgConfig {
+    fn default() -> Self {
+        Self {
+            steps: 2048,
+            gamma: 0.99,
+            gae_lambda: 0.97,
+            max_kl: Schedule::Constant(0.01),
+            cg_steps: 10,
+            cg_damping: 0.1,
+            fisher_subsample: 1.0,
+            normalize_advantages: true,
+            entropy_coef: Schedule::Constant(0.0),
+            critic: CriticConfig::default(),
+        }
+    }
+}
+
+impl Settings for NpgConfig {
+    fn horizon(&self) -> Horizon {
+        Horizon::Steps(self.steps)
+    }
+
+    fn gamma(&self) -> f64 {
+        self.gamma
+    }
+
+    fn minibatch(&self, num_envs: usize) -> usize {
+        self.steps * num_envs
+    }
+
+    fn validate(&self, num_envs: usize) -> Result<(), ConfigError> {
+        at_least_one(&[("algo.steps", self.steps)])?;
+        rollout_fits(self.steps, num_envs)?;
+        unit_interval(&[
+            ("algo.gamma", self.gamma),
+            ("algo.gae_lambda", self.gae_lambda),
+        ])?;
+        positive_schedules(&[("algo.max_kl", self.max_kl)])?;
+        not_negative(&[("algo.entropy_coef", self.entropy_coef.min())])?;
+        natural_gradient_settings(self.cg_steps, self.cg_damping, self.fisher_subsample)?;
+        self.critic.validate(self.steps * num_envs)
+    }
+
+    fn build(&self, _actor: &Actor, critic: &Critic) -> Learner {
+        Learner::Synchronous(Box::new(Npg::new(self.clone(), critic)))
+    }
+}
+
+/// Checks what NPG and TRPO solve for the natural gradient with.
+pub(crate) fn natural_gradient_settings(
+    cg_steps: usize,
+    cg_damping: f64,
+    fisher_subsample: f64,
+) -> Result<(), ConfigError> {
+    at_least_one(&[("algo.cg_steps", cg_steps)])?;
+    not_negative(&[("algo.cg_damping", cg_damping)])?;
+    ensure(
+        fisher_subsample > 0.0 && fisher_subsample <= 1.0,
+        "algo.fisher_subsample",
+        || format!("is {fisher_subsample}, must be a share above 0 and at most 1"),
+    )
+}
+
+/// Natural policy gradient with the state of its value fit.
+#[derive(Clone, Debug)]
+pub struct Npg {
+    config: NpgConfig,
+    critic_fit: CriticFit,
+}
+
+impl Npg {
+    /// With fresh optimiser state for this critic.
+    pub fn new(config: NpgConfig, critic: &Critic) -> Self {
+        let critic_fit = CriticFit::new(config.critic.clone(), critic);
+        Self { config, critic_fit }
+    }
+}
+
+impl Algorithm for Npg {
+    fn update(
+        &mut self,
+        actor: &mut Actor,
+        critic: &mut Critic,
+        rollout: Rollout,
+        context: UpdateContext,
+    ) -> Metrics {
+        let c = &self.config;
+        let entropy_coef = c.entropy_coef.at(context.progress);
+        let size = NaturalGradient {
+            max_kl: c.max_kl.at(context.progress),
+            cg_steps: c.cg_steps,
+            damping: c.cg_damping,
+        };
+
+        let batch = advantage_batch(&rollout, c.gamma, c.gae_lambda);
+        let objective = Objective::new(actor, &batch, c.normalize_advantages, entropy_coef);
+        let gradient = objective.gradient(actor);
+
+        let fisher = Fisher::new(actor, subset(&batch.obs, c.fisher_subsample, context));
+        let step = natural_step(&fisher, gradient.clone(), size);
+        actor.net = actor.net.with_flat(actor.net.flat() + step.step);
+
+        let mut scalars = objective.compare(actor).scalars();
+        let value_loss = self.critic_fit.fit(critic, &batch, context);
+        scalars.extend(diagnostics(gradient, &batch, value_loss, (actor, critic)));
+        scalars.extend([
+            ("predicted_improvement", step.predicted_improvement),
+            ("predicted_kl", step.predicted_kl),
+            ("cg_residual", step.cg_residual),
+        ]);
+        Metrics::read(scalars, &[("lr", self.critic_fit.learning_rate(context))])
+    }
+
+    fn save(&self, checkpoint: &mut Checkpoint) {
+        self.critic_fit.save(checkpoint);
+    }
+
+    fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
+        self.critic_fit.load(checkpoint)
+    }
+}

@@ -1,0 +1,211 @@
+//! Trust region policy optimisation: the natural gradient with a line search that makes sure.
+//!
+//! Schulman et al., arXiv:1502.05477.
+
+use crate::{
+    Algorithm, Horizon, Learner, Metrics, Settings, UpdateContext,
+    checkpoint::{Checkpoint, CheckpointError},
+    config::ConfigError,
+    critic_fit::{CriticConfig, CriticFit},
+    npg::natural_gradient_settings,
+    policy_step::{Objective, advantage_batch, diagnostics},
+    random::subset,
+    settings::{
+        at_least_one, ensure, not_negative, positive_schedules, rollout_fits, unit_interval,
+    },
+};
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+use uphill_core::{
+    fisher::Fisher,
+    line_search::{acceptable, backtrack},
+    policy::{Actor, Critic},
+    rollout::Rollout,
+    schedule::Schedule,
+    trust_region::{NaturalGradient, natural_step},
+};
+
+/// Settings of TRPO.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrpoConfig {
+    /// Steps per copy in one rollout, `T`.
+    pub steps: usize,
+    /// Discount γ.
+    pub gamma: f64,
+    /// λ of generalised advantage estimation.
+    pub gae_lambda: f64,
+    /// δ: largest mean KL(old ‖ new) of a step, nats.
+    pub max_kl: Schedule,
+    /// Iterations of conjugate gradient.
+    pub cg_steps: usize,
+    /// Added to the diagonal of the Fisher matrix.
+    pub cg_damping: f64,
+    /// Share of the observations, drawn at random, that the Fisher matrix is estimated from.
+    pub fisher_subsample: f64,
+    /// The line search multiplies a step that it refuses by this …
+    pub line_search_shrink: f64,
+    /// … and gives up after this many.
+    pub line_search_tries: usize,
+    /// Bring advantages to mean 0 and standard deviation 1 over the batch.
+    pub normalize_advantages: bool,
+    /// Weight of the entropy bonus.
+    pub entropy_coef: Schedule,
+    /// Of the value fit after the policy's step.
+    pub critic: CriticConfig,
+}
+
+impl Default for TrpoConfig {
+    fn default() -> Self {
+        Self {
+            steps: 2048,
+            gamma: 0.99,
+            gae_lambda: 0.97,
+            max_kl: Schedule::Constant(0.01),
+            cg_steps: 10,
+            cg_damping: 0.1,
+            fisher_subsample: 1.0,
+            line_search_shrink: 0.8,
+            line_search_tries: 10,
+            normalize_advantages: true,
+            entropy_coef: Schedule::Constant(0.0),
+            critic: CriticConfig::default(),
+        }
+    }
+}
+
+impl Settings for TrpoConfig {
+    fn horizon(&self) -> Horizon {
+        Horizon::Steps(self.steps)
+    }
+
+    fn gamma(&self) -> f64 {
+        self.gamma
+    }
+
+    fn minibatch(&self, num_envs: usize) -> usize {
+        self.steps * num_envs
+    }
+
+    fn validate(&self, num_envs: usize) -> Result<(), ConfigError> {
+        at_least_one(&[
+            ("algo.steps", self.steps),
+            ("algo.line_search_tries", self.line_search_tries),
+        ])?;
+        rollout_fits(self.steps, num_envs)?;
+        unit_interval(&[
+            ("algo.gamma", self.gamma),
+            ("algo.gae_lambda", self.gae_lambda),
+        ])?;
+        positive_schedules(&[("algo.max_kl", self.max_kl)])?;
+        not_negative(&[("algo.entropy_coef", self.entropy_coef.min())])?;
+        natural_gradient_settings(self.cg_steps, self.cg_damping, self.fisher_subsample)?;
+        ensure(
+            self.line_search_shrink > 0.0 && self.line_search_shrink < 1.0,
+            "algo.line_search_shrink",
+            || {
+                format!(
+                    "is {}, must lie between 0 and 1, for example 0.8",
+                    self.line_search_shrink
+                )
+            },
+        )?;
+        self.critic.validate(self.steps * num_envs)
+    }
+
+    fn build(&self, _actor: &Actor, critic: &Critic) -> Learner {
+        Learner::Synchronous(Box::new(Trpo::new(self.clone(), critic)))
+    }
+}
+
+/// TRPO with the state of its value fit.
+#[derive(Clone, Debug)]
+pub struct Trpo {
+    config: TrpoConfig,
+    critic_fit: CriticFit,
+}
+
+impl Trpo {
+    /// With fresh optimiser state for this critic.
+    pub fn new(config: TrpoConfig, critic: &Critic) -> Self {
+        let critic_fit = CriticFit::new(config.critic.clone(), critic);
+        Self { config, critic_fit }
+    }
+}
+
+impl Algorithm for Trpo {
+    fn update(
+        &mut self,
+        actor: &mut Actor,
+        critic: &mut Critic,
+        rollout: Rollout,
+        context: UpdateContext,
+    ) -> Metrics {
+        let c = &self.config;
+        let entropy_coef = c.entropy_coef.at(context.progress);
+        let size = NaturalGradient {
+            max_kl: c.max_kl.at(context.progress),
+            cg_steps: c.cg_steps,
+            damping: c.cg_damping,
+        };
+
+        let batch = advantage_batch(&rollout, c.gamma, c.gae_lambda);
+        let objective = Objective::new(actor, &batch, c.normalize_advantages, entropy_coef);
+        let gradient = objective.gradient(actor);
+
+        let fisher = Fisher::new(actor, subset(&batch.obs, c.fisher_subsample, context));
+        let step = natural_step(&fisher, gradient.clone(), size);
+
+        // One read-back per try: the first or second usually does.
+        let start = actor.net.flat();
+        let taken = backtrack(c.line_search_shrink, c.line_search_tries, |scale| {
+            let net = actor
+                .net
+                .with_flat(start.clone() + step.step.clone() * scale);
+            let change = objective.compare(&actor.with_net(net.clone()));
+            let (improvement, mean_kl) = change.read();
+            acceptable(improvement, mean_kl, size.max_kl).then_some((net, change))
+        });
+        let (accepted, backtracks, change) = match taken {
+            Some((shrinks, (net, change))) => {
+                actor.net = net;
+                (1.0, shrinks, change)
+            }
+            // The parameters were never touched.
+            None => (0.0, c.line_search_tries, objective.compare(actor)),
+        };
+
+        let mut scalars = change.scalars();
+        let value_loss = self.critic_fit.fit(critic, &batch, context);
+        scalars.extend(diagnostics(gradient, &batch, value_loss, (actor, critic)));
+        scalars.extend([
+            ("predicted_improvement", step.predicted_improvement),
+            ("predicted_kl", step.predicted_kl),
+            ("cg_residual", step.cg_residual),
+        ]);
+        if c.gamma < 1.0 {
+            let largest = batch.advantages.clone().abs().max();
+            scalars.push(("penalty", penalty(largest, c.gamma)));
+        }
+        let known = [
+            ("lr", self.critic_fit.learning_rate(context)),
+            ("backtracks", backtracks as f64),
+            ("accepted", accepted),
+        ];
+        Metrics::read(scalars, &known)
+    }
+
+    fn save(&self, checkpoint: &mut Checkpoint) {
+        self.critic_fit.save(checkpoint);
+    }
+
+    fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
+        self.critic_fit.load(checkpoint)
+    }
+}
+
+/// C = 4εγ / (1 − γ)² `[1]` with ε = max |A| `[1]`: weight of the largest KL in the bound that
+/// guarantees improvement (theorem 1). Theory only: the steps that it allows are far too short.
+fn penalty(epsilon: Tensor<1>, gamma: f64) -> Tensor<1> {
+    epsilon * (4.0 * gamma / (1.0 - gamma).powi(2))
+}

@@ -1,0 +1,137 @@
+//! Policy gradient with steps of a fixed length in the parameters.
+//!
+//! The steepest ascent among all steps with ‖d‖² ≤ ε: what a gradient step is when its size, and not
+//! its rate, is given (Peters & Schaal 2008 §3). [`npg`](crate::npg) measures the same step in the
+//! policy instead.
+
+use crate::{
+    Algorithm, Horizon, Learner, Metrics, Settings, UpdateContext,
+    checkpoint::{Checkpoint, CheckpointError},
+    config::ConfigError,
+    critic_fit::{CriticConfig, CriticFit},
+    policy_step::{Objective, advantage_batch, diagnostics},
+    settings::{at_least_one, not_negative, positive_schedules, rollout_fits, unit_interval},
+};
+use serde::{Deserialize, Serialize};
+use uphill_core::{
+    policy::{Actor, Critic},
+    rollout::Rollout,
+    schedule::Schedule,
+    trust_region::euclidean_step,
+};
+
+/// Settings of steepest ascent with a fixed step length.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrustRegionConfig {
+    /// Steps per copy in one rollout, `T`.
+    pub steps: usize,
+    /// Discount γ.
+    pub gamma: f64,
+    /// λ of generalised advantage estimation.
+    pub gae_lambda: f64,
+    /// ε: squared length of the policy's step.
+    pub epsilon: Schedule,
+    /// Bring advantages to mean 0 and standard deviation 1 over the batch. The step's length does not
+    /// depend on their scale, but its direction depends on their mean.
+    pub normalize_advantages: bool,
+    /// Weight of the entropy bonus.
+    pub entropy_coef: Schedule,
+    /// Of the value fit after the policy's step.
+    pub critic: CriticConfig,
+}
+
+impl Default for TrustRegionConfig {
+    fn default() -> Self {
+        Self {
+            steps: 2048,
+            gamma: 0.99,
+            gae_lambda: 0.97,
+            epsilon: Schedule::Constant(0.01),
+            normalize_advantages: true,
+            entropy_coef: Schedule::Constant(0.0),
+            critic: CriticConfig::default(),
+        }
+    }
+}
+
+impl Settings for TrustRegionConfig {
+    fn horizon(&self) -> Horizon {
+        Horizon::Steps(self.steps)
+    }
+
+    fn gamma(&self) -> f64 {
+        self.gamma
+    }
+
+    fn minibatch(&self, num_envs: usize) -> usize {
+        self.steps * num_envs
+    }
+
+    fn validate(&self, num_envs: usize) -> Result<(), ConfigError> {
+        at_least_one(&[("algo.steps", self.steps)])?;
+        rollout_fits(self.steps, num_envs)?;
+        unit_interval(&[
+            ("algo.gamma", self.gamma),
+            ("algo.gae_lambda", self.gae_lambda),
+        ])?;
+        positive_schedules(&[("algo.epsilon", self.epsilon)])?;
+        not_negative(&[("algo.entropy_coef", self.entropy_coef.min())])?;
+        self.critic.validate(self.steps * num_envs)
+    }
+
+    fn build(&self, _actor: &Actor, critic: &Critic) -> Learner {
+        Learner::Synchronous(Box::new(TrustRegion::new(self.clone(), critic)))
+    }
+}
+
+/// Steepest ascent with the state of its value fit.
+#[derive(Clone, Debug)]
+pub struct TrustRegion {
+    config: TrustRegionConfig,
+    critic_fit: CriticFit,
+}
+
+impl TrustRegion {
+    /// With fresh optimiser state for this critic.
+    pub fn new(config: TrustRegionConfig, critic: &Critic) -> Self {
+        let critic_fit = CriticFit::new(config.critic.clone(), critic);
+        Self { config, critic_fit }
+    }
+}
+
+impl Algorithm for TrustRegion {
+    fn update(
+        &mut self,
+        actor: &mut Actor,
+        critic: &mut Critic,
+        rollout: Rollout,
+        context: UpdateContext,
+    ) -> Metrics {
+        let c = &self.config;
+        let epsilon = c.epsilon.at(context.progress);
+        let entropy_coef = c.entropy_coef.at(context.progress);
+
+        let batch = advantage_batch(&rollout, c.gamma, c.gae_lambda);
+        let objective = Objective::new(actor, &batch, c.normalize_advantages, entropy_coef);
+        let gradient = objective.gradient(actor);
+
+        let step = euclidean_step(gradient.clone(), epsilon);
+        let predicted_improvement = gradient.clone().dot(step.clone());
+        actor.net = actor.net.with_flat(actor.net.flat() + step);
+
+        let mut scalars = objective.compare(actor).scalars();
+        let value_loss = self.critic_fit.fit(critic, &batch, context);
+        scalars.extend(diagnostics(gradient, &batch, value_loss, (actor, critic)));
+        scalars.push(("predicted_improvement", predicted_improvement));
+        Metrics::read(scalars, &[("lr", self.critic_fit.learning_rate(context))])
+    }
+
+    fn save(&self, checkpoint: &mut Checkpoint) {
+        self.critic_fit.save(checkpoint);
+    }
+
+    fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
+        self.critic_fit.load(checkpoint)
+    }
+}
