@@ -2,7 +2,7 @@
 
 use super::{
     Bounds,
-    special::{digamma, ln_beta, softplus, trigamma},
+    special::{digamma, ln_beta, softplus, thirds, trigamma},
 };
 use burn::tensor::{Tensor, activation::sigmoid, assert_shape};
 
@@ -120,10 +120,8 @@ impl Beta {
     pub fn entropy(&self) -> Tensor<1> {
         let (a, b) = (self.alpha(), self.beta());
         let (ea, eb) = (self.excess_alpha(), self.excess_beta());
-        let terms = ln_beta(a.clone(), b.clone())
-            - ea.clone() * digamma(a.clone())
-            - eb.clone() * digamma(b.clone())
-            + (ea + eb) * digamma(a + b);
+        let [psi_a, psi_b, psi_sum] = self.digammas();
+        let terms = ln_beta(a, b) - ea.clone() * psi_a - eb.clone() * psi_b + (ea + eb) * psi_sum;
         sum(terms) + self.ln_volume
     }
 
@@ -133,10 +131,11 @@ impl Beta {
         let (a, b) = (self.alpha(), self.beta());
         let fall_a = self.excess_alpha() - other.excess_alpha();
         let fall_b = self.excess_beta() - other.excess_beta();
-        let terms = ln_beta(other.alpha(), other.beta()) - ln_beta(a.clone(), b.clone())
-            + fall_a.clone() * digamma(a.clone())
-            + fall_b.clone() * digamma(b.clone())
-            - (fall_a + fall_b) * digamma(a + b);
+        let [psi_a, psi_b, psi_sum] = self.digammas();
+        let terms = ln_beta(other.alpha(), other.beta()) - ln_beta(a, b)
+            + fall_a.clone() * psi_a
+            + fall_b.clone() * psi_b
+            - (fall_a + fall_b) * psi_sum;
         sum(terms)
     }
 
@@ -150,6 +149,12 @@ impl Beta {
         let common = trigamma(self.alpha() + self.beta()) * (left(&moved) + right(&moved));
         let own = trigamma(self.excess.clone() + 1.0) * moved;
         slope * (own - Tensor::cat(vec![common.clone(), common], 1))
+    }
+
+    /// ψ(α), ψ(β) and ψ(α + β), each `[B, A]`.
+    fn digammas(&self) -> [Tensor<2>; 3] {
+        let (a, b) = (self.alpha(), self.beta());
+        thirds(digamma(Tensor::cat(vec![a.clone(), b.clone(), a + b], 1)))
     }
 
     fn excess_alpha(&self) -> Tensor<2> {

@@ -2,12 +2,14 @@
 //!
 //! Gamma functions are Stirling's series after five steps of the recurrence z → z + 1. For z ≥ 1 the
 //! seven terms kept leave an error below 2e-13 in ln Γ and ψ and 1e-12 in ψ′; in f32 rounding decides,
-//! about 1e-6. Both are relative to the larger of 1 and the result. They are compositions of differentiable operations;
-//! autodiff passes through them.
+//! about 1e-6. Both are relative to the larger of 1 and the result.
+//!
+//! All but [`trigamma`] are differentiable once, by their exact slopes: autodiff records one straight
+//! line for each call and nothing of the series.
 //!
 //! Source: Abramowitz & Stegun (1964) 6.1.40, 6.3.18, 6.4.12 and the recurrences 6.1.15, 6.3.5, 6.4.6.
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData, activation::sigmoid};
 use std::f64::consts::{LN_2, TAU};
 
 /// Steps of the recurrence before the series.
@@ -45,26 +47,38 @@ const TRIGAMMA: [f64; 7] = [
 
 /// ln Γ(z) for z ≥ 1: (z − ½) ln z − z + ½ ln 2π + μ(z), with Binet's function μ. `[B, A]` → `[B, A]`.
 pub fn ln_gamma(z: Tensor<2>) -> Tensor<2> {
-    (z.clone() - 0.5) * z.clone().log() - z.clone() + 0.5 * TAU.ln() + binet(z)
+    let value =
+        |z: Tensor<2>| (z.clone() - 0.5) * z.clone().log() - z.clone() + 0.5 * TAU.ln() + binet(z);
+    with_slope(z, value, digamma_value)
 }
 
 /// ln B(a, b) = ln Γ(a) + ln Γ(b) − ln Γ(a + b) for a, b ≥ 1. All `[B, A]`.
 ///
 /// The large parts of Stirling's formula are cancelled on paper, where a difference of [`ln_gamma`]s
-/// would lose digits.
+/// would lose digits. Slopes: ψ(a) − ψ(a + b), ψ(b) − ψ(a + b).
 pub fn ln_beta(a: Tensor<2>, b: Tensor<2>) -> Tensor<2> {
-    let sum = a.clone() + b.clone();
+    let (a0, b0) = (a.clone().without_autodiff(), b.clone().without_autodiff());
+    let sum = a0.clone() + b0.clone();
     // ln(a / (a + b)) and ln(b / (a + b)).
-    let ln_share_a = (b.clone() / a.clone()).log1p().neg();
-    let ln_share_b = (a.clone() / b.clone()).log1p().neg();
-    let stirling = (a.clone() - 0.5) * ln_share_a + (b.clone() - 0.5) * ln_share_b
+    let ln_share_a = (b0.clone() / a0.clone()).log1p().neg();
+    let ln_share_b = (a0.clone() / b0.clone()).log1p().neg();
+    let stirling = (a0.clone() - 0.5) * ln_share_a + (b0.clone() - 0.5) * ln_share_b
         - sum.clone().log() * 0.5
         + 0.5 * TAU.ln();
-    stirling + binet(a) + binet(b) - binet(sum)
+    let three = Tensor::cat(vec![a0.clone(), b0.clone(), sum], 1);
+    let [mu_a, mu_b, mu_sum] = thirds(binet(three.clone()));
+    let [psi_a, psi_b, psi_sum] = thirds(digamma_value(three));
+    stirling + mu_a + mu_b - mu_sum
+        + (a - a0) * (psi_a - psi_sum.clone())
+        + (b - b0) * (psi_b - psi_sum)
 }
 
 /// ψ(z) = d ln Γ / dz for z ≥ 1. `[B, A]` → `[B, A]`.
 pub fn digamma(z: Tensor<2>) -> Tensor<2> {
+    with_slope(z, digamma_value, trigamma)
+}
+
+fn digamma_value(z: Tensor<2>) -> Tensor<2> {
     let steps: Tensor<2> = climb(z.clone()).recip().sum_dim(2).squeeze_dim(2);
     let z = z + STEPS as f64;
     let inverse = z.clone().recip();
@@ -81,18 +95,40 @@ pub fn trigamma(z: Tensor<2>) -> Tensor<2> {
     inverse + square * 0.5 + series + steps
 }
 
-/// softplus(x) = ln(1 + eˣ), without overflow and with the right slope ½ at 0.
+/// softplus(x) = ln(1 + eˣ), without overflow. Its slope is sigmoid(x).
 pub fn softplus<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    // |x| has slope 0 at 0, which max(x, 0) would not turn into ½.
-    let magnitude = x.clone().abs();
-    (x + magnitude.clone()) * 0.5 + magnitude.neg().exp().log1p()
+    let value = |x: Tensor<D>| {
+        let magnitude = x.clone().abs();
+        (x + magnitude.clone()) * 0.5 + magnitude.neg().exp().log1p()
+    };
+    with_slope(x, value, sigmoid)
 }
 
-/// ln(1 − tanh² u) = 2 (ln 2 − u − softplus(−2u)), finite however large |u| is.
+/// ln(1 − tanh² u) = 2 (ln 2 − u − softplus(−2u)), finite however large |u| is. Its slope is −2 tanh u.
 pub fn ln_sech2<const D: usize>(u: Tensor<D>) -> Tensor<D> {
-    // The function is even, and u + softplus(−2u) = |u| + ln(1 + e^(−2|u|)).
-    let magnitude = u.abs();
-    (magnitude.clone() + (magnitude * -2.0).exp().log1p()) * -2.0 + 2.0 * LN_2
+    let value = |u: Tensor<D>| {
+        // The function is even, and u + softplus(−2u) = |u| + ln(1 + e^(−2|u|)).
+        let magnitude = u.abs();
+        (magnitude.clone() + (magnitude * -2.0).exp().log1p()) * -2.0 + 2.0 * LN_2
+    };
+    with_slope(u, value, |u| u.tanh() * -2.0)
+}
+
+/// f(x₀) + f′(x₀) (x − x₀) at x₀ = x: the value of `value` with the derivative `slope`, neither of
+/// which autodiff sees.
+fn with_slope<const D: usize>(
+    x: Tensor<D>,
+    value: impl Fn(Tensor<D>) -> Tensor<D>,
+    slope: impl Fn(Tensor<D>) -> Tensor<D>,
+) -> Tensor<D> {
+    let at = x.clone().without_autodiff();
+    value(at.clone()) + (x - at.clone()) * slope(at)
+}
+
+/// `[B, 3A]` → three times `[B, A]`.
+pub(super) fn thirds(x: Tensor<2>) -> [Tensor<2>; 3] {
+    let width = x.dims()[1] / 3;
+    [0, 1, 2].map(|i| x.clone().narrow(1, i * width, width))
 }
 
 /// Binet's function μ(z), what Stirling's formula leaves out of ln Γ(z). It falls as 1/(12 z).
