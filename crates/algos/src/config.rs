@@ -50,6 +50,9 @@ pub struct RunConfig {
     /// Start the copies at random ages, so that time limits do not end their episodes in step.
     #[serde(default)]
     pub random_ages: bool,
+    /// Latest observations that the policy sees as one.
+    #[serde(default = "default_frames")]
+    pub frames: usize,
     /// Of actor and critic.
     #[serde(default)]
     pub network: NetworkConfig,
@@ -62,6 +65,10 @@ pub struct RunConfig {
 
 fn default_num_envs() -> usize {
     8
+}
+
+fn default_frames() -> usize {
+    1
 }
 
 fn default_seed() -> u64 {
@@ -161,6 +168,7 @@ impl RunConfig {
             seed: default_seed(),
             checkpoint_every: 0,
             random_ages: false,
+            frames: default_frames(),
             network: NetworkConfig::default(),
             normalize: NormalizeConfig::default(),
             algo,
@@ -169,7 +177,7 @@ impl RunConfig {
 
     /// Checks every value that does not need the environment.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        at_least_one(&[("num_envs", self.num_envs)])?;
+        at_least_one(&[("num_envs", self.num_envs), ("frames", self.frames)])?;
         ensure(self.total_steps > 0, "total_steps", || {
             "must be at least 1".to_owned()
         })?;

@@ -96,6 +96,7 @@ impl Trainer {
         config.validate()?;
         let options = BatchOptions {
             random_ages: config.random_ages,
+            frames: config.frames,
         };
         let workers = config.algo.settings().workers();
         let make = |_| {

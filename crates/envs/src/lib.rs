@@ -37,21 +37,25 @@
 
 mod batch;
 mod error;
+mod frame_stack;
 mod host;
 mod kernel;
 mod registry;
 mod spec;
 
 pub mod cartpole;
+mod cartpole_positions;
 pub mod pendulum;
 pub mod probe;
 pub mod rng;
 
 pub use batch::{BatchEnv, EnvState, Episode, Step};
 pub use cartpole::CartPole;
+pub use cartpole_positions::CartPolePositions;
 pub use error::EnvError;
+pub use frame_stack::FrameStack;
 pub use host::{HostBatch, HostEnv, Outcome};
 pub use pendulum::Pendulum;
-pub use registry::{BatchOptions, NAMES, make, make_with, spec};
+pub use registry::{BatchOptions, NAMES, make, make_with, spec, spec_with};
 pub use rng::{Philox, Stream};
 pub use spec::{ActionSpace, EnvSpec, ObsSpace};

@@ -2,15 +2,19 @@
 
 use burn::tensor::Device;
 
+use crate::frame_stack::{FrameStack, stacked_spec};
 use crate::probe::{
     ProbeAction, ProbeConstant, ProbeDigits, ProbeIdentity, ProbeLqr, ProbeMask, ProbeObservation,
-    ProbeStop, ProbeTwoStep,
+    ProbeRecall, ProbeStop, ProbeTwoStep,
 };
-use crate::{BatchEnv, CartPole, EnvError, EnvSpec, HostBatch, HostEnv, Pendulum};
+use crate::{
+    BatchEnv, CartPole, CartPolePositions, EnvError, EnvSpec, HostBatch, HostEnv, Pendulum,
+};
 
 /// Every environment that [`make`] knows. A new one is one more line here.
-const REGISTRY: [Entry; 11] = [
+const REGISTRY: [Entry; 13] = [
     Entry::host::<CartPole>("CartPole-v1"),
+    Entry::host::<CartPolePositions>("CartPolePositions-v1"),
     Entry::host::<Pendulum>("Pendulum-v1"),
     Entry::host::<ProbeConstant>("ProbeConstant-v0"),
     Entry::host::<ProbeObservation>("ProbeObservation-v0"),
@@ -21,6 +25,7 @@ const REGISTRY: [Entry; 11] = [
     Entry::host::<ProbeMask>("ProbeMask-v0"),
     Entry::host::<ProbeStop>("ProbeStop-v0"),
     Entry::host::<ProbeLqr>("ProbeLqr-v0"),
+    Entry::host::<ProbeRecall>("ProbeRecall-v0"),
 ];
 
 /// The names that [`make`] knows.
@@ -35,11 +40,22 @@ pub const NAMES: &[&str] = &{
 };
 
 /// How a batch is made, beyond its environment, size and device.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchOptions {
     /// Start copies at random ages, so that truncations do not arrive in lockstep; see
     /// [`HostBatch::with_random_ages`].
     pub random_ages: bool,
+    /// Observations that the policy sees as one, at least 1; see [`FrameStack`].
+    pub frames: usize,
+}
+
+impl Default for BatchOptions {
+    fn default() -> Self {
+        Self {
+            random_ages: false,
+            frames: 1,
+        }
+    }
 }
 
 /// A batch of `num_envs` copies of the environment called `name`, its tensors on `device`.
@@ -62,7 +78,20 @@ pub fn make_with(
     device: &Device,
     options: BatchOptions,
 ) -> Result<Box<dyn BatchEnv>, EnvError> {
-    (find(name)?.make)(num_envs, device, options)
+    let batch = (find(name)?.make)(num_envs, device, options)?;
+    Ok(match options.frames {
+        1 => batch,
+        frames => Box::new(FrameStack::new(batch, frames)),
+    })
+}
+
+/// The specification of the environment called `name` with this many frames, without making it.
+///
+/// # Errors
+///
+/// [`EnvError::Unknown`].
+pub fn spec_with(name: &str, frames: usize) -> Result<EnvSpec, EnvError> {
+    Ok(stacked_spec(&spec(name)?, frames))
 }
 
 /// The specification of the environment called `name`, without making it.

@@ -4,6 +4,7 @@ use crate::{cli::EvalArgs, cli::Which, config, device, run_dir::RunDir};
 use serde_json::json;
 use std::process::ExitCode;
 use uphill_algos::{agent_params, build_actor, eval::evaluate, train::load_actor};
+use uphill_envs::BatchOptions;
 
 /// Copies that episodes are spread over.
 const COPIES: usize = 16;
@@ -14,7 +15,7 @@ pub(crate) fn eval(args: &EvalArgs) -> anyhow::Result<ExitCode> {
     let checkpoint = run.read_checkpoint(args.checkpoint)?;
     let episodes = args.episodes as usize;
     let copies = COPIES.min(episodes);
-    let spec = uphill_envs::spec(&config.env)?;
+    let spec = uphill_envs::spec_with(&config.env, config.frames)?;
 
     let work = device::Workload {
         params: agent_params(&config, &spec)?,
@@ -28,7 +29,11 @@ pub(crate) fn eval(args: &EvalArgs) -> anyhow::Result<ExitCode> {
             chosen.name, chosen.adapter, chosen.reason
         );
     }
-    let mut env = uphill_envs::make(&config.env, copies, &chosen.device)?;
+    let options = BatchOptions {
+        frames: config.frames,
+        ..Default::default()
+    };
+    let mut env = uphill_envs::make_with(&config.env, copies, &chosen.device, options)?;
     let mut actor = build_actor(&config, &spec, &chosen.device)?;
     load_actor(&mut actor, &checkpoint)?;
     let result = evaluate(&actor, env.as_mut(), episodes, args.seed, args.stochastic);

@@ -125,7 +125,8 @@ fn resume(args: &TrainArgs, path: &Path) -> anyhow::Result<Session> {
 }
 
 fn choose(arg: DeviceArg, config: &RunConfig) -> anyhow::Result<Chosen> {
-    let spec = uphill_envs::spec(&config.env).map_err(|e| UsageError(format!("env: {e}")))?;
+    let spec = uphill_envs::spec_with(&config.env, config.frames)
+        .map_err(|e| UsageError(format!("env: {e}")))?;
     let work = Workload {
         params: agent_params(config, &spec)?,
         minibatch: config.algo.settings().minibatch(config.num_envs),

@@ -13,6 +13,7 @@
 //! | [`ProbeMask`] | the best allowed action | masks of allowed actions |
 //! | [`ProbeStop`] | action = observation | policies on bounds |
 //! | [`ProbeLqr`] | u = −k x, V in closed form | Gaussian policies, bootstrapping at a truncation |
+//! | [`ProbeRecall`] | the cue of the first step | memory: only policies that have one get beyond 0 |
 
 mod action;
 mod constant;
@@ -21,6 +22,7 @@ mod identity;
 pub mod lqr;
 mod mask;
 mod observation;
+pub mod recall;
 mod stop;
 mod two_step;
 
@@ -31,5 +33,6 @@ pub use identity::ProbeIdentity;
 pub use lqr::ProbeLqr;
 pub use mask::ProbeMask;
 pub use observation::ProbeObservation;
+pub use recall::ProbeRecall;
 pub use stop::ProbeStop;
 pub use two_step::ProbeTwoStep;

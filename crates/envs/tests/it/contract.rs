@@ -1,21 +1,26 @@
 //! What every environment promises, checked for all of them.
 
-use uphill_envs::{ActionSpace, BatchEnv, BatchOptions, NAMES, make_with};
+use uphill_envs::{ActionSpace, BatchEnv, BatchOptions, NAMES, make_with, spec_with};
 
 use crate::tools::{bools, device, floats, random_actions, run};
 
 #[test]
 fn every_environment_keeps_the_contract() {
     for name in NAMES {
-        for random_ages in [false, true] {
-            let make = |n| make_with(name, n, &device(), BatchOptions { random_ages }).unwrap();
-            check_contract(name, &make);
+        for (random_ages, frames) in [(false, 1), (true, 1), (false, 3)] {
+            let options = BatchOptions {
+                random_ages,
+                frames,
+            };
+            let make = |n| make_with(name, n, &device(), options).unwrap();
+            check_contract(name, frames, &make);
         }
     }
 }
 
-fn check_contract(name: &str, make: &dyn Fn(usize) -> Box<dyn BatchEnv>) {
+fn check_contract(name: &str, frames: usize, make: &dyn Fn(usize) -> Box<dyn BatchEnv>) {
     let mut env = make(5);
+    assert_eq!(env.spec(), &spec_with(name, frames).unwrap());
     check_spec(env.as_ref());
     check_thousand_steps(env.as_mut());
 
@@ -67,7 +72,6 @@ fn check_contract(name: &str, make: &dyn Fn(usize) -> Box<dyn BatchEnv>) {
 fn check_spec(env: &dyn BatchEnv) {
     let spec = env.spec();
     let name = &spec.name;
-    assert_eq!(spec, &uphill_envs::spec(name).unwrap());
     assert!(
         spec.obs.dim() > 0 && spec.obs.low.len() == spec.obs.high.len(),
         "{name}"

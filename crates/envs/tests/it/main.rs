@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod contract;
+mod frame_stack;
 mod golden;
 mod host;
 mod make;

@@ -161,3 +161,31 @@ fn lqr_is_only_ever_truncated() {
         );
     }
 }
+
+#[test]
+fn recall_asks_for_the_cue_when_it_is_gone() {
+    let n = 64;
+    let mut env = make("ProbeRecall-v0", n, &device()).unwrap();
+    let first = floats(&env.reset(0));
+    let cues: Vec<f32> = first.chunks(2).map(|obs| obs[0]).collect();
+    assert!(cues.contains(&1.0) && cues.contains(&-1.0));
+    let answers: Vec<f32> = cues.iter().map(|cue| (cue + 1.0) / 2.0).collect();
+    for t in 1..=5 {
+        let step = env.step(actions(&answers, 1));
+        let (seen, last) = (floats(&step.next_obs), t == 5);
+        assert_eq!(bools(&step.terminated), vec![last; n]);
+        assert_eq!(
+            floats(&step.rewards),
+            vec![if last { 1.0 } else { 0.0 }; n],
+            "step {t}"
+        );
+        // The cue is gone, and all copies look alike.
+        let expected = [0.0, if t == 4 { 1.0 } else { 0.0 }];
+        assert!(seen.chunks(2).all(|obs| obs == expected), "step {t}");
+    }
+    // The other answer costs as much.
+    let cues = floats(&env.obs());
+    let wrong: Vec<f32> = cues.chunks(2).map(|obs| (1.0 - obs[0]) / 2.0).collect();
+    let steps: Vec<_> = (0..5).map(|_| env.step(actions(&wrong, 1))).collect();
+    assert_eq!(floats(&steps[4].rewards), vec![-1.0; n]);
+}

@@ -1,0 +1,174 @@
+//! Networks with memory.
+
+use crate::{
+    network::WithLogStd,
+    nn::{Activation, Init, Linear, Mlp, MlpConfig},
+};
+use burn::{
+    module::{Module, ModuleDisplay},
+    tensor::{Device, Tensor, activation::sigmoid},
+};
+use rand::Rng;
+
+/// What a user's own module with memory has to offer to become an actor or a critic.
+pub trait RecurrentNetwork: Module + ModuleDisplay + 'static {
+    /// Width of the state `H`. A state of zeros is that of the beginning of an episode.
+    fn state_width(&self) -> usize;
+
+    /// One step: observations `[N, O]` and states `[N, H]` → outputs `[N, W]` and next states
+    /// `[N, H]`.
+    fn step(&self, obs: Tensor<2>, state: Tensor<2>) -> (Tensor<2>, Tensor<2>);
+
+    /// `T` steps from `state` `[N, H]` over observations `[T, N, O]` → outputs and the states after
+    /// each step, `[T·N, W]` and `[T·N, H]`. States are multiplied by `keep` `[T, N]` after each step,
+    /// which is 0 where an episode ended.
+    ///
+    /// This loops over [`step`](Self::step); a module that can do better for a whole sequence says how.
+    fn unroll(&self, obs: Tensor<3>, state: Tensor<2>, keep: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+        let (mut state, mut outputs, mut states) = (state, vec![], vec![]);
+        for (obs, keep) in obs.iter_dim(0).zip(keep.iter_dim(0)) {
+            let (output, next) = self.step(obs.squeeze_dim(0), state);
+            outputs.push(output);
+            states.push(next.clone());
+            state = next * keep.transpose();
+        }
+        (Tensor::cat(outputs, 0), Tensor::cat(states, 0))
+    }
+}
+
+/// Gated recurrent unit (Cho et al., arXiv:1406.1078), with the reset gate after the product with the
+/// state (Chung et al., arXiv:1412.3555 as cuDNN and PyTorch have it):
+///
+/// r = σ(x W_r + h U_r), z = σ(x W_z + h U_z), n = tanh(x W_n + r ∘ (h U_n)), h′ = n + z ∘ (h − n),
+/// biases left out here.
+#[derive(Module, Debug)]
+pub struct Gru {
+    /// Of the inputs: `[I, 3H]` for r, z, n.
+    pub input: Linear,
+    /// Of the state: `[H, 3H]` for r, z, n.
+    pub hidden: Linear,
+}
+
+impl Gru {
+    /// From `inputs` features to a state of `width`; weights of the state are orthogonal per gate.
+    pub fn new(inputs: usize, width: usize, rng: &mut impl Rng, device: &Device) -> Self {
+        let mut gates = |rows| {
+            let gate = |_| Linear::new([rows, width], Init::Orthogonal, 1.0, rng, device);
+            joined([0, 1, 2].map(gate))
+        };
+        Self {
+            input: gates(inputs),
+            hidden: gates(width),
+        }
+    }
+
+    /// Next state `[N, H]` from x W + b `[N, 3H]` and the state `[N, H]`.
+    fn next(&self, input: Tensor<2>, state: Tensor<2>) -> Tensor<2> {
+        let [_, width] = state.dims();
+        let hidden = self.hidden.forward(state.clone());
+        let gate = |x: &Tensor<2>, i: usize| x.clone().narrow(1, i * width, width);
+        let r = sigmoid(gate(&input, 0) + gate(&hidden, 0));
+        let z = sigmoid(gate(&input, 1) + gate(&hidden, 1));
+        let n = (gate(&input, 2) + r * gate(&hidden, 2)).tanh();
+        n.clone() + z * (state - n)
+    }
+}
+
+/// Layers side by side: `[I, O]` each → one of `[I, 3O]`.
+fn joined(layers: [Linear; 3]) -> Linear {
+    let weights = layers.iter().map(|l| l.weight.val()).collect();
+    let biases = layers.iter().map(|l| l.bias.val()).collect();
+    let [first, ..] = layers;
+    Linear {
+        weight: first.weight.map(|_| Tensor::cat(weights, 1)),
+        bias: first.bias.map(|_| Tensor::cat(biases, 0)),
+    }
+}
+
+/// A perceptron, a [`Gru`] and a linear head.
+#[derive(Module, Debug)]
+pub struct GruNet {
+    /// `[B, O]` → `[B, E]`; its last layer is followed by the nonlinearity too.
+    pub encoder: Mlp,
+    /// `E` → `H`.
+    pub cell: Gru,
+    /// `H` → `W`.
+    pub head: Linear,
+}
+
+impl GruNet {
+    /// From `inputs` to `outputs` features: the hidden layers of `mlp`, then a state of `width`.
+    /// `output_gain` scales the head's orthogonal start.
+    ///
+    /// # Panics
+    /// If `mlp` has no hidden layer.
+    pub fn new(
+        [inputs, outputs]: [usize; 2],
+        mlp: &MlpConfig,
+        width: usize,
+        output_gain: f64,
+        rng: &mut impl Rng,
+        device: &Device,
+    ) -> Self {
+        let Some((&encoded, hidden)) = mlp.hidden.split_last() else {
+            panic!("a recurrent network needs a hidden layer before its state");
+        };
+        let encoder = MlpConfig {
+            hidden: hidden.to_vec(),
+            ..mlp.clone()
+        };
+        Self {
+            encoder: encoder.build(inputs, encoded, 2f64.sqrt(), rng, device),
+            cell: Gru::new(encoded, width, rng, device),
+            head: Linear::new([width, outputs], mlp.init, output_gain, rng, device),
+        }
+    }
+
+    /// x W + b of the cell, `[B, 3H]`.
+    fn encode(&self, obs: Tensor<2>) -> Tensor<2> {
+        let activation: Activation = self.encoder.activation;
+        let encoded = activation.apply(self.encoder.forward(obs));
+        self.cell.input.forward(encoded)
+    }
+}
+
+impl RecurrentNetwork for GruNet {
+    fn state_width(&self) -> usize {
+        self.cell.hidden.weight.lazy_shape()[0]
+    }
+
+    fn step(&self, obs: Tensor<2>, state: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+        let state = self.cell.next(self.encode(obs), state);
+        (self.head.forward(state.clone()), state)
+    }
+
+    /// Only the product with the state waits for the step before it; everything else is one batch.
+    fn unroll(&self, obs: Tensor<3>, state: Tensor<2>, keep: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+        let [steps, envs, width] = obs.dims();
+        let inputs = self.encode(obs.reshape([steps * envs, width]));
+        let (mut state, mut states) = (state, vec![]);
+        for (t, keep) in keep.iter_dim(0).enumerate() {
+            let next = self.cell.next(inputs.clone().narrow(0, t * envs, envs), state);
+            states.push(next.clone());
+            state = next * keep.transpose();
+        }
+        let states = Tensor::cat(states, 0);
+        (self.head.forward(states.clone()), states)
+    }
+}
+
+impl<M: RecurrentNetwork> RecurrentNetwork for WithLogStd<M> {
+    fn state_width(&self) -> usize {
+        self.mean.state_width()
+    }
+
+    fn step(&self, obs: Tensor<2>, state: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+        let (mean, state) = self.mean.step(obs, state);
+        (self.append(mean), state)
+    }
+
+    fn unroll(&self, obs: Tensor<3>, state: Tensor<2>, keep: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+        let (mean, states) = self.mean.unroll(obs, state, keep);
+        (self.append(mean), states)
+    }
+}

@@ -1,0 +1,48 @@
+//! CartPole of which only positions are seen.
+
+use crate::{CartPole, EnvSpec, HostEnv, ObsSpace, Outcome, Philox};
+
+/// CartPolePositions-v1: [`CartPole`] with both velocities hidden.
+///
+/// **Action**, **reward**, **start state**, **episode end**, **time limit**: those of CartPole-v1. **Observation**:
+///
+/// | component | what | range |
+/// |---|---|---|
+/// | 0 | cart position x, m | ±4.8 |
+/// | 1 | pole angle θ, rad | ±0.418 |
+///
+/// The state is partially observed: a policy needs two observations at least, by memory or by stacked frames, to know which
+/// way the pole is moving. Gymnasium has no such environment; others know it as stateless CartPole.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CartPolePositions;
+
+impl HostEnv for CartPolePositions {
+    fn spec(&self) -> EnvSpec {
+        let whole = CartPole.spec();
+        let positions = |bounds: &[f32]| vec![bounds[0], bounds[2]];
+        EnvSpec {
+            name: "CartPolePositions-v1".to_owned(),
+            obs: ObsSpace {
+                low: positions(&whole.obs.low),
+                high: positions(&whole.obs.high),
+            },
+            ..whole
+        }
+    }
+
+    fn state_size(&self) -> usize {
+        CartPole.state_size()
+    }
+
+    fn reset(&self, state: &mut [f32], rng: &mut Philox) {
+        CartPole.reset(state, rng);
+    }
+
+    fn step(&self, state: &mut [f32], action: &[f32], rng: &mut Philox) -> Outcome {
+        CartPole.step(state, action, rng)
+    }
+
+    fn observe(&self, state: &[f32], obs: &mut [f32]) {
+        obs.copy_from_slice(&[state[0], state[2]]);
+    }
+}
