@@ -18,6 +18,7 @@ use uphill_core::{
     nn::MlpConfig,
     optim::{Adam, clip_grad_norm},
     policy::{Actor, Critic},
+    rollout::Memory,
 };
 
 const SEED: u64 = 1;
@@ -43,7 +44,9 @@ pub fn run(iterations: u64) -> Result<(), Box<dyn Error>> {
     for iteration in 0..iterations {
         // Experience [T, N, ..] and what it says about each action.
         let first_step = iteration * STEPS as u64;
-        let rollout = collect(&actor, &critic, env.as_mut(), STEPS, SEED, first_step);
+        let memory = &mut Memory::default(); // these networks have none
+        let position = (SEED, first_step);
+        let rollout = collect((&actor, &critic), env.as_mut(), memory, STEPS, position);
         let advantages = gae(&rollout.trace(), 0.98, 0.9);
         let returns = advantages.clone() + rollout.values.clone();
         let batch = rollout.flatten(advantages, returns);

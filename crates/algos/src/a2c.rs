@@ -141,6 +141,10 @@ impl Settings for A2cConfig {
         ])
     }
 
+    fn sequences(&self) -> Option<usize> {
+        Some(1)
+    }
+
     fn build(&self, actor: &Actor, critic: &Critic) -> Learner {
         Learner::Synchronous(Box::new(A2c::new(self.clone(), actor, critic)))
     }
@@ -190,8 +194,8 @@ impl Algorithm for A2c {
         }
 
         let (actor_net, critic_net) = (actor.net.tracked(), critic.net.tracked());
-        let dist = actor.with_net(actor_net.clone()).dist(batch.obs.clone());
-        let values = critic.with_net(critic_net.clone()).values(batch.obs);
+        let dist = actor.with_net(actor_net.clone()).dist_on(&batch);
+        let values = critic.with_net(critic_net.clone()).values_on(&batch);
         let surrogate = policy_gradient_surrogate(dist.log_prob(batch.actions), batch.advantages);
         let entropy = dist.entropy().mean();
         let value_loss = value_loss(values, batch.returns.clone());

@@ -28,7 +28,7 @@ use uphill_core::{
     loss::{policy_gradient_surrogate, value_loss},
     optim::clip_grad_norm,
     policy::{Actor, Critic},
-    rollout::Rollout,
+    rollout::{Memory, Rollout},
     schedule::Schedule,
 };
 use uphill_envs::BatchEnv;
@@ -267,7 +267,9 @@ impl Job<'_> {
             set_flat(&mut actor, &mut critic, load(&self.shared.params));
 
             let first_step = self.first_step + (update * c.steps) as u64;
-            let rollout = collect(&actor, &critic, env, c.steps, seed, first_step);
+            let agent = (&actor, &critic);
+            let memory = &mut Memory::default();
+            let rollout = collect(agent, env, memory, c.steps, (seed, first_step));
             log.obs.push(rollout.flat_obs());
             let (grad, diagnostics) = self.gradient(&actor, &critic, &rollout);
             log.diagnostics.push(diagnostics);

@@ -1,16 +1,17 @@
 //! Networks for an environment, as a configuration describes them.
 
 use crate::{
-    config::{ConfigError, Distribution, NetworkConfig, RunConfig, Std},
+    config::{ConfigError, Distribution, MemoryKind, NetworkConfig, RunConfig, Std},
     settings::ensure,
 };
 use burn::tensor::Device;
 use uphill_core::{
     dist::{Bounds, DistKind},
     heads::{Masked, StateLogStd},
-    network::WithLogStd,
+    network::{Net, WithLogStd},
     normalize::ObsNorm,
     policy::{Actor, Critic},
+    recurrent::GruNet,
 };
 use uphill_envs::{ActionSpace, EnvSpec, Philox, Stream};
 
@@ -85,17 +86,34 @@ pub fn build_actor(
     let kind = dist_kind(spec, network)?;
     let (outputs, log_stds) = policy_outputs(&kind, network);
     let inputs = spec.obs.dim();
-    let mlp = (network.mlp()).build(inputs, outputs, POLICY_GAIN, &mut rng, device);
-    let mut actor = match (&kind, &spec.action) {
-        (_, ActionSpace::MaskedDiscrete { .. }) => Actor::new(Masked::new(mlp), kind),
-        (DistKind::Gaussian { .. } | DistKind::SquashedGaussian { .. }, _) => match network.std {
-            Std::Independent => Actor::new(
-                WithLogStd::new(mlp, log_stds, network.log_std, device),
-                kind,
-            ),
-            Std::Dependent => Actor::new(StateLogStd::new(mlp, network.log_std), kind),
-        },
-        _ => Actor::new(mlp, kind),
+    let (io, mlp) = ([inputs, outputs], network.mlp());
+    let net = match network.memory {
+        MemoryKind::None => {
+            let body = mlp.build(inputs, outputs, POLICY_GAIN, &mut rng, device);
+            match head(&kind, spec, network) {
+                Head::Plain => Net::new(body),
+                Head::Masked => Net::new(Masked::new(body)),
+                Head::LogStd => Net::new(WithLogStd::new(body, log_stds, network.log_std, device)),
+                Head::StateLogStd => Net::new(StateLogStd::new(body, network.log_std)),
+            }
+        }
+        MemoryKind::Gru => {
+            let width = network.memory_width;
+            let body = GruNet::new(io, &mlp, width, POLICY_GAIN, &mut rng, device);
+            match head(&kind, spec, network) {
+                Head::Plain => Net::recurrent(body),
+                Head::Masked => Net::recurrent(Masked::new(body)),
+                Head::LogStd => {
+                    Net::recurrent(WithLogStd::new(body, log_stds, network.log_std, device))
+                }
+                Head::StateLogStd => Net::recurrent(StateLogStd::new(body, network.log_std)),
+            }
+        }
+    };
+    let mut actor = Actor {
+        net,
+        kind,
+        obs_norm: None,
     };
     actor.obs_norm = obs_norm(config, spec.normalized_width(), device);
     Ok(actor)
@@ -104,12 +122,16 @@ pub fn build_actor(
 /// The value function of a fresh run.
 pub fn build_critic(config: &RunConfig, spec: &EnvSpec, device: &Device) -> Critic {
     let mut rng = Philox::new(config.seed, Stream::Init, 0, 1);
-    let inputs = spec.obs.dim();
-    let mlp = config
-        .network
-        .mlp()
-        .build(inputs, 1, VALUE_GAIN, &mut rng, device);
-    let mut critic = Critic::new(mlp);
+    let (inputs, network) = (spec.obs.dim(), &config.network);
+    let mlp = network.mlp();
+    let mut critic = match network.memory {
+        MemoryKind::None => Critic::new(mlp.build(inputs, 1, VALUE_GAIN, &mut rng, device)),
+        MemoryKind::Gru => {
+            let width = network.memory_width;
+            let net = GruNet::new([inputs, 1], &mlp, width, VALUE_GAIN, &mut rng, device);
+            Critic::recurrent(net)
+        }
+    };
     critic.obs_norm = obs_norm(config, spec.normalized_width(), device);
     critic
 }
@@ -121,12 +143,40 @@ pub fn build_critic(config: &RunConfig, spec: &EnvSpec, device: &Device) -> Crit
 pub fn agent_params(config: &RunConfig, spec: &EnvSpec) -> Result<usize, ConfigError> {
     let network = &config.network;
     let count = |outputs| {
-        let widths = [&[spec.obs.dim()], network.hidden.as_slice(), &[outputs]].concat();
+        let mut widths = [&[spec.obs.dim()], network.hidden.as_slice()].concat();
+        let mut cell = 0;
+        if network.memory == MemoryKind::Gru {
+            let (inputs, state) = (widths[widths.len() - 1], network.memory_width);
+            cell = 3 * state * (inputs + 1 + state + 1);
+            widths.push(state);
+            // From the last hidden layer to the state there are gates and no layer.
+            cell -= (inputs + 1) * state;
+        }
+        widths.push(outputs);
         let layers = widths.windows(2).map(|io| (io[0] + 1) * io[1]);
-        layers.sum::<usize>()
+        layers.sum::<usize>() + cell
     };
     let (outputs, log_stds) = policy_outputs(&dist_kind(spec, network)?, network);
     Ok(count(outputs) + log_stds + count(1))
+}
+
+/// What stands between a network and its distribution's parameters.
+enum Head {
+    Plain,
+    Masked,
+    LogStd,
+    StateLogStd,
+}
+
+fn head(kind: &DistKind, spec: &EnvSpec, network: &NetworkConfig) -> Head {
+    match (kind, &spec.action) {
+        (_, ActionSpace::MaskedDiscrete { .. }) => Head::Masked,
+        (DistKind::Gaussian { .. } | DistKind::SquashedGaussian { .. }, _) => match network.std {
+            Std::Independent => Head::LogStd,
+            Std::Dependent => Head::StateLogStd,
+        },
+        _ => Head::Plain,
+    }
 }
 
 /// Outputs of the policy's perceptron, and log standard deviations that are parameters of their own.

@@ -4,30 +4,40 @@ use crate::random::action_noise;
 use burn::tensor::{Bool, Tensor};
 use uphill_core::{
     policy::{Actor, Critic},
-    rollout::{Rollout, Span},
+    rollout::{Memory, Rollout, Span},
 };
-use uphill_envs::{BatchEnv, Stream};
+use uphill_envs::{BatchEnv, Step, Stream};
 
 /// `steps` steps of every copy under the actor's policy, continuing where the environment stands.
 ///
 /// `seed` and `first_step` (steps taken per copy so far) position the action noise. Inside the loop
 /// only the policy runs; log-probabilities and values follow for the whole rollout in one batch.
+/// `memory` is what the networks remember, before and after.
 pub fn collect(
-    actor: &Actor,
-    critic: &Critic,
+    (actor, critic): (&Actor, &Critic),
     env: &mut dyn BatchEnv,
+    memory: &mut Memory,
     steps: usize,
-    seed: u64,
-    first_step: u64,
+    (seed, first_step): (u64, u64),
 ) -> Rollout {
-    let mut record = Record::new(env);
+    let mut record = Record::new(env, memory.clone());
     let position = (seed, Stream::Action, first_step);
     let size = [steps, env.num_envs()];
     let noise = action_noise(&actor.kind, position, size, &record.obs.device());
     for noise in noise.iter_dim(0) {
         record.step(actor, env, noise.squeeze_dim(0));
     }
-    record.rollout(actor, critic)
+    let (rollout, after) = record.rollout(actor, critic);
+    *memory = after;
+    rollout
+}
+
+/// What networks remember at the beginning of episodes of `envs` copies: nothing.
+pub fn start(actor: &Actor, critic: &Critic, envs: usize) -> Memory {
+    Memory {
+        actor: actor.net.start(envs),
+        critic: critic.net.start(envs),
+    }
 }
 
 /// The first `per_env` episodes of every copy, one per column, and the steps that every copy took
@@ -35,15 +45,14 @@ pub fn collect(
 ///
 /// One read-back per step tells when to stop.
 pub fn collect_episodes(
-    actor: &Actor,
-    critic: &Critic,
+    (actor, critic): (&Actor, &Critic),
     env: &mut dyn BatchEnv,
     per_env: usize,
-    seed: u64,
-    first_step: u64,
+    (seed, first_step): (u64, u64),
 ) -> (Rollout, usize) {
-    let mut record = Record::new(env);
-    let (envs, device) = (env.num_envs(), record.obs.device());
+    let envs = env.num_envs();
+    let mut record = Record::new(env, start(actor, critic, envs));
+    let device = record.obs.device();
     // Steps after which an episode was over, per copy; the first starts at 0.
     let mut ends = vec![vec![0]; envs];
     let mut steps = 0;
@@ -65,13 +74,17 @@ pub fn collect_episodes(
             spans.push(Span { env, start, len });
         }
     }
-    (record.rollout(actor, critic).columns(&spans), steps)
+    (record.rollout(actor, critic).0.columns(&spans), steps)
 }
 
 /// Experience as it comes in, one entry per step.
 struct Record {
     /// What the policy acts on next, `[N, O]`.
     obs: Tensor<2>,
+    /// What it remembers then.
+    state: Option<Tensor<2>>,
+    /// What both networks remembered before the first step.
+    memory: Memory,
     all_obs: Vec<Tensor<2>>,
     all_next_obs: Vec<Tensor<2>>,
     actions: Vec<Tensor<2>>,
@@ -81,9 +94,11 @@ struct Record {
 }
 
 impl Record {
-    fn new(env: &dyn BatchEnv) -> Self {
+    fn new(env: &dyn BatchEnv, memory: Memory) -> Self {
         Self {
             obs: env.obs(),
+            state: memory.actor.clone(),
+            memory,
             all_obs: vec![],
             all_next_obs: vec![],
             actions: vec![],
@@ -95,8 +110,10 @@ impl Record {
 
     /// One step of every copy.
     fn step(&mut self, actor: &Actor, env: &mut dyn BatchEnv, noise: Tensor<2>) {
-        let actions = actor.dist(self.obs.clone()).sample(noise);
+        let (dist, state) = actor.step(self.obs.clone(), self.state.take());
+        let actions = dist.sample(noise);
         let step = env.step(actor.kind.env_actions(actions.clone()));
+        self.state = forget(state, &step);
         let obs = std::mem::replace(&mut self.obs, step.obs);
         self.all_obs.push(obs);
         self.all_next_obs.push(step.next_obs);
@@ -113,24 +130,50 @@ impl Record {
         flags.map_or(vec![], |flags| flags.iter::<bool>().collect())
     }
 
-    fn rollout(self, actor: &Actor, critic: &Critic) -> Rollout {
-        let (steps, [envs, obs_width]) = (self.rewards.len(), self.obs.dims());
-        let obs = Tensor::cat(self.all_obs, 0);
+    /// The rollout, and what the networks remember after it.
+    fn rollout(self, actor: &Actor, critic: &Critic) -> (Rollout, Memory) {
+        let (steps, [envs, _]) = (self.rewards.len(), self.obs.dims());
+        let obs = Tensor::stack::<3>(self.all_obs, 0);
+        let next_obs = Tensor::stack::<3>(self.all_next_obs, 0);
         let actions = Tensor::cat(self.actions, 0);
-        let log_probs = actor.dist(obs.clone()).log_prob(actions.clone());
-        let values = critic.values(obs.clone());
-        let next_values = critic.values(Tensor::cat(self.all_next_obs, 0));
+        let terminated = Tensor::stack::<2>(self.terminated, 0);
+        let truncated = Tensor::stack::<2>(self.truncated, 0);
+        let keep = terminated.clone().bool_or(truncated.clone());
+        let keep = keep.float().neg() + 1.0;
+
+        let Memory {
+            actor: state,
+            critic: critic_state,
+        } = self.memory.clone();
+        let dist = actor.follow(obs.clone(), keep.clone(), state);
+        let log_probs = dist.log_prob(actions.clone());
+        let ([values, next_values], critic_state) =
+            critic.follow([obs.clone(), next_obs], keep, critic_state);
+        let after = Memory {
+            actor: self.state,
+            critic: critic_state,
+        };
         let [_, action_width] = actions.dims();
-        Rollout {
-            obs: obs.reshape([steps, envs, obs_width]),
+        let rollout = Rollout {
+            obs,
             actions: actions.reshape([steps, envs, action_width]),
             log_probs: log_probs.reshape([steps, envs]),
             values: values.reshape([steps, envs]),
             next_values: next_values.reshape([steps, envs]),
             rewards: Tensor::stack(self.rewards, 0),
-            terminated: Tensor::stack(self.terminated, 0),
-            truncated: Tensor::stack(self.truncated, 0),
+            terminated,
+            truncated,
             lengths: None,
-        }
+            memory: self.memory,
+        };
+        (rollout, after)
     }
+}
+
+/// The states after a step, cleared where an episode ended.
+pub(crate) fn forget(state: Option<Tensor<2>>, step: &Step) -> Option<Tensor<2>> {
+    let state = state?;
+    let ended = step.terminated.clone().bool_or(step.truncated.clone());
+    let keep = ended.float().neg() + 1.0;
+    Some(state * keep.unsqueeze_dim(1))
 }

@@ -91,6 +91,21 @@ pub struct NetworkConfig {
     pub std: Std,
     /// Start of their logarithms.
     pub log_std: f64,
+    /// What the networks remember of the episode: the hidden layers are followed by a cell.
+    pub memory: MemoryKind,
+    /// Width of the cell's state.
+    pub memory_width: usize,
+}
+
+/// What networks remember of the episode.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MemoryKind {
+    /// Nothing: a policy of the latest observation.
+    #[default]
+    None,
+    /// The state of a gated recurrent unit.
+    Gru,
 }
 
 /// The family of a policy's distribution.
@@ -129,6 +144,8 @@ impl Default for NetworkConfig {
             distribution: Distribution::Auto,
             std: Std::Independent,
             log_std: 0.0,
+            memory: MemoryKind::None,
+            memory_width: 64,
         }
     }
 }
@@ -218,6 +235,9 @@ impl RunConfig {
                 })?;
             }
         }
+        if self.network.memory != MemoryKind::None {
+            self.validate_memory()?;
+        }
         if matches!(self.algo, AlgoConfig::A3c(_)) {
             for (key, on) in [
                 ("normalize.reward", self.normalize.reward),
@@ -229,6 +249,29 @@ impl RunConfig {
             }
         }
         self.algo.settings().validate(self.num_envs)
+    }
+
+    fn validate_memory(&self) -> Result<(), ConfigError> {
+        at_least_one(&[("network.memory_width", self.network.memory_width)])?;
+        ensure(!self.network.hidden.is_empty(), "network.hidden", || {
+            "needs at least one layer before the memory, for example [64]".to_owned()
+        })?;
+        let sequences = self.algo.settings().sequences();
+        ensure(sequences.is_some(), "network.memory", || {
+            let name = self.algo.name();
+            format!("{name} has no policies with memory; use frames, or reinforce, vpg, a2c or ppo")
+        })?;
+        let parts = sequences.unwrap_or(1);
+        ensure(
+            self.num_envs.is_multiple_of(parts),
+            "algo.minibatches",
+            || {
+                format!(
+                    "{parts} parts do not divide num_envs {}: minibatches for networks with memory are of whole sequences, one per copy",
+                    self.num_envs
+                )
+            },
+        )
     }
 
     /// Environment steps between checkpoints.

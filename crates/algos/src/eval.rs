@@ -1,6 +1,6 @@
 //! How good a policy is, without learning from it.
 
-use crate::random::action_noise;
+use crate::{collect::forget, random::action_noise};
 use uphill_core::policy::Actor;
 use uphill_envs::{BatchEnv, Episode, Stream};
 
@@ -53,10 +53,11 @@ pub fn evaluate(
     let quota = |copy: usize| episodes / copies + usize::from(copy < episodes % copies);
     let mut finished: Vec<Vec<Episode>> = vec![Vec::new(); copies];
     let mut obs = env.reset(seed);
+    let mut state = actor.net.start(copies);
     let device = obs.device();
     let mut t = 0;
     while (0..copies).any(|copy| finished[copy].len() < quota(copy)) {
-        let dist = actor.dist(obs);
+        let (dist, after) = actor.step(obs, state);
         let actions = if stochastic {
             let position = (seed, Stream::EvalAction, t);
             let noise = action_noise(&actor.kind, position, [1, copies], &device);
@@ -64,7 +65,9 @@ pub fn evaluate(
         } else {
             dist.greedy()
         };
-        obs = env.step(actor.kind.env_actions(actions)).obs;
+        let step = env.step(actor.kind.env_actions(actions));
+        state = forget(after, &step);
+        obs = step.obs;
         t += 1;
         for episode in env.take_episodes() {
             let copy = episode.env;

@@ -26,7 +26,7 @@ pub(crate) fn policy_gradient(
     entropy_coef: f64,
 ) -> PolicyGradient {
     let net = actor.net.tracked();
-    let dist = actor.with_net(net.clone()).dist(batch.obs.clone());
+    let dist = actor.with_net(net.clone()).dist_on(batch);
     let log_probs = dist.log_prob(batch.actions.clone());
     let surrogate = policy_gradient_surrogate(log_probs, batch.advantages.clone()) * scale;
     let entropy = dist.entropy().mean();
@@ -49,9 +49,7 @@ pub fn estimate(actor: &Actor, rollout: &Rollout, weights: Tensor<2>) -> Tensor<
 
 /// k3 estimate of KL(old ‖ new) `[1]` after a step.
 pub(crate) fn moved(actor: &Actor, batch: &Batch) -> Tensor<1> {
-    let log_probs = actor
-        .dist(batch.obs.clone())
-        .log_prob(batch.actions.clone());
+    let log_probs = actor.dist_on(batch).log_prob(batch.actions.clone());
     approx_kl(log_probs - batch.log_probs.clone())
 }
 

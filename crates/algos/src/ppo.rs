@@ -182,6 +182,10 @@ impl Settings for PpoConfig {
         ])
     }
 
+    fn sequences(&self) -> Option<usize> {
+        Some(self.minibatches)
+    }
+
     fn build(&self, actor: &Actor, critic: &Critic) -> Learner {
         Learner::Synchronous(Box::new(Ppo::new(self.clone(), actor, critic)))
     }
@@ -231,24 +235,22 @@ impl Ppo {
         now: &Now,
     ) -> Tensor<1> {
         let c = &self.config;
+        let (actor_net, critic_net) = (actor.net.tracked(), critic.net.tracked());
+        let dist = actor.with_net(actor_net.clone()).dist_on(&batch);
+        let values = critic.with_net(critic_net.clone()).values_on(&batch);
+        let kl = match c.objective {
+            Objective::Clip => None,
+            Objective::Kl => Some(old.dist_on(&batch).kl(&dist).mean()),
+        };
         let advantages = match c.normalize_advantages {
             AdvantageNorm::Minibatch => standardize(batch.advantages),
             AdvantageNorm::Batch | AdvantageNorm::None => batch.advantages,
         };
 
-        let (actor_net, critic_net) = (actor.net.tracked(), critic.net.tracked());
-        let dist = actor.with_net(actor_net.clone()).dist(batch.obs.clone());
-        let values = critic
-            .with_net(critic_net.clone())
-            .values(batch.obs.clone());
-
         let log_ratios = dist.log_prob(batch.actions) - batch.log_probs;
-        let surrogate = match c.objective {
-            Objective::Clip => clipped_surrogate(log_ratios.clone(), advantages, now.clip),
-            Objective::Kl => {
-                let kl = old.dist(batch.obs).kl(&dist).mean();
-                ratio_surrogate(log_ratios.clone(), advantages) - kl * self.kl_coef
-            }
+        let surrogate = match kl {
+            None => clipped_surrogate(log_ratios.clone(), advantages, now.clip),
+            Some(kl) => ratio_surrogate(log_ratios.clone(), advantages) - kl * self.kl_coef,
         };
         let entropy = dist.entropy().mean();
         let value_loss = if c.value_clip > 0.0 {
@@ -326,7 +328,7 @@ impl Algorithm for Ppo {
         let mut epochs = 0;
         while epochs < c.epochs {
             let order = (context.seed, context.iteration, epochs);
-            for indices in minibatches(batch.len(), c.minibatches, order, &device) {
+            for indices in minibatches(batch.units(), c.minibatches, order, &device) {
                 let minibatch = batch.select(indices);
                 diagnostics.push(self.minibatch_step(actor, critic, &old, minibatch, &now));
             }
@@ -340,11 +342,11 @@ impl Algorithm for Ppo {
             }
         }
         let mut scalars = diagnostics_of_update(&diagnostics);
-        let explained = explained_variance(batch.values, batch.returns);
+        let explained = explained_variance(batch.values.clone(), batch.returns.clone());
         scalars.push(("explained_variance", explained));
         scalars.push(("param_norm", param_norm([&actor.net, &critic.net])));
         if c.objective == Objective::Kl {
-            let kl = old.dist(batch.obs.clone()).kl(&actor.dist(batch.obs));
+            let kl = old.dist_on(&batch).kl(&actor.dist_on(&batch));
             scalars.push(("kl", kl.mean()));
         }
         let bound = match c.objective {

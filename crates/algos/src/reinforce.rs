@@ -143,6 +143,10 @@ impl Settings for ReinforceConfig {
         ])
     }
 
+    fn sequences(&self) -> Option<usize> {
+        Some(1)
+    }
+
     fn build(&self, actor: &Actor, critic: &Critic) -> Learner {
         Learner::Synchronous(Box::new(Reinforce::new(self.clone(), actor, critic)))
     }

@@ -40,6 +40,12 @@ pub trait Settings {
         1
     }
 
+    /// Parts that it cuts the copies' sequences into when networks have a memory; `None` if it has no use
+    /// for such networks.
+    fn sequences(&self) -> Option<usize> {
+        None
+    }
+
     /// The algorithm, with fresh optimiser state for these networks.
     fn build(&self, actor: &Actor, critic: &Critic) -> Learner;
 }

@@ -4,7 +4,7 @@ use crate::{
     Learner, UpdateContext,
     agent::{build_actor, build_critic, dist_kind, obs_norm},
     checkpoint::{Checkpoint, CheckpointError},
-    collect::{collect, collect_episodes},
+    collect::{collect, collect_episodes, start},
     config::{ConfigError, RunConfig},
     episodes::EpisodeStats,
     metrics::Metrics,
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use uphill_core::{
     normalize::{ObsNorm, RewardScaler},
     policy::{Actor, Critic},
-    rollout::Rollout,
+    rollout::{Memory, Rollout},
 };
 use uphill_envs::{BatchEnv, BatchOptions, EnvError, Episode};
 
@@ -78,6 +78,8 @@ pub struct Trainer {
     actor: Actor,
     critic: Critic,
     learner: Learner,
+    /// Of networks with memory, between rollouts.
+    memory: Memory,
     reward_scaler: Option<RewardScaler>,
     counters: Counters,
 }
@@ -170,6 +172,7 @@ impl Trainer {
             (config.normalize.reward).then(|| RewardScaler::new(config.num_envs, &device));
         Ok(Self {
             learner: config.algo.settings().build(&actor, &critic),
+            memory: start(&actor, &critic, config.num_envs),
             reward_scaler,
             counters: Counters::default(),
             config,
@@ -192,18 +195,15 @@ impl Trainer {
         let (raw_obs, metrics, steps) = match &mut self.learner {
             Learner::Synchronous(algorithm) => {
                 let env = envs[0].as_mut();
+                let (pair, position) = ((&*agent.0, &*agent.1), (context.seed, first_step));
                 let (mut rollout, steps) = match self.config.algo.settings().horizon() {
                     Horizon::Steps(steps) => {
-                        let seed = self.config.seed;
-                        (
-                            collect(agent.0, agent.1, env, steps, seed, first_step),
-                            steps,
-                        )
+                        let rollout = collect(pair, env, &mut self.memory, steps, position);
+                        (rollout, steps)
                     }
                     Horizon::Episodes { per_env } => {
-                        env.reset(fresh_start_seed(self.config.seed, context.iteration));
-                        let seed = self.config.seed;
-                        collect_episodes(agent.0, agent.1, env, per_env, seed, first_step)
+                        env.reset(fresh_start_seed(context.seed, context.iteration));
+                        collect_episodes(pair, env, per_env, position)
                     }
                 };
                 let raw_obs = rollout.flat_obs();
@@ -286,6 +286,14 @@ impl Trainer {
             checkpoint.put_moments("reward_scaler", &scaler.moments);
             checkpoint.put_tensor("reward_scaler.discounted", scaler.discounted.clone());
         }
+        for (name, state) in [
+            ("actor", &self.memory.actor),
+            ("critic", &self.memory.critic),
+        ] {
+            if let Some(state) = state {
+                checkpoint.put_tensor(&format!("memory.{name}"), state.clone());
+            }
+        }
         match &self.learner {
             Learner::Synchronous(algorithm) => algorithm.save(&mut checkpoint),
             Learner::Asynchronous(a3c) => a3c.save(&mut checkpoint),
@@ -309,6 +317,12 @@ impl Trainer {
             scaler.moments = checkpoint.moments("reward_scaler", &scaler.moments)?;
             scaler.discounted =
                 checkpoint.tensor("reward_scaler.discounted", &scaler.discounted)?;
+        }
+        let Memory { actor, critic } = &mut self.memory;
+        for (name, state) in [("actor", actor), ("critic", critic)] {
+            if let Some(state) = state {
+                *state = checkpoint.tensor(&format!("memory.{name}"), state)?;
+            }
         }
         match &mut self.learner {
             Learner::Synchronous(algorithm) => algorithm.load(checkpoint)?,

@@ -16,7 +16,7 @@ pub fn fit_values(
     let mut before = None;
     for _ in 0..steps {
         let net = critic.net.tracked();
-        let values = critic.with_net(net.clone()).values(batch.obs.clone());
+        let values = critic.with_net(net.clone()).values_on(batch);
         let loss = value_loss(values, batch.returns.clone());
         let grad = net.flat_grad(&loss.backward());
         before.get_or_insert(loss.without_autodiff());

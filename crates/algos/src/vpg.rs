@@ -101,6 +101,10 @@ impl Settings for VpgConfig {
         ])
     }
 
+    fn sequences(&self) -> Option<usize> {
+        Some(1)
+    }
+
     fn build(&self, actor: &Actor, critic: &Critic) -> Learner {
         Learner::Synchronous(Box::new(Vpg::new(self.clone(), actor, critic)))
     }

@@ -57,7 +57,6 @@ pub fn optimal(scores: Tensor<2>, gradients: Tensor<2>) -> Tensor<1> {
 pub fn trajectory_gradients(actor: &Actor, rollout: &Rollout, weights: Tensor<2>) -> Tensor<2> {
     let [steps, count] = rollout.dims();
     assert_shape!(weights, [steps, count]);
-    let [_, _, obs_width] = rollout.obs.dims();
     let [_, _, action_width] = rollout.actions.dims();
     let gradient = |i: usize| {
         let len = rollout.lengths.as_ref().map_or(steps, |lengths| lengths[i]);
@@ -65,7 +64,8 @@ pub fn trajectory_gradients(actor: &Actor, rollout: &Rollout, weights: Tensor<2>
         let actions = rollout.actions.clone().slice([0..len, i..i + 1]);
         let weights = weights.clone().slice([0..len, i..i + 1]).reshape([len]);
         let net = actor.net.tracked();
-        let dist = (actor.with_net(net.clone())).dist(obs.reshape([len, obs_width]));
+        let (state, keep) = (net.start(1), weights.ones_like().unsqueeze_dim(1));
+        let dist = (actor.with_net(net.clone())).follow(obs, keep, state);
         let log_probs = dist.log_prob(actions.reshape([len, action_width]));
         net.flat_grad(&(log_probs * weights).sum().backward())
     };

@@ -3,7 +3,7 @@
 //! Each wraps a network and is one, so whatever works on networks (flat parameters, gradients,
 //! checkpoints) works on them. [`WithLogStd`](crate::network::WithLogStd) is of the same family.
 
-use crate::{dist::mask_logits, network::Network};
+use crate::{dist::mask_logits, network::Network, recurrent::RecurrentNetwork};
 use burn::{
     module::Module,
     tensor::{Tensor, activation::sigmoid},
@@ -19,7 +19,7 @@ pub const LOG_STD_RANGE: [f64; 2] = [-5.0, 2.0];
 /// The second half r of the outputs becomes log σ = −5 + 7 sigmoid(r + r₀), smooth and within
 /// [`LOG_STD_RANGE`]; r₀ makes r = 0 mean a chosen log σ.
 #[derive(Module, Debug)]
-pub struct StateLogStd<M: Network> {
+pub struct StateLogStd<M: Module> {
     /// `[B, O]` → means, then r, `[B, 2A]`.
     pub net: M,
     /// r₀.
@@ -27,7 +27,7 @@ pub struct StateLogStd<M: Network> {
     pub offset: f64,
 }
 
-impl<M: Network> StateLogStd<M> {
+impl<M: Module> StateLogStd<M> {
     /// `log_std` is where log σ is while the network's outputs are 0.
     ///
     /// # Panics
@@ -39,21 +39,41 @@ impl<M: Network> StateLogStd<M> {
         Self { net, offset }
     }
 
-    /// The means `[B, A]` and r + r₀ `[B, A]`.
-    fn halves(&self, obs: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
-        let outputs = self.net.forward(obs);
+    /// The means `[B, A]` and r + r₀ `[B, A]` from the outputs of the network `[B, 2A]`.
+    fn halves(&self, outputs: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
         let dim = outputs.dims()[1] / 2;
         let raw = outputs.clone().narrow(1, dim, dim) + self.offset;
         (outputs.narrow(1, 0, dim), raw)
+    }
+
+    /// Outputs of the network `[B, 2A]` → means and log σ.
+    fn params(&self, outputs: Tensor<2>) -> Tensor<2> {
+        let [low, high] = LOG_STD_RANGE;
+        let (mean, raw) = self.halves(outputs);
+        let log_std = sigmoid(raw) * (high - low) + low;
+        Tensor::cat(vec![mean, log_std], 1)
     }
 }
 
 impl<M: Network> Network for StateLogStd<M> {
     fn forward(&self, obs: Tensor<2>) -> Tensor<2> {
-        let [low, high] = LOG_STD_RANGE;
-        let (mean, raw) = self.halves(obs);
-        let log_std = sigmoid(raw) * (high - low) + low;
-        Tensor::cat(vec![mean, log_std], 1)
+        self.params(self.net.forward(obs))
+    }
+}
+
+impl<M: RecurrentNetwork> RecurrentNetwork for StateLogStd<M> {
+    fn state_width(&self) -> usize {
+        self.net.state_width()
+    }
+
+    fn step(&self, obs: Tensor<2>, state: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+        let (outputs, state) = self.net.step(obs, state);
+        (self.params(outputs), state)
+    }
+
+    fn unroll(&self, obs: Tensor<3>, state: Tensor<2>, keep: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+        let (outputs, states) = self.net.unroll(obs, state, keep);
+        (self.params(outputs), states)
     }
 
     fn jvp(&self, tangent: &Self, obs: Tensor<2>) -> Option<Tensor<2>> {
@@ -74,12 +94,12 @@ impl<M: Network> Network for StateLogStd<M> {
 /// network sees them too. An observation normaliser has to leave them alone
 /// ([`ObsNorm`](crate::normalize::ObsNorm) over the other O − K columns does).
 #[derive(Module, Debug)]
-pub struct Masked<M: Network> {
+pub struct Masked<M: Module> {
     /// `[B, O]` → logits `[B, K]`.
     pub net: M,
 }
 
-impl<M: Network> Masked<M> {
+impl<M: Module> Masked<M> {
     /// Masks the logits of `net`.
     pub fn new(net: M) -> Self {
         Self { net }
@@ -88,9 +108,7 @@ impl<M: Network> Masked<M> {
 
 impl<M: Network> Network for Masked<M> {
     fn forward(&self, obs: Tensor<2>) -> Tensor<2> {
-        let logits = self.net.forward(obs.clone());
-        let ([_, width], [_, choices]) = (obs.dims(), logits.dims());
-        mask_logits(logits, obs.narrow(1, width - choices, choices))
+        masked(self.net.forward(obs.clone()), obs)
     }
 
     fn jvp(&self, tangent: &Self, obs: Tensor<2>) -> Option<Tensor<2>> {
@@ -100,4 +118,27 @@ impl<M: Network> Network for Masked<M> {
         // Logits of forbidden actions do not move.
         Some(logits.mask_fill(mask.lower_elem(0.5), 0.0))
     }
+}
+
+impl<M: RecurrentNetwork> RecurrentNetwork for Masked<M> {
+    fn state_width(&self) -> usize {
+        self.net.state_width()
+    }
+
+    fn step(&self, obs: Tensor<2>, state: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+        let (logits, state) = self.net.step(obs.clone(), state);
+        (masked(logits, obs), state)
+    }
+
+    fn unroll(&self, obs: Tensor<3>, state: Tensor<2>, keep: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+        let [steps, envs, width] = obs.dims();
+        let (logits, states) = self.net.unroll(obs.clone(), state, keep);
+        (masked(logits, obs.reshape([steps * envs, width])), states)
+    }
+}
+
+/// Logits `[B, K]` under the mask in the last columns of observations `[B, O]`.
+fn masked(logits: Tensor<2>, obs: Tensor<2>) -> Tensor<2> {
+    let ([_, width], [_, choices]) = (obs.dims(), logits.dims());
+    mask_logits(logits, obs.narrow(1, width - choices, choices))
 }

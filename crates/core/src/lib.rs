@@ -16,6 +16,7 @@
 //! | [`network`] | any Burn module as a network; its parameters as one flat vector |
 //! | [`heads`] | from a network's outputs to distribution parameters: state-dependent σ, masks |
 //! | [`ops`] | fused forward, backward and directional derivative of perceptrons on the CPU |
+//! | [`recurrent`] | networks with memory: gated recurrent unit |
 //! | [`policy`] | [`Actor`](policy::Actor) and [`Critic`](policy::Critic) |
 //! | [`normalize`] | running moments, observation normaliser, reward scaling |
 //! | [`rollout`] | `[T, N, ..]` experience, flattened to `[B, ..]` and cut into minibatches |
@@ -46,6 +47,7 @@ pub mod ops;
 pub mod optim;
 pub mod params;
 pub mod policy;
+pub mod recurrent;
 pub mod rollout;
 mod scan;
 pub mod schedule;

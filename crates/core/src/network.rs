@@ -6,6 +6,7 @@
 use crate::{
     ops::{FusedMlp, MlpShape, on_host},
     params::{self, ParamSpec},
+    recurrent::RecurrentNetwork,
 };
 use burn::{
     module::{Module, ModuleDisplay, Param},
@@ -64,9 +65,57 @@ impl Net {
         self.0.fused()
     }
 
-    /// `[B, O]` → `[B, W]`.
+    /// Wraps a module with memory.
+    pub fn recurrent(module: impl RecurrentNetwork) -> Self {
+        Self(Box::new(Recurrent(params::plain(module))))
+    }
+
+    /// `[B, O]` → `[B, W]`. With memory: at the first step of an episode.
     pub fn forward(&self, obs: Tensor<2>) -> Tensor<2> {
-        self.0.forward(obs)
+        let start = self.start(obs.dims()[0]);
+        self.step(obs, start).0
+    }
+
+    /// States `[N, H]` at the beginning of episodes; `None` without memory.
+    pub fn start(&self, envs: usize) -> Option<Tensor<2>> {
+        let memory = self.0.memory()?;
+        Some(Tensor::zeros([envs, memory.state_width()], &self.device()))
+    }
+
+    /// One step: observations `[N, O]` and states `[N, H]` → outputs `[N, W]` and next states.
+    pub fn step(&self, obs: Tensor<2>, state: Option<Tensor<2>>) -> (Tensor<2>, Option<Tensor<2>>) {
+        match (self.0.memory(), state) {
+            (Some(memory), Some(state)) => {
+                let (outputs, state) = memory.step(obs, state);
+                (outputs, Some(state))
+            }
+            (None, None) => (self.0.forward(obs), None),
+            (memory, _) => panic!(
+                "a network {} memory was given {} state",
+                if memory.is_some() { "with" } else { "without" },
+                if memory.is_some() { "no" } else { "a" },
+            ),
+        }
+    }
+
+    /// `T` steps of observations `[T, N, O]` from states `[N, H]` → outputs `[T·N, W]` and the states
+    /// after each step `[T·N, H]`. `keep` `[T, N]` is 0 where an episode ended, otherwise 1.
+    pub fn unroll(
+        &self,
+        obs: Tensor<3>,
+        state: Option<Tensor<2>>,
+        keep: Tensor<2>,
+    ) -> (Tensor<2>, Option<Tensor<2>>) {
+        match (self.0.memory(), state) {
+            (Some(memory), Some(state)) => {
+                let (outputs, states) = memory.unroll(obs, state, keep);
+                (outputs, Some(states))
+            }
+            (_, state) => {
+                let [steps, envs, width] = obs.dims();
+                self.step(obs.reshape([steps * envs, width]), state)
+            }
+        }
     }
 
     /// J v: directional derivative of the outputs `[B, W]` by the parameters along `direction` `[P]`.
@@ -134,6 +183,60 @@ pub(crate) trait ErasedNetwork: Send + std::fmt::Debug {
     fn fused(&self) -> bool {
         false
     }
+    fn memory(&self) -> Option<&dyn ErasedMemory> {
+        None
+    }
+}
+
+/// [`RecurrentNetwork`] without its type.
+pub(crate) trait ErasedMemory {
+    fn state_width(&self) -> usize;
+    fn step(&self, obs: Tensor<2>, state: Tensor<2>) -> (Tensor<2>, Tensor<2>);
+    fn unroll(&self, obs: Tensor<3>, state: Tensor<2>, keep: Tensor<2>) -> (Tensor<2>, Tensor<2>);
+}
+
+impl<M: RecurrentNetwork> ErasedMemory for M {
+    fn state_width(&self) -> usize {
+        RecurrentNetwork::state_width(self)
+    }
+    fn step(&self, obs: Tensor<2>, state: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+        RecurrentNetwork::step(self, obs, state)
+    }
+    fn unroll(&self, obs: Tensor<3>, state: Tensor<2>, keep: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+        RecurrentNetwork::unroll(self, obs, state, keep)
+    }
+}
+
+/// Tells a module with memory from one without, which the compiler could not.
+#[derive(Clone, Debug)]
+struct Recurrent<M>(M);
+
+impl<M: RecurrentNetwork> ErasedNetwork for Recurrent<M> {
+    fn forward(&self, obs: Tensor<2>) -> Tensor<2> {
+        let start = Tensor::zeros([obs.dims()[0], self.0.state_width()], &obs.device());
+        self.0.step(obs, start).0
+    }
+    fn flat(&self) -> Tensor<1> {
+        params::flatten(&self.0)
+    }
+    fn with_flat(&self, flat: Tensor<1>) -> Box<dyn ErasedNetwork> {
+        Box::new(Self(params::unflatten(self.0.clone(), flat)))
+    }
+    fn tracked(&self) -> Box<dyn ErasedNetwork> {
+        Box::new(Self(params::tracked(self.0.clone())))
+    }
+    fn flat_grad(&self, grads: &Gradients) -> Tensor<1> {
+        params::flat_grad(&self.0, grads)
+    }
+    fn layout(&self) -> Vec<ParamSpec> {
+        params::layout(&self.0)
+    }
+    fn boxed_clone(&self) -> Box<dyn ErasedNetwork> {
+        Box::new(self.clone())
+    }
+    fn memory(&self) -> Option<&dyn ErasedMemory> {
+        Some(&self.0)
+    }
 }
 
 impl<M: Network> ErasedNetwork for M {
@@ -181,27 +284,31 @@ fn central_difference<M: Network>(network: &M, obs: Tensor<2>, direction: Tensor
 /// A network for the means of a Gaussian policy together with log standard deviations that do not
 /// depend on the observation: `[B, O]` → `[B, 2A]`.
 #[derive(Module, Debug)]
-pub struct WithLogStd<M: Network> {
+pub struct WithLogStd<M: Module> {
     /// `[B, O]` → means `[B, A]`.
     pub mean: M,
     /// `[A]`.
     pub log_std: Param<Tensor<1>>,
 }
 
-impl<M: Network> WithLogStd<M> {
+impl<M: Module> WithLogStd<M> {
     /// Adds `dim` log standard deviations that start at `log_std`.
     pub fn new(mean: M, dim: usize, log_std: f64, device: &Device) -> Self {
         let log_std = Param::from_tensor(Tensor::full([dim], log_std, device));
         Self { mean, log_std }
     }
+
+    /// Means `[B, A]` → `[B, 2A]`.
+    pub(crate) fn append(&self, mean: Tensor<2>) -> Tensor<2> {
+        let [batch, dim] = mean.dims();
+        let log_std = self.log_std.val().unsqueeze::<2>().expand([batch, dim]);
+        Tensor::cat(vec![mean, log_std], 1)
+    }
 }
 
 impl<M: Network> Network for WithLogStd<M> {
     fn forward(&self, obs: Tensor<2>) -> Tensor<2> {
-        let mean = self.mean.forward(obs);
-        let [batch, dim] = mean.dims();
-        let log_std = self.log_std.val().unsqueeze::<2>().expand([batch, dim]);
-        Tensor::cat(vec![mean, log_std], 1)
+        self.append(self.mean.forward(obs))
     }
 
     fn mlp_shape(&self) -> Option<MlpShape> {

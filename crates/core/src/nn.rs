@@ -21,7 +21,7 @@ pub enum Activation {
 }
 
 impl Activation {
-    fn apply(self, x: Tensor<2>) -> Tensor<2> {
+    pub(crate) fn apply(self, x: Tensor<2>) -> Tensor<2> {
         match self {
             Self::Tanh => x.tanh(),
             Self::Relu => burn::tensor::activation::relu(x),

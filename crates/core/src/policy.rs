@@ -5,6 +5,8 @@ use crate::{
     dist::{Dist, DistKind},
     network::{Net, Network},
     normalize::ObsNorm,
+    recurrent::RecurrentNetwork,
+    rollout::{Batch, Sequences},
 };
 use burn::tensor::{Tensor, assert_shape};
 
@@ -29,7 +31,16 @@ impl Actor {
         }
     }
 
-    /// π(·|s) for raw observations `[B, O]`.
+    /// A policy with memory.
+    pub fn recurrent(network: impl RecurrentNetwork, kind: DistKind) -> Self {
+        Self {
+            net: Net::recurrent(network),
+            kind,
+            obs_norm: None,
+        }
+    }
+
+    /// π(·|s) for raw observations `[B, O]`; with memory, at the first step of an episode.
     pub fn dist(&self, obs: Tensor<2>) -> Dist {
         self.kind.with_params(self.dist_params(obs))
     }
@@ -44,6 +55,32 @@ impl Actor {
     /// `direction` `[P]`: `[B, W]` for raw observations `[B, O]`.
     pub fn jvp(&self, obs: Tensor<2>, direction: Tensor<1>) -> Tensor<2> {
         self.net.jvp(normalized(&self.obs_norm, obs), direction)
+    }
+
+    /// π(·|s) for the next raw observations `[N, O]` of `N` copies, and the states after it
+    /// ([`Net::start`] has those before the first).
+    pub fn step(&self, obs: Tensor<2>, state: Option<Tensor<2>>) -> (Dist, Option<Tensor<2>>) {
+        let (params, state) = self.net.step(normalized(&self.obs_norm, obs), state);
+        (self.kind.with_params(params), state)
+    }
+
+    /// π(·|s) for `T·N` steps, of raw observations `[T, N, O]` from `state` on. `keep` `[T, N]` is 0
+    /// where an episode ended, otherwise 1.
+    pub fn follow(&self, obs: Tensor<3>, keep: Tensor<2>, state: Option<Tensor<2>>) -> Dist {
+        let obs = normalized3(&self.obs_norm, obs);
+        self.kind.with_params(self.net.unroll(obs, state, keep).0)
+    }
+
+    /// π(·|s) for the `B` samples of a batch, each after the steps before it.
+    pub fn dist_on(&self, batch: &Batch) -> Dist {
+        match &batch.sequences {
+            None => self.dist(batch.obs.clone()),
+            Some(sequences) => {
+                let state = sequences.memory.actor.clone();
+                let params = unroll(&self.net, &self.obs_norm, sequences, state);
+                self.kind.with_params(params)
+            }
+        }
     }
 
     /// This actor with another network, for example one that records gradients.
@@ -73,11 +110,55 @@ impl Critic {
         }
     }
 
-    /// V(s) `[B]` for raw observations `[B, O]`.
+    /// A value function with memory.
+    pub fn recurrent(network: impl RecurrentNetwork) -> Self {
+        Self {
+            net: Net::recurrent(network),
+            obs_norm: None,
+        }
+    }
+
+    /// V(s) `[B]` for raw observations `[B, O]`; with memory, at the first step of an episode.
     pub fn values(&self, obs: Tensor<2>) -> Tensor<1> {
-        let values = self.net.forward(normalized(&self.obs_norm, obs));
+        let start = self.net.start(obs.dims()[0]);
+        self.step(obs, start).0
+    }
+
+    /// V(s) `[N]` for the next raw observations `[N, O]` of `N` copies, and the states after it.
+    pub fn step(&self, obs: Tensor<2>, state: Option<Tensor<2>>) -> (Tensor<1>, Option<Tensor<2>>) {
+        let (values, state) = self.net.step(normalized(&self.obs_norm, obs), state);
         assert_shape!(values, [_, 1]);
-        values.squeeze_dim(1)
+        (values.squeeze_dim(1), state)
+    }
+
+    /// V(s) for the `B` samples of a batch, each after the steps before it, `[B]`.
+    pub fn values_on(&self, batch: &Batch) -> Tensor<1> {
+        match &batch.sequences {
+            None => self.values(batch.obs.clone()),
+            Some(sequences) => {
+                let state = sequences.memory.critic.clone();
+                unroll(&self.net, &self.obs_norm, sequences, state).squeeze_dim(1)
+            }
+        }
+    }
+
+    /// V(s_t) and V of the observations that followed before a reset, `[T·N]` each, and the states after
+    /// the last step, for `T` steps of raw observations `[T, N, O]` from `state` on.
+    pub fn follow(
+        &self,
+        [obs, next_obs]: [Tensor<3>; 2],
+        keep: Tensor<2>,
+        state: Option<Tensor<2>>,
+    ) -> ([Tensor<1>; 2], Option<Tensor<2>>) {
+        let [steps, envs, width] = obs.dims();
+        let last = keep.clone().narrow(0, steps - 1, 1).transpose();
+        let obs = normalized3(&self.obs_norm, obs);
+        let (values, states) = self.net.unroll(obs, state, keep);
+        // The episode that a step ended was still on when its last observation was seen.
+        let next_obs = next_obs.reshape([steps * envs, width]);
+        let (next_values, _) = self.step(next_obs, states.clone());
+        let state = states.map(|s| s.narrow(0, (steps - 1) * envs, envs) * last);
+        ([values.squeeze_dim(1), next_values], state)
     }
 
     /// This critic with another network, for example one that records gradients.
@@ -87,6 +168,28 @@ impl Critic {
             ..self.clone()
         }
     }
+}
+
+/// Outputs `[B, W]` for the samples that stand in `sequences`.
+fn unroll(
+    net: &Net,
+    norm: &Option<ObsNorm>,
+    sequences: &Sequences,
+    state: Option<Tensor<2>>,
+) -> Tensor<2> {
+    let obs = normalized3(norm, sequences.obs.clone());
+    let (outputs, _) = net.unroll(obs, state, sequences.keep.clone());
+    match &sequences.rows {
+        None => outputs,
+        Some(rows) => outputs.select(0, rows.clone()),
+    }
+}
+
+/// `[T, N, O]` → `[T, N, O]`.
+pub(crate) fn normalized3(norm: &Option<ObsNorm>, obs: Tensor<3>) -> Tensor<3> {
+    let [steps, envs, width] = obs.dims();
+    let flat = normalized(norm, obs.reshape([steps * envs, width]));
+    flat.reshape([steps, envs, width])
 }
 
 fn normalized(norm: &Option<ObsNorm>, obs: Tensor<2>) -> Tensor<2> {

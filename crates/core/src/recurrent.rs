@@ -1,7 +1,7 @@
 //! Networks with memory.
 
 use crate::{
-    network::WithLogStd,
+    network::{Network, WithLogStd},
     nn::{Activation, Init, Linear, Mlp, MlpConfig},
 };
 use burn::{
@@ -148,7 +148,9 @@ impl RecurrentNetwork for GruNet {
         let inputs = self.encode(obs.reshape([steps * envs, width]));
         let (mut state, mut states) = (state, vec![]);
         for (t, keep) in keep.iter_dim(0).enumerate() {
-            let next = self.cell.next(inputs.clone().narrow(0, t * envs, envs), state);
+            let next = self
+                .cell
+                .next(inputs.clone().narrow(0, t * envs, envs), state);
             states.push(next.clone());
             state = next * keep.transpose();
         }

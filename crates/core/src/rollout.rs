@@ -26,6 +26,32 @@ pub struct Rollout {
     /// Where every column is one whole episode: their lengths, `[N]`. Shorter ones are padded to `T`,
     /// and what a padded entry holds means nothing. `None`: every entry is a step.
     pub lengths: Option<Vec<usize>>,
+    /// What networks with memory remembered before the first step.
+    pub memory: Memory,
+}
+
+/// States of networks with memory, one row per copy; `None` for networks without.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    /// Of the actor, `[N, H]`.
+    pub actor: Option<Tensor<2>>,
+    /// Of the critic, `[N, H]`.
+    pub critic: Option<Tensor<2>>,
+}
+
+impl Memory {
+    /// True where at least one network remembers something.
+    pub fn exists(&self) -> bool {
+        self.actor.is_some() || self.critic.is_some()
+    }
+
+    /// Both states changed in the same way.
+    pub fn map(&self, change: impl Fn(Tensor<2>) -> Tensor<2>) -> Self {
+        Self {
+            actor: self.actor.clone().map(&change),
+            critic: self.critic.clone().map(&change),
+        }
+    }
 }
 
 /// Consecutive steps of one copy.
@@ -48,6 +74,11 @@ impl Rollout {
     /// Where episodes ended for either reason, `[T, N]`.
     pub fn ended(&self) -> Tensor<2, Bool> {
         self.terminated.clone().bool_or(self.truncated.clone())
+    }
+
+    /// 0 where an episode ended, otherwise 1, `[T, N]`: what a memory is multiplied by.
+    pub fn keep(&self) -> Tensor<2> {
+        self.ended().float().neg() + 1.0
     }
 
     /// The part that advantages are computed from.
@@ -103,6 +134,11 @@ impl Rollout {
             terminated: flags(&self.terminated),
             truncated: flags(&self.truncated),
             lengths: Some(spans.iter().map(|span| span.len).collect()),
+            // Every column begins an episode.
+            memory: self.memory.map(|state| {
+                let [_, width] = state.dims();
+                Tensor::zeros([spans.len(), width], &state.device())
+            }),
         }
     }
 
@@ -121,6 +157,12 @@ impl Rollout {
             values: self.batch2(&self.values),
             advantages: self.batch2(&advantages),
             returns: self.batch2(&returns),
+            sequences: self.memory.exists().then(|| Sequences {
+                obs: self.obs.clone(),
+                keep: self.keep(),
+                memory: self.memory.clone(),
+                rows: self.samples(),
+            }),
         }
     }
 
@@ -167,6 +209,42 @@ pub struct Batch {
     pub advantages: Tensor<1>,
     /// Value targets, `[B]`.
     pub returns: Tensor<1>,
+    /// For networks with memory: the sequences that the samples stand in.
+    pub sequences: Option<Sequences>,
+}
+
+/// `M` sequences of `T` steps, which a network with memory has to see in order.
+#[derive(Clone, Debug)]
+pub struct Sequences {
+    /// `[T, M, O]`.
+    pub obs: Tensor<3>,
+    /// 0 where an episode ended, otherwise 1, `[T, M]`.
+    pub keep: Tensor<2>,
+    /// Before the first step, `[M, H]`.
+    pub memory: Memory,
+    /// Which of the `T·M` steps are the samples of the batch, in order; `None`: all.
+    pub rows: Option<Tensor<1, Int>>,
+}
+
+impl Sequences {
+    /// The sequences at `indices` `[M']`.
+    fn select(&self, indices: Tensor<1, Int>) -> Self {
+        Self {
+            obs: self.obs.clone().select(1, indices.clone()),
+            keep: self.keep.clone().select(1, indices.clone()),
+            memory: self.memory.map(|state| state.select(0, indices.clone())),
+            rows: None,
+        }
+    }
+
+    /// Positions in the batch of the sequences at `indices` `[M']`: `[T·M']`, time-major.
+    fn rows_of(&self, indices: Tensor<1, Int>) -> Tensor<1, Int> {
+        let [steps, envs] = self.keep.dims();
+        let starts = Tensor::<1, Int>::arange(0..steps as i64, &indices.device()) * envs as i64;
+        let [chosen] = indices.dims();
+        let rows = starts.unsqueeze_dim::<2>(1) + indices.unsqueeze::<2>();
+        rows.reshape([steps * chosen])
+    }
 }
 
 impl Batch {
@@ -180,8 +258,27 @@ impl Batch {
         self.len() == 0
     }
 
-    /// The samples at `indices` `[M]`.
+    /// What minibatches are drawn from: samples, or whole sequences for networks with memory.
+    pub fn units(&self) -> usize {
+        match &self.sequences {
+            None => self.len(),
+            Some(sequences) => sequences.keep.dims()[1],
+        }
+    }
+
+    /// The [`units`](Self::units) at `indices` `[M]`.
+    ///
+    /// # Panics
+    /// If the batch is of whole episodes of different lengths for networks with memory.
     pub fn select(&self, indices: Tensor<1, Int>) -> Self {
+        let (indices, sequences) = match &self.sequences {
+            None => (indices, None),
+            Some(sequences) => {
+                assert!(sequences.rows.is_none(), "sequences of different lengths");
+                let chosen = sequences.select(indices.clone());
+                (sequences.rows_of(indices), Some(chosen))
+            }
+        };
         let pick = |x: &Tensor<1>| x.clone().select(0, indices.clone());
         Self {
             obs: self.obs.clone().select(0, indices.clone()),
@@ -190,6 +287,7 @@ impl Batch {
             values: pick(&self.values),
             advantages: pick(&self.advantages),
             returns: pick(&self.returns),
+            sequences,
         }
     }
 }

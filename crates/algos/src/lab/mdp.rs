@@ -1,7 +1,10 @@
 //! A Markov decision process small enough to enumerate.
 
 use burn::tensor::{Device, Int, Tensor, TensorData, assert_shape};
-use uphill_core::{policy::Actor, rollout::Rollout};
+use uphill_core::{
+    policy::Actor,
+    rollout::{Memory, Rollout},
+};
 
 /// `S` states, `K` actions, and episodes of at most `H` steps. Observations are one-hot states, `O` = `S`;
 /// the policy does not see the clock.
@@ -202,6 +205,7 @@ impl TinyMdp {
             terminated: flags(terminated),
             truncated: flags(vec![false; steps * count]),
             lengths: Some(trajectories.iter().map(|path| path.actions.len()).collect()),
+            memory: Memory::default(),
         }
     }
 }

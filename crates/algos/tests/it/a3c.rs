@@ -7,6 +7,7 @@ use uphill_core::{
     advantage::Estimator,
     loss::{policy_gradient_surrogate, value_loss},
     optim::clip_grad_norm,
+    rollout::Memory,
     schedule::Schedule,
 };
 
@@ -41,7 +42,9 @@ fn one_worker_is_plain_actor_critic_with_rmsprop() {
     let mut params = Tensor::cat(vec![actor.net.flat(), critic.net.flat()], 0);
     let mut second = params.zeros_like();
     for update in 0..4 {
-        let rollout = collect(&actor, &critic, env.as_mut(), 5, config.seed, 5 * update);
+        let memory = &mut Memory::default();
+        let position = (config.seed, 5 * update);
+        let rollout = collect((&actor, &critic), env.as_mut(), memory, 5, position);
         let advantages = Estimator::MonteCarlo.advantages(&rollout.trace(), 0.99);
         let returns = advantages.clone() + rollout.values.clone();
         let batch = rollout.flatten(advantages, returns);

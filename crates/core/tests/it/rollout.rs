@@ -1,6 +1,6 @@
 use crate::{assert_close, device::device, matrix, numbers};
 use burn::tensor::{Tensor, TensorData};
-use uphill_core::rollout::{Rollout, Span};
+use uphill_core::rollout::{Memory, Rollout, Span};
 
 /// Three steps of two copies; every number says where it was: 10 t + n.
 fn rollout() -> Rollout {
@@ -16,6 +16,7 @@ fn rollout() -> Rollout {
         terminated: flags([[true, false], [false, false], [true, false]]),
         truncated: flags([[false, false], [false, true], [false, false]]),
         lengths: None,
+        memory: Memory::default(),
     }
 }
 
