@@ -63,7 +63,7 @@ impl Gru {
     }
 
     /// Next state `[N, H]` from x W + b `[N, 3H]` and the state `[N, H]`.
-    fn next(&self, input: Tensor<2>, state: Tensor<2>) -> Tensor<2> {
+    pub fn next(&self, input: Tensor<2>, state: Tensor<2>) -> Tensor<2> {
         let [_, width] = state.dims();
         let hidden = self.hidden.forward(state.clone());
         let gate = |x: &Tensor<2>, i: usize| x.clone().narrow(1, i * width, width);

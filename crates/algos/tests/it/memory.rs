@@ -3,8 +3,9 @@
 use crate::{bytes, device::device, run, train};
 use burn::tensor::Tensor;
 use uphill_algos::{
-    AlgoConfig, RunConfig, Trainer, build_actor, build_critic,
+    AlgoConfig, RunConfig, Trainer,
     a2c::A2cConfig,
+    build_actor, build_critic,
     collect::{collect, start},
     config::MemoryKind,
     eval::evaluate,
@@ -154,7 +155,9 @@ fn a_run_with_memory_resumes_in_the_same_bits() {
         }
         let mut second = Trainer::new(config.clone(), &device()).unwrap();
         second.restore(&first.save()).unwrap();
-        let rest: Vec<_> = (stop..expected.len()).map(|_| second.step().unwrap()).collect();
+        let rest: Vec<_> = (stop..expected.len())
+            .map(|_| second.step().unwrap())
+            .collect();
         assert_eq!(rest, expected[stop..]);
         assert!(bytes(&second) == bytes(&whole), "stopped at {stop}");
     }
@@ -164,9 +167,22 @@ fn a_run_with_memory_resumes_in_the_same_bits() {
 fn what_cannot_remember_is_refused() {
     let problem = |config: RunConfig| config.validate().unwrap_err().to_string();
     let a3c = problem(recall(uphill_algos::a3c::A3cConfig::default(), 8, 100));
-    assert!(a3c.contains("network.memory") && a3c.contains("frames"), "{a3c}");
-    let parts = problem(recall(PpoConfig { minibatches: 4, ..ppo() }, 6, 100));
-    assert!(parts.contains("algo.minibatches") && parts.contains('6'), "{parts}");
+    assert!(
+        a3c.contains("network.memory") && a3c.contains("frames"),
+        "{a3c}"
+    );
+    let parts = problem(recall(
+        PpoConfig {
+            minibatches: 4,
+            ..ppo()
+        },
+        6,
+        100,
+    ));
+    assert!(
+        parts.contains("algo.minibatches") && parts.contains('6'),
+        "{parts}"
+    );
     let mut shallow = recall(ppo(), 8, 100);
     shallow.network.hidden.clear();
     assert!(problem(shallow).contains("network.hidden"));

@@ -17,6 +17,7 @@ mod normalize;
 mod ops;
 mod optim;
 mod params;
+mod recurrent;
 mod rollout;
 mod schedule;
 

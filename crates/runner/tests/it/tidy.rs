@@ -108,6 +108,7 @@ fn host_read_backs_happen_in_known_places() {
         "crates/algos/src/ppo.rs",
         "crates/core/src/lbfgs.rs",
         "crates/core/src/ops/mod.rs",
+        "crates/envs/src/frame_stack.rs",
         "crates/envs/src/host.rs",
     ];
     let readers = ["into_data", "to_data", "into_scalar", "try_into_vec"];

@@ -1,0 +1,88 @@
+use crate::{assert_close, device::device, matrix, numbers};
+use burn::tensor::Tensor;
+use rand::{SeedableRng, rngs::SmallRng};
+use uphill_core::{
+    network::Net,
+    nn::{Linear, MlpConfig},
+    recurrent::{Gru, GruNet, RecurrentNetwork},
+};
+
+fn net() -> GruNet {
+    let mut rng = SmallRng::seed_from_u64(3);
+    let mlp = MlpConfig {
+        hidden: vec![4],
+        ..Default::default()
+    };
+    GruNet::new([2, 3], &mlp, 5, 1.0, &mut rng, &device())
+}
+
+/// Six steps of two copies.
+fn obs() -> Tensor<3> {
+    let values: Vec<f32> = (0..24).map(|i| ((i * 7 % 11) as f32 - 5.0) / 5.0).collect();
+    Tensor::<1>::from_floats(values.as_slice(), &device()).reshape([6, 2, 2])
+}
+
+#[test]
+fn a_gated_unit_by_hand() {
+    // One input, one unit; weights for r, z, n.
+    let linear = |weights: [f32; 3], biases: [f32; 3]| Linear {
+        weight: burn::module::Param::from_tensor(matrix([weights])),
+        bias: burn::module::Param::from_tensor(Tensor::from_floats(biases, &device())),
+    };
+    let cell = Gru {
+        input: linear([0.5, -1.0, 2.0], [0.1, 0.2, -0.3]),
+        hidden: linear([1.5, 0.7, -0.4], [0.0, -0.1, 0.6]),
+    };
+    let (x, h) = (0.8f64, -0.5f64);
+    let sigmoid = |v: f64| 1.0 / (1.0 + (-v).exp());
+    let r = sigmoid(0.5 * x + 0.1 + 1.5 * h);
+    let z = sigmoid(-x + 0.2 + 0.7 * h - 0.1);
+    let n = (2.0 * x - 0.3 + r * (-0.4 * h + 0.6)).tanh();
+    let expected = (1.0 - z) * n + z * h;
+    let input = cell.input.forward(matrix([[0.8]]));
+    assert_close(cell.next(input, matrix([[-0.5]])), &[expected], 1e-6);
+}
+
+#[test]
+fn unrolling_is_stepping() {
+    let (net, zeros) = (net(), Tensor::zeros([2, 5], &device()));
+    let ones = Tensor::<2>::ones([6, 2], &device());
+    let (outputs, states) = net.unroll(obs(), zeros.clone(), ones);
+    let mut state = zeros;
+    for (t, obs) in obs().iter_dim(0).enumerate() {
+        let (output, next) = net.step(obs.squeeze_dim(0), state);
+        let rows = |x: &Tensor<2>| x.clone().narrow(0, 2 * t, 2);
+        assert_close(rows(&outputs), &numbers(output), 1e-6);
+        assert_close(rows(&states), &numbers(next.clone()), 1e-6);
+        state = next;
+    }
+}
+
+#[test]
+fn an_episode_forgets_the_one_before() {
+    let net = Net::recurrent(net());
+    let start = net.start(2);
+    assert_close(start.clone().unwrap(), &[0.0; 10], 0.0);
+    // Copy 0 ends with step 2.
+    let keep = matrix([[1., 1.], [1., 1.], [0., 1.], [1., 1.], [1., 1.], [1., 1.]]);
+    let (outputs, _) = net.unroll(obs(), start.clone(), keep);
+    let late = obs().narrow(0, 3, 3);
+    let (fresh, _) = net.unroll(late, start, Tensor::ones([3, 2], &device()));
+    let copy = |x: &Tensor<2>, t: usize, n: usize| numbers(x.clone().narrow(0, 2 * t + n, 1));
+    for t in 0..3 {
+        assert_close(
+            fresh.clone().narrow(0, 2 * t, 1),
+            &copy(&outputs, t + 3, 0),
+            1e-6,
+        );
+        // Copy 1 went on.
+        let (a, b) = (copy(&fresh, t, 1), copy(&outputs, t + 3, 1));
+        assert!(a.iter().zip(b).any(|(a, b)| (a - b).abs() > 1e-4));
+    }
+}
+
+#[test]
+#[should_panic(expected = "with memory was given no state")]
+fn a_memory_needs_its_state() {
+    Net::recurrent(net()).step(matrix([[0.0, 0.0]]), None);
+}
