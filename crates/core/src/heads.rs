@@ -59,6 +59,17 @@ impl<M: Network> Network for StateLogStd<M> {
     fn forward(&self, obs: Tensor<2>) -> Tensor<2> {
         self.params(self.net.forward(obs))
     }
+
+    fn jvp(&self, tangent: &Self, obs: Tensor<2>) -> Option<Tensor<2>> {
+        let [low, high] = LOG_STD_RANGE;
+        let outputs = self.net.jvp(&tangent.net, obs.clone())?;
+        let (_, raw) = self.halves(self.net.forward(obs));
+        let dim = raw.dims()[1];
+        let share = sigmoid(raw);
+        let slope = share.clone() * (share.neg() + 1.0) * (high - low);
+        let log_std = outputs.clone().narrow(1, dim, dim) * slope;
+        Some(Tensor::cat(vec![outputs.narrow(1, 0, dim), log_std], 1))
+    }
 }
 
 impl<M: RecurrentNetwork> RecurrentNetwork for StateLogStd<M> {
@@ -74,17 +85,6 @@ impl<M: RecurrentNetwork> RecurrentNetwork for StateLogStd<M> {
     fn unroll(&self, obs: Tensor<3>, state: Tensor<2>, keep: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
         let (outputs, states) = self.net.unroll(obs, state, keep);
         (self.params(outputs), states)
-    }
-
-    fn jvp(&self, tangent: &Self, obs: Tensor<2>) -> Option<Tensor<2>> {
-        let [low, high] = LOG_STD_RANGE;
-        let outputs = self.net.jvp(&tangent.net, obs.clone())?;
-        let (_, raw) = self.halves(obs);
-        let dim = raw.dims()[1];
-        let share = sigmoid(raw);
-        let slope = share.clone() * (share.neg() + 1.0) * (high - low);
-        let log_std = outputs.clone().narrow(1, dim, dim) * slope;
-        Some(Tensor::cat(vec![outputs.narrow(1, 0, dim), log_std], 1))
     }
 }
 

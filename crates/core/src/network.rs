@@ -216,6 +216,9 @@ impl<M: RecurrentNetwork> ErasedNetwork for Recurrent<M> {
         let start = Tensor::zeros([obs.dims()[0], self.0.state_width()], &obs.device());
         self.0.step(obs, start).0
     }
+    fn jvp(&self, obs: Tensor<2>, direction: Tensor<1>) -> Tensor<2> {
+        central_difference(self, obs, direction)
+    }
     fn flat(&self) -> Tensor<1> {
         params::flatten(&self.0)
     }
@@ -269,14 +272,18 @@ impl<M: Network> ErasedNetwork for M {
 }
 
 /// [`Net::jvp`] of a module that has no exact derivative.
-fn central_difference<M: Network>(network: &M, obs: Tensor<2>, direction: Tensor<1>) -> Tensor<2> {
-    let params = params::flatten(network);
+fn central_difference(
+    network: &dyn ErasedNetwork,
+    obs: Tensor<2>,
+    direction: Tensor<1>,
+) -> Tensor<2> {
+    let params = network.flat();
     let rounding = params.dtype().finfo().map_or(0.0, |info| info.epsilon);
     let norm = |x: &Tensor<1>| x.clone().square().sum().sqrt();
     let length = (norm(&params) + 1.0) * rounding.cbrt();
     let speed = norm(&direction);
     let step = direction * (length.clone() / speed.clone().clamp_min(1e-30));
-    let at = |flat| params::unflatten(network.clone(), flat).forward(obs.clone());
+    let at = |flat| network.with_flat(flat).forward(obs.clone());
     let difference = at(params.clone() + step.clone()) - at(params - step);
     difference * (speed / (length * 2.0)).unsqueeze()
 }

@@ -15,7 +15,13 @@ use uphill_algos::{
     trpo::{Trpo, TrpoConfig},
     trust_region::TrustRegionConfig,
 };
-use uphill_core::{advantage::gae, nn::Init, policy::Actor, rollout::Rollout, schedule::Schedule};
+use uphill_core::{
+    advantage::gae,
+    nn::Init,
+    policy::Actor,
+    rollout::{Memory, Rollout},
+    schedule::Schedule,
+};
 use uphill_envs::probe::lqr;
 
 /// A value fit that learns small problems in a second.
@@ -181,6 +187,7 @@ fn random_case(env: &str, seed: u64, reward_scale: f32) -> (RunConfig, Actor, Ro
         terminated: never.clone(),
         truncated: never,
         lengths: None,
+        memory: Memory::default(),
     };
     (config, actor, rollout)
 }
