@@ -18,9 +18,9 @@ pub fn exact_gradient(mdp: &TinyMdp, actor: &Actor, gamma: f64) -> Tensor<1> {
 /// Mean and spread of an estimator of the gradient.
 #[derive(Clone, Debug)]
 pub struct Spread {
-    /// E[ĝ], `[P]`.
+    /// E\[ĝ\], `[P]`.
     pub mean: Tensor<1>,
-    /// E‖ĝ − E[ĝ]‖², the trace of the covariance, `[1]`.
+    /// E‖ĝ − E\[ĝ\]‖², the trace of the covariance, `[1]`.
     pub variance: Tensor<1>,
 }
 

@@ -1,7 +1,7 @@
 //! Fused operations: what Burn's tensor operations compute one node at a time, in one pass.
 //!
 //! On the CPU a perceptron's forward pass and its backward pass are one
-//! loop over blocks of rows each ([`FusedMlp`]); Burn's operations stay as the reference that tests
+//! loop over blocks of rows each (`FusedMlp`); Burn's operations stay as the reference that tests
 //! compare with, and as the path of a user's own module. Only this folder knows that backends
 //! differ.
 
