@@ -19,6 +19,7 @@ pub(crate) const PRESETS: &[Preset] = presets![
     "a2c-cartpole",
     "a2c-pendulum",
     "a3c-cartpole",
+    "a3c-pendulum",
     "trust-region-cartpole",
     "npg-cartpole",
     "npg-pendulum",
@@ -28,6 +29,8 @@ pub(crate) const PRESETS: &[Preset] = presets![
     "ppo-pendulum",
     "ppo-kl-cartpole",
     "ppo-kl-pendulum",
+    "ppo-positions-frames",
+    "ppo-positions",
     "bench-a",
 ];
 
