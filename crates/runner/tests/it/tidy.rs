@@ -145,3 +145,31 @@ fn every_algorithm_has_its_page() {
         assert!(page.is_file(), "{} is missing", page.display());
     }
 }
+
+#[test]
+fn every_preset_shows_its_results() {
+    let pages = ["docs/algorithms", "docs"].map(|folder| root().join(folder));
+    let pages = pages
+        .iter()
+        .flat_map(|folder| fs::read_dir(folder).unwrap())
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "md"))
+        .map(|path| fs::read_to_string(path).unwrap());
+    let pages: String = pages.collect();
+    for entry in fs::read_dir(root().join("configs")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_string_lossy();
+        // Fixed workloads are there to be timed.
+        if name.starts_with("bench-") {
+            continue;
+        }
+        let block = pages.split(&format!("<!-- results: {name} -->")).nth(1);
+        let block = block.and_then(|rest| rest.split("<!-- end of results -->").next());
+        assert!(
+            block.is_some_and(|text| text.contains(&format!("img/{name}.png"))),
+            "{name} has no results: run scripts/results.py"
+        );
+        let picture = root().join(format!("docs/algorithms/img/{name}.png"));
+        assert!(picture.is_file(), "{} is missing", picture.display());
+    }
+}
