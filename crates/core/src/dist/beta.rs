@@ -102,7 +102,8 @@ impl Beta {
     pub fn mode(&self) -> Tensor<2> {
         // ln softplus(r), which is r in the tail.
         let bounded = self.raw.clone().clamp_min(TAIL);
-        let ln_excess = softplus(bounded.clone()).log() + (self.raw.clone() - bounded);
+        let excess = softplus(bounded.clone()).clamp_min(TAIL.exp());
+        let ln_excess = excess.log() + (self.raw.clone() - bounded);
         left(&ln_excess) - right(&ln_excess)
     }
 

@@ -60,8 +60,8 @@ pub fn ln_beta(a: Tensor<2>, b: Tensor<2>) -> Tensor<2> {
     let (a0, b0) = (a.clone().without_autodiff(), b.clone().without_autodiff());
     let sum = a0.clone() + b0.clone();
     // ln(a / (a + b)) and ln(b / (a + b)).
-    let ln_share_a = (b0.clone() / a0.clone()).log1p().neg();
-    let ln_share_b = (a0.clone() / b0.clone()).log1p().neg();
+    let ln_share_a = log1p(b0.clone() / a0.clone()).neg();
+    let ln_share_b = log1p(a0.clone() / b0.clone()).neg();
     let stirling = (a0.clone() - 0.5) * ln_share_a + (b0.clone() - 0.5) * ln_share_b
         - sum.clone().log() * 0.5
         + 0.5 * TAU.ln();
@@ -95,11 +95,21 @@ pub fn trigamma(z: Tensor<2>) -> Tensor<2> {
     inverse + square * 0.5 + series + steps
 }
 
+/// ln(1 + x) for x ≥ 0, to rounding however small x is, also on devices whose own function computes
+/// the logarithm of the rounded sum: ln(s) · x / (s − 1) with s = 1 + x rounded, x where s is 1 (Goldberg
+/// 1991, theorem 4).
+fn log1p<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    let sum = x.clone() + 1.0;
+    let rounded = sum.clone() - 1.0;
+    let lost = rounded.clone().equal_elem(0.0);
+    (sum.log() * (x.clone() / rounded)).mask_where(lost, x)
+}
+
 /// softplus(x) = ln(1 + eˣ), without overflow. Its slope is sigmoid(x).
 pub fn softplus<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     let value = |x: Tensor<D>| {
         let magnitude = x.clone().abs();
-        (x + magnitude.clone()) * 0.5 + magnitude.neg().exp().log1p()
+        (x + magnitude.clone()) * 0.5 + log1p(magnitude.neg().exp())
     };
     with_slope(x, value, sigmoid)
 }
@@ -109,7 +119,7 @@ pub fn ln_sech2<const D: usize>(u: Tensor<D>) -> Tensor<D> {
     let value = |u: Tensor<D>| {
         // The function is even, and u + softplus(−2u) = |u| + ln(1 + e^(−2|u|)).
         let magnitude = u.abs();
-        (magnitude.clone() + (magnitude * -2.0).exp().log1p()) * -2.0 + 2.0 * LN_2
+        (magnitude.clone() + log1p((magnitude * -2.0).exp())) * -2.0 + 2.0 * LN_2
     };
     with_slope(u, value, |u| u.tanh() * -2.0)
 }
@@ -135,7 +145,7 @@ pub(super) fn thirds(x: Tensor<2>) -> [Tensor<2>; 3] {
 fn binet(z: Tensor<2>) -> Tensor<2> {
     let at = climb(z.clone());
     // μ(z) − μ(z + 1) = (z + ½) ln(1 + 1/z) − 1.
-    let steps = (at.clone() + 0.5) * at.recip().log1p() - 1.0;
+    let steps = (at.clone() + 0.5) * log1p(at.recip()) - 1.0;
     let steps: Tensor<2> = steps.sum_dim(2).squeeze_dim(2);
     let inverse = (z + STEPS as f64).recip();
     steps + polynomial(inverse.clone().square(), LN_GAMMA) * inverse
