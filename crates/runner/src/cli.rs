@@ -13,6 +13,7 @@ Examples:
   uphill train ppo-cartpole --set algo.clip=0.1 --seed 7 --out runs/narrow-clip
   uphill train --resume runs/narrow-clip
   uphill eval runs/narrow-clip --episodes 100
+  uphill ablate --seeds 5 --total-steps 100000
   uphill list devices
 
 Exit codes: 0 done, 2 usage or configuration, 3 diverged, 130 interrupted (checkpoint kept), 1 anything else.
@@ -28,6 +29,8 @@ pub(crate) enum Command {
     Train(TrainArgs),
     /// Measure how good a trained policy is
     Eval(EvalArgs),
+    /// Measure what PPO's code-level optimisations are worth, each off in turn (arXiv:2005.12729)
+    Ablate(AblateArgs),
     /// Show what there is: environments, algorithms, devices, presets
     List(ListArgs),
 }
@@ -108,6 +111,56 @@ pub(crate) struct EvalArgs {
     pub(crate) stochastic: bool,
 
     /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Variants, all from one PPO configuration:
+
+  ppo                every code-level optimisation on
+  no-value-clip, no-reward-scale, no-orthogonal, no-anneal, no-reward-clip, no-obs-norm,
+  no-obs-clip, no-tanh, no-grad-clip
+                     one of them off
+  ppo-m              all of them off
+  ppo-noclip         all on, but ratios not clipped
+  trpo+, trpo        TRPO with and without those that apply to it
+
+The directory holds ablation.csv (one row per run, written as it ends) and the configuration of every
+variant, which `uphill train` takes. After Ctrl-C, or for more seeds, the same command with the same
+--out does the runs that are missing.")]
+pub(crate) struct AblateArgs {
+    /// Configuration of PPO, or the name of a preset
+    #[arg(default_value = "ppo-pendulum")]
+    pub(crate) config: String,
+
+    /// Runs of each variant, with seeds 1, 2, …
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub(crate) seeds: u64,
+
+    /// Environment steps of each run [default: those of the configuration]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) total_steps: Option<u64>,
+
+    /// Only these variants, separated by commas
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub(crate) variants: Vec<String>,
+
+    /// Change one value of the configuration; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+
+    /// Where to compute: auto, flex, ndarray, wgpu or cuda; wgpu:1 is the second of its kind
+    /// [default: auto]
+    #[arg(long)]
+    pub(crate) device: Option<DeviceArg>,
+
+    /// Directory, new or of the same ablation [default: runs/ablate-CONFIG-N, the first free N]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+
+    /// Print one JSON object instead of the table
     #[arg(long)]
     pub(crate) json: bool,
 }

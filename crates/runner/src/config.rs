@@ -208,7 +208,8 @@ fn suggestion<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Opti
         .map(|(_, candidate)| candidate)
 }
 
-fn did_you_mean<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> String {
+/// ", did you mean …?" if a candidate is like `word`, else nothing.
+pub(crate) fn did_you_mean<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> String {
     suggestion(word, candidates)
         .map_or_else(String::new, |name| format!(", did you mean {name:?}?"))
 }

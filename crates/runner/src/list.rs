@@ -106,7 +106,7 @@ fn row<const C: usize>(cells: [&str; C]) -> Vec<String> {
 }
 
 /// Columns aligned, two spaces between them; the first row is the heading.
-fn table(rows: &[Vec<String>]) -> String {
+pub(crate) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.first().map_or(0, Vec::len);
     let width = |c: usize| rows.iter().map(|r| r[c].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(width).collect();

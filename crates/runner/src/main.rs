@@ -6,6 +6,7 @@
 // A program may talk to its user; the libraries may not.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod ablate;
 mod cli;
 mod config;
 mod device;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Train(args) => train::train(&args),
         Command::Eval(args) => eval::eval(&args),
+        Command::Ablate(args) => ablate::ablate(&args),
         Command::List(args) => list::list(&args),
     };
     match result {

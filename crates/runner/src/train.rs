@@ -23,7 +23,7 @@ use std::{
 use uphill_algos::{Checkpoint, Report, RunConfig, Trainer, agent_params};
 
 /// As a shell reports a program that ended on Ctrl-C.
-const INTERRUPTED: u8 = 130;
+pub(crate) const INTERRUPTED: u8 = 130;
 
 /// How far what is on disk may lag behind for those who watch it grow.
 const FLUSH_EVERY: Duration = Duration::from_secs(2);
@@ -124,7 +124,8 @@ fn resume(args: &TrainArgs, path: &Path) -> anyhow::Result<Session> {
     })
 }
 
-fn choose(arg: DeviceArg, config: &RunConfig) -> anyhow::Result<Chosen> {
+/// The device for the runs of a configuration.
+pub(crate) fn choose(arg: DeviceArg, config: &RunConfig) -> anyhow::Result<Chosen> {
     let spec = uphill_envs::spec_with(&config.env, config.frames)
         .map_err(|e| UsageError(format!("env: {e}")))?;
     let work = Workload {
@@ -135,16 +136,17 @@ fn choose(arg: DeviceArg, config: &RunConfig) -> anyhow::Result<Chosen> {
     device::choose(arg, &work).map_err(usage)
 }
 
-/// A flag that the first Ctrl-C raises, for the loop to save and stop; the second ends the program.
-fn watch_for_interrupts(quiet: bool) -> anyhow::Result<Arc<AtomicBool>> {
+/// A flag that the first Ctrl-C raises, for the loop to stop, saying so with `message` unless that is
+/// empty; the second ends the program.
+pub(crate) fn watch_for_interrupts(message: &'static str) -> anyhow::Result<Arc<AtomicBool>> {
     let interrupted = Arc::new(AtomicBool::new(false));
     let flag = interrupted.clone();
     ctrlc::set_handler(move || {
         if flag.swap(true, Ordering::Relaxed) {
             std::process::exit(i32::from(INTERRUPTED));
         }
-        if !quiet {
-            eprintln!("\nsaving after this iteration; Ctrl-C again stops at once");
+        if !message.is_empty() {
+            eprintln!("\n{message}; Ctrl-C again stops at once");
         }
     })
     .context("installing the Ctrl-C handler")?;
@@ -153,7 +155,11 @@ fn watch_for_interrupts(quiet: bool) -> anyhow::Result<Arc<AtomicBool>> {
 
 impl Session {
     fn run(mut self, quiet: bool) -> anyhow::Result<ExitCode> {
-        let interrupted = watch_for_interrupts(quiet)?;
+        let interrupted = watch_for_interrupts(if quiet {
+            ""
+        } else {
+            "saving after this iteration"
+        })?;
         let total = self.trainer.config().total_steps;
         let interval = self.trainer.config().checkpoint_interval();
         let first = self.trainer.env_steps();

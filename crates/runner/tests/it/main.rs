@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod ablate;
 mod bad_input;
 mod interrupt;
 mod list;

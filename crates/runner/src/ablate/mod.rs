@@ -1,0 +1,245 @@
+//! `uphill ablate`: which code-level optimisations matter, after Engstrom et al. (arXiv:2005.12729).
+//!
+//! ```text
+//! ablation.csv   a row per run, as soon as it has ended
+//! ppo.toml, …    the configuration of each variant; `uphill train` takes them
+//! ```
+
+mod report;
+mod rows;
+mod stats;
+mod variants;
+
+use crate::{
+    cli::AblateArgs,
+    config,
+    device::{Chosen, DeviceArg},
+    failure::UsageError,
+    list::table,
+    run_dir::RunDir,
+    train::{INTERRUPTED, choose, watch_for_interrupts},
+};
+use anyhow::{Context, bail};
+use rows::{Row, Rows};
+use serde_json::json;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Instant,
+};
+use uphill_algos::{RunConfig, Trainer, checkpoint::write_atomically};
+use variants::{VARIANTS, Variant};
+
+/// Rows of an ablation, in its directory.
+const ROWS: &str = "ablation.csv";
+
+/// A variant with its configuration; the seed is that of each run.
+type Configured = (&'static Variant, RunConfig);
+
+pub(crate) fn ablate(args: &AblateArgs) -> anyhow::Result<ExitCode> {
+    let source = config::load(&args.config, &args.set)?;
+    let mut base = source.config;
+    if let Some(steps) = args.total_steps {
+        base.total_steps = steps;
+    }
+    // Each run has a seed of its own.
+    base.seed = 1;
+    let variants = chosen_variants(&args.variants)?
+        .into_iter()
+        .map(|variant| {
+            let config = variant.config(&base);
+            let context = || format!("{}: variant {}", args.config, variant.name);
+            Ok((variant, config.with_context(context)?))
+        })
+        .collect::<anyhow::Result<Vec<Configured>>>()?;
+    let chosen = choose(args.device.unwrap_or(DeviceArg::Auto), &base)?;
+    // Whatever else a configuration can get wrong shows when it is built.
+    for (_, config) in &variants {
+        Trainer::new(config.clone(), &chosen.device)?;
+    }
+
+    let dir = open_dir(args.out.as_deref(), &source.name, &variants)?;
+    let mut rows = Rows::open(&dir.join(ROWS))?;
+    eprintln!(
+        "{} variants × {} seeds of {} steps on {}, device {}: {} ({})",
+        variants.len(),
+        args.seeds,
+        base.total_steps,
+        base.env,
+        chosen.name,
+        chosen.adapter,
+        chosen.reason
+    );
+    eprintln!("directory {}", dir.display());
+
+    let interrupted = watch_for_interrupts("stopping; runs that have ended are kept")?;
+    let ended = run_all(&variants, args.seeds, &chosen, &mut rows, &interrupted)?;
+    if !ended {
+        println!(
+            "interrupted; the same command with --out {} does the runs that are missing",
+            dir.display()
+        );
+        return Ok(ExitCode::from(INTERRUPTED));
+    }
+    show(args, &base, &dir, &variants, &rows.rows);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Those asked for, in the order of the table; all of them without a wish.
+fn chosen_variants(names: &[String]) -> anyhow::Result<Vec<&'static Variant>> {
+    if let Some(unknown) = (names.iter()).find(|name| VARIANTS.iter().all(|v| v.name != **name)) {
+        let known: Vec<&str> = VARIANTS.iter().map(|v| v.name).collect();
+        let hint = config::did_you_mean(unknown, known.iter().copied());
+        bail!(UsageError(format!(
+            "--variants: there is no {unknown:?}{hint}; there are: {}",
+            known.join(", ")
+        )));
+    }
+    let wanted = |v: &&Variant| names.is_empty() || names.iter().any(|name| name == v.name);
+    Ok(VARIANTS.iter().filter(wanted).collect())
+}
+
+/// A new directory with the variants' configurations, or one that has the same.
+fn open_dir(out: Option<&Path>, name: &str, variants: &[Configured]) -> anyhow::Result<PathBuf> {
+    let dir = match out {
+        None => RunDir::create(None, &format!("ablate-{name}"))?
+            .path()
+            .to_owned(),
+        Some(out) => {
+            let in_use = fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some());
+            if in_use && !out.join(ROWS).is_file() {
+                let out = out.display();
+                bail!(UsageError(format!(
+                    "{out} exists and holds no ablation; choose another --out"
+                )));
+            }
+            fs::create_dir_all(out).with_context(|| format!("making {}", out.display()))?;
+            out.to_owned()
+        }
+    };
+    let path = |variant: &Variant| dir.join(format!("{}.toml", variant.name));
+    for (variant, config) in variants {
+        let path = path(variant);
+        if path.is_file() && config::load_file(&path, &[])? != *config {
+            bail!(UsageError(format!(
+                "{} is of another configuration than the one asked for; choose another --out",
+                path.display()
+            )));
+        }
+    }
+    for (variant, config) in variants {
+        let path = path(variant);
+        let text = toml::to_string_pretty(config).context("writing the configuration as TOML")?;
+        let text = format!("# {}: {}.\n{text}", variant.name, variant.about);
+        (write_atomically(&path, text.as_bytes()))
+            .with_context(|| format!("writing {}", path.display()))?;
+    }
+    Ok(dir)
+}
+
+/// Every run that has no row yet, seed by seed, so that an early end has all variants. False if it
+/// was interrupted.
+fn run_all(
+    variants: &[Configured],
+    seeds: u64,
+    chosen: &Chosen,
+    rows: &mut Rows,
+    interrupted: &AtomicBool,
+) -> anyhow::Result<bool> {
+    let total = variants.len() * seeds as usize;
+    let runs = (1..=seeds).flat_map(|seed| variants.iter().map(move |v| (seed, v)));
+    for (number, (seed, (variant, config))) in runs.enumerate() {
+        if rows.has(variant.name, seed) {
+            continue;
+        }
+        let mut config = config.clone();
+        config.seed = seed;
+        let Some(row) = run(variant.name, config, chosen, interrupted)? else {
+            return Ok(false);
+        };
+        let result = match row.final_return {
+            Some(mean) => format!("final return {mean:.1}"),
+            None if row.diverged => "diverged".to_owned(),
+            None => "no episode ended".to_owned(),
+        };
+        eprintln!(
+            "[{}/{total}] {} seed {seed}: {result}, {:.1} s",
+            number + 1,
+            variant.name,
+            row.seconds
+        );
+        rows.push(row)?;
+    }
+    Ok(true)
+}
+
+/// One run from start to end; none if it was interrupted.
+fn run(
+    variant: &str,
+    config: RunConfig,
+    chosen: &Chosen,
+    interrupted: &AtomicBool,
+) -> anyhow::Result<Option<Row>> {
+    let seed = config.seed;
+    let mut trainer = Trainer::new(config, &chosen.device)?;
+    let clock = Instant::now();
+    let (mut curve, mut kl) = (Vec::new(), Vec::new());
+    let mut diverged = false;
+    while !trainer.finished() && !diverged {
+        if interrupted.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        match trainer.step() {
+            Ok(report) => {
+                curve.extend(report.episode_return_mean);
+                kl.extend(report.metrics.get("approx_kl"));
+            }
+            Err(error) => {
+                tracing::info!(variant, seed, %error, "diverged");
+                diverged = true;
+            }
+        }
+    }
+    let mean = |values: &[f64]| {
+        let count = values.len();
+        (count > 0).then(|| values.iter().sum::<f64>() / count as f64)
+    };
+    let stats = trainer.episodes();
+    Ok(Some(Row {
+        variant: variant.to_owned(),
+        seed,
+        final_return: stats.mean_return().filter(|_| !diverged),
+        curve_mean: mean(&curve).filter(|_| !diverged),
+        approx_kl_mean: mean(&kl),
+        approx_kl_max: kl.iter().copied().reduce(f64::max),
+        env_steps: trainer.env_steps(),
+        episodes: stats.episodes,
+        diverged,
+        seconds: clock.elapsed().as_secs_f64(),
+        device: chosen.name.clone(),
+    }))
+}
+
+fn show(args: &AblateArgs, base: &RunConfig, dir: &Path, variants: &[Configured], rows: &[Row]) {
+    let variants: Vec<&Variant> = variants.iter().map(|(variant, _)| *variant).collect();
+    let lines = report::lines(&variants, rows, args.seeds);
+    if args.json {
+        let object = json!({
+            "dir": dir,
+            "env": base.env,
+            "total_steps": base.total_steps,
+            "seeds": args.seeds,
+            "variants": lines,
+            "improvements": report::improvements(&lines),
+        });
+        println!("{object}");
+        return;
+    }
+    print!("{}", table(&report::cells(&lines)));
+    for note in report::notes(&lines) {
+        println!("{note}");
+    }
+    println!("rows and configurations: {}", dir.display());
+}

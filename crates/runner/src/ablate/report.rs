@@ -1,0 +1,292 @@
+//! What the runs say: a line per variant, and what of it may be chance.
+
+use super::{
+    rows::Row,
+    stats::{Sample, difference},
+    variants::{REFERENCE, Variant},
+};
+use serde::Serialize;
+
+/// What comparing a variant with the reference shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Verdict {
+    /// It is the reference.
+    Reference,
+    /// The same return on every seed: what was switched never acted.
+    Identical,
+    Better,
+    Worse,
+    /// The 95 % confidence interval of the difference holds 0.
+    WithinNoise,
+    /// Too few runs for an interval.
+    Unknown,
+}
+
+/// A variant over its seeds.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Line {
+    pub(crate) variant: &'static str,
+    pub(crate) about: &'static str,
+    pub(crate) seeds: usize,
+    pub(crate) diverged: usize,
+    /// Mean of the final return over the seeds that did not diverge, and half of its 95 % interval.
+    pub(crate) final_return: Option<f64>,
+    pub(crate) final_return_ci95: Option<f64>,
+    /// Minus that of the reference.
+    pub(crate) difference: Option<f64>,
+    pub(crate) difference_ci95: Option<f64>,
+    pub(crate) verdict: Verdict,
+    pub(crate) curve_mean: Option<f64>,
+    pub(crate) approx_kl_mean: Option<f64>,
+    pub(crate) approx_kl_max: Option<f64>,
+    pub(crate) seconds: Option<f64>,
+}
+
+/// How much of PPO's lead is the algorithm and how much the code-level optimisations
+/// (arXiv:2005.12729 §5).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct Improvements {
+    /// max(|PPO − TRPO+|, |PPO-M − TRPO|): the paper's AAI.
+    pub(crate) algorithmic: f64,
+    /// max(|PPO − PPO-M|, |TRPO+ − TRPO|): the paper's ACLI.
+    pub(crate) code_level: f64,
+}
+
+/// A line for each of `variants` that has runs with a seed up to `seeds`.
+pub(crate) fn lines(variants: &[&Variant], rows: &[Row], seeds: u64) -> Vec<Line> {
+    let of = |name: &str| -> Vec<&Row> {
+        let mut rows: Vec<&Row> = rows
+            .iter()
+            .filter(|row| row.variant == name && row.seed <= seeds)
+            .collect();
+        rows.sort_by_key(|row| row.seed);
+        rows
+    };
+    let reference = of(REFERENCE);
+    let with_runs = variants.iter().map(|variant| (variant, of(variant.name)));
+    with_runs
+        .filter(|(_, runs)| !runs.is_empty())
+        .map(|(variant, runs)| line(variant, &runs, &reference))
+        .collect()
+}
+
+fn line(variant: &Variant, runs: &[&Row], reference: &[&Row]) -> Line {
+    let returns = |runs: &[&Row]| runs.iter().filter_map(|row| row.final_return).collect();
+    let (sample, other): (Sample, Sample) = (returns(runs), returns(reference));
+    let mean = |value: fn(&Row) -> Option<f64>| {
+        let sample: Sample = runs.iter().filter_map(|row| value(row)).collect();
+        sample.mean()
+    };
+    let is_reference = variant.name == REFERENCE;
+    let compared = difference(&sample, &other).filter(|_| !is_reference);
+    let same = runs.len() == reference.len()
+        && (runs.iter().zip(reference)).all(|(a, b)| {
+            (a.seed, a.final_return, a.curve_mean) == (b.seed, b.final_return, b.curve_mean)
+        });
+    let verdict = match compared {
+        _ if is_reference => Verdict::Reference,
+        _ if same => Verdict::Identical,
+        None => Verdict::Unknown,
+        Some((d, half)) if d > half => Verdict::Better,
+        Some((d, half)) if d < -half => Verdict::Worse,
+        Some(_) => Verdict::WithinNoise,
+    };
+    let largest = runs.iter().filter_map(|row| row.approx_kl_max);
+    Line {
+        variant: variant.name,
+        about: variant.about,
+        seeds: runs.len(),
+        diverged: runs.iter().filter(|row| row.diverged).count(),
+        final_return: sample.mean(),
+        final_return_ci95: sample.interval(),
+        difference: compared.map(|(d, _)| d),
+        difference_ci95: compared.map(|(_, half)| half),
+        verdict,
+        curve_mean: mean(|row| row.curve_mean),
+        approx_kl_mean: mean(|row| row.approx_kl_mean),
+        approx_kl_max: largest.reduce(f64::max),
+        seconds: mean(|row| Some(row.seconds)),
+    }
+}
+
+/// From the four corners of the comparison, if they are all there.
+pub(crate) fn improvements(lines: &[Line]) -> Option<Improvements> {
+    let at = |name: &str| lines.iter().find(|l| l.variant == name)?.final_return;
+    let (ppo, ppo_m, trpo_plus, trpo) = (at("ppo")?, at("ppo-m")?, at("trpo+")?, at("trpo")?);
+    Some(Improvements {
+        algorithmic: (ppo - trpo_plus).abs().max((ppo_m - trpo).abs()),
+        code_level: (ppo - ppo_m).abs().max((trpo_plus - trpo).abs()),
+    })
+}
+
+/// Cells of the table, headings first.
+pub(crate) fn cells(lines: &[Line]) -> Vec<Vec<String>> {
+    let headings = [
+        "variant",
+        "what",
+        "seeds",
+        "final return",
+        "difference",
+        "verdict",
+        "curve",
+        "KL mean",
+        "KL max",
+        "s",
+    ];
+    let mut cells = vec![headings.map(str::to_owned).to_vec()];
+    cells.extend(lines.iter().map(|l| {
+        vec![
+            l.variant.to_owned(),
+            l.about.to_owned(),
+            match l.diverged {
+                0 => l.seeds.to_string(),
+                diverged => format!("{} ({diverged} diverged)", l.seeds),
+            },
+            with_interval(l.final_return, l.final_return_ci95, false),
+            with_interval(l.difference, l.difference_ci95, true),
+            match l.verdict {
+                Verdict::Reference => "",
+                Verdict::Identical => "same runs",
+                Verdict::Better => "better",
+                Verdict::Worse => "worse",
+                Verdict::WithinNoise => "within noise",
+                Verdict::Unknown => "too few runs",
+            }
+            .to_owned(),
+            number(l.curve_mean, 1),
+            number(l.approx_kl_mean, 4),
+            number(l.approx_kl_max, 4),
+            number(l.seconds, 1),
+        ]
+    }));
+    cells
+}
+
+/// What has to be known to read the table.
+pub(crate) fn notes(lines: &[Line]) -> Vec<String> {
+    let mut notes = vec![
+        "final return: mean return of the last 100 training episodes, over the seeds; curve: mean height of the \
+         learning curve; ± is a 95 % confidence interval, of differences Welch's"
+            .to_owned(),
+    ];
+    let compared = |line: &&Line| line.difference.is_some() && line.verdict != Verdict::Identical;
+    let comparisons = lines.iter().filter(compared).count();
+    if comparisons > 0 {
+        notes.push(format!(
+            "of {comparisons} differences that are all chance, {:.1} would be called better or worse",
+            0.05 * comparisons as f64
+        ));
+    }
+    if lines.iter().any(|line| line.diverged > 0) {
+        notes.push("diverged runs are counted and are in no mean".to_owned());
+    }
+    if let Some(improvements) = improvements(lines) {
+        notes.push(format!(
+            "code-level improvement max(|ppo − ppo-m|, |trpo+ − trpo|) {:.1}, algorithmic improvement \
+             max(|ppo − trpo+|, |ppo-m − trpo|) {:.1}",
+            improvements.code_level, improvements.algorithmic
+        ));
+    }
+    notes
+}
+
+fn with_interval(value: Option<f64>, half: Option<f64>, signed: bool) -> String {
+    let value = match value {
+        Some(x) if signed => format!("{x:+.1}"),
+        other => number(other, 1),
+    };
+    half.map_or(value.clone(), |half| format!("{value} ± {half:.1}"))
+}
+
+fn number(value: Option<f64>, digits: usize) -> String {
+    value.map_or_else(String::new, |x| format!("{x:.digits$}"))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::{super::variants::VARIANTS, *};
+
+    fn rows(variant: &str, returns: &[Option<f64>]) -> Vec<Row> {
+        let row = |(i, x): (usize, &Option<f64>)| Row {
+            variant: variant.to_owned(),
+            seed: i as u64 + 1,
+            final_return: *x,
+            curve_mean: *x,
+            approx_kl_mean: Some(0.01),
+            approx_kl_max: Some(0.01 * i as f64),
+            env_steps: 1,
+            episodes: 1,
+            diverged: x.is_none(),
+            seconds: 2.0,
+            device: "flex".to_owned(),
+        };
+        returns.iter().enumerate().map(row).collect()
+    }
+
+    fn report(all: &[Vec<Row>]) -> Vec<Line> {
+        let variants: Vec<&Variant> = VARIANTS.iter().collect();
+        lines(&variants, &all.concat(), 5)
+    }
+
+    fn verdict(lines: &[Line], name: &str) -> Verdict {
+        lines.iter().find(|l| l.variant == name).unwrap().verdict
+    }
+
+    #[test]
+    fn verdicts_follow_the_interval_of_the_difference() {
+        let at = |shift: f64| [1.0, 2.0, 3.0].map(|x| Some(x + shift)).to_vec();
+        // s² / n = 1/3 each: half of the interval is t(4) √(2/3) = 2.27.
+        let lines = report(&[
+            rows("ppo", &at(0.0)),
+            rows("no-anneal", &at(2.2)),
+            rows("no-tanh", &at(2.3)),
+            rows("no-obs-norm", &at(-2.3)),
+            rows("no-obs-clip", &at(0.0)),
+            rows("ppo-m", &[Some(1.0)]),
+        ]);
+        for (name, expected) in [
+            ("ppo", Verdict::Reference),
+            ("no-anneal", Verdict::WithinNoise),
+            ("no-tanh", Verdict::Better),
+            ("no-obs-norm", Verdict::Worse),
+            ("no-obs-clip", Verdict::Identical),
+            ("ppo-m", Verdict::Unknown),
+        ] {
+            assert_eq!(verdict(&lines, name), expected, "{name}");
+        }
+        assert_eq!(lines.len(), 6, "a variant without runs has no line");
+        assert_eq!(cells(&lines)[2][4], "+0.0 ± 2.3", "{:?}", cells(&lines));
+    }
+
+    #[test]
+    fn diverged_runs_are_counted_and_not_averaged() {
+        let lines = report(&[rows("ppo", &[Some(1.0), None, Some(3.0)])]);
+        assert_eq!((lines[0].seeds, lines[0].diverged), (3, 1));
+        assert_eq!(lines[0].final_return, Some(2.0));
+        assert_eq!(lines[0].approx_kl_max, Some(0.02));
+        assert!(notes(&lines).iter().any(|note| note.contains("diverged")));
+    }
+
+    #[test]
+    fn improvements_by_hand() {
+        let four = |ppo, ppo_m, plus, trpo| {
+            improvements(&report(&[
+                rows("ppo", &[Some(ppo)]),
+                rows("ppo-m", &[Some(ppo_m)]),
+                rows("trpo+", &[Some(plus)]),
+                rows("trpo", &[Some(trpo)]),
+            ]))
+            .unwrap()
+        };
+        let expected = |algorithmic, code_level| Improvements {
+            algorithmic,
+            code_level,
+        };
+        // |10 − 8| and |3 − 4|; |10 − 3| and |8 − 4|.
+        assert_eq!(four(10.0, 3.0, 8.0, 4.0), expected(2.0, 7.0));
+        assert_eq!(four(10.0, 9.0, 1.0, 9.0), expected(9.0, 8.0));
+        assert_eq!(improvements(&report(&[rows("ppo", &[Some(1.0)])])), None);
+    }
+}

@@ -1,0 +1,174 @@
+//! The ablation as its user meets it: rows, table, going on, mistakes.
+
+use crate::{CARTPOLE, PENDULUM, Sandbox};
+use serde_json::Value;
+use std::{process::Stdio, thread::sleep, time::Duration};
+
+/// Columns of each row that do not depend on the clock.
+fn rows(sandbox: &Sandbox, dir: &str) -> Vec<Vec<String>> {
+    let mut reader = csv::Reader::from_path(sandbox.path(&format!("{dir}/ablation.csv"))).unwrap();
+    let seconds = (reader.headers().unwrap().iter())
+        .position(|h| h == "seconds")
+        .unwrap();
+    let rows = reader.records().map(|row| {
+        let row = row.unwrap();
+        let cells = row.iter().enumerate().filter(|(i, _)| *i != seconds);
+        cells.map(|(_, cell)| cell.to_owned()).collect()
+    });
+    rows.collect()
+}
+
+const TINY: &str = "ablate run.toml --variants ppo,trpo+ --device flex --out a";
+
+#[test]
+fn a_small_ablation_writes_its_rows_and_shows_its_table() {
+    let sandbox = Sandbox::new();
+    sandbox.write("run.toml", PENDULUM);
+    let done = sandbox.uphill(&format!("{TINY} --seeds 2"));
+    done.succeeds();
+    let table: Vec<&str> = done.stdout.lines().collect();
+    assert!(table[0].starts_with("variant"), "{}", done.stdout);
+    assert!(table[1].starts_with("ppo "), "{}", done.stdout);
+    assert!(table[2].starts_with("trpo+ "), "{}", done.stdout);
+    assert!(table[2].contains('±'), "{}", done.stdout);
+    for part in ["[1/4] ppo seed 1", "[4/4] trpo+ seed 2"] {
+        assert!(done.stderr.contains(part), "{}", done.stderr);
+    }
+
+    let first = rows(&sandbox, "a");
+    let names: Vec<[&str; 2]> = (first.iter())
+        .map(|row| [row[0].as_str(), row[1].as_str()])
+        .collect();
+    let expected = [["ppo", "1"], ["trpo+", "1"], ["ppo", "2"], ["trpo+", "2"]];
+    assert_eq!(names, expected);
+    // Runs are what `uphill train` makes of the variant's file.
+    let train = "train a/trpo+.toml --seed 2 --device flex --out t";
+    let trained = sandbox.uphill(train).succeeds().stdout.clone();
+    let mean: f64 = first[3][2].parse().unwrap();
+    assert!(
+        trained.contains(&format!("mean return {mean:.1}")),
+        "{trained}"
+    );
+
+    // More seeds: what there is stays, and means the same as running all of them at once.
+    sandbox.uphill(&format!("{TINY} --seeds 3")).succeeds();
+    let more = rows(&sandbox, "a");
+    assert_eq!((&more[..4], more.len()), (&first[..], 6));
+    let again = sandbox.uphill(&format!("{TINY} --seeds 3 --json"));
+    assert!(!again.succeeds().stderr.contains("[1/6]"), "{again:?}");
+    assert_eq!(rows(&sandbox, "a"), more);
+
+    let object: Value = serde_json::from_str(&again.stdout).unwrap();
+    assert_eq!(object["variants"][1]["variant"], "trpo+");
+    assert_eq!(object["variants"][1]["seeds"], 3);
+    let returns: Vec<f64> = (more.iter().filter(|row| row[0] == "ppo"))
+        .map(|row| row[2].parse().unwrap())
+        .collect();
+    let mean = returns.iter().sum::<f64>() / 3.0;
+    let shown = object["variants"][0]["final_return"].as_f64().unwrap();
+    assert!(
+        (shown - mean).abs() < 1e-9 * mean.abs(),
+        "{shown} is not {mean}"
+    );
+}
+
+#[test]
+fn mistakes_are_explained_and_leave_nothing_behind() {
+    let sandbox = Sandbox::new();
+    sandbox.write("run.toml", PENDULUM);
+    sandbox.write(
+        "a2c.toml",
+        "env = \"CartPole-v1\"\ntotal_steps = 64\n[algo]\nname = \"a2c\"\n",
+    );
+    for (args, parts) in [
+        (
+            "ablate run.toml --variants no-tahn",
+            vec!["no \"no-tahn\"", "did you mean \"no-tanh\"?", "trpo+"],
+        ),
+        (
+            "ablate a2c.toml",
+            vec!["a2c.toml", "algo.name: is \"a2c\"", "starts from \"ppo\""],
+        ),
+        (
+            "ablate run.toml --set algo.objective=kl",
+            vec!["algo.objective", "\"clip\""],
+        ),
+        ("ablate run.toml --seeds 0", vec!["0 is not in"]),
+        ("ablate run.toml --total-steps 0", vec!["0 is not in"]),
+        ("ablate run.toml --device gpu", vec!["wgpu"]),
+        ("ablate nowhere", vec!["nowhere", "uphill list presets"]),
+        (
+            "ablate run.toml --set network.memory=gru --variants trpo",
+            vec!["variant trpo", "network.memory"],
+        ),
+    ] {
+        sandbox
+            .uphill(&format!("{args} --out out"))
+            .fails(2, &parts);
+        assert!(!sandbox.path("out").exists(), "{args}");
+    }
+    // A place under a file cannot be written to, whoever asks.
+    sandbox
+        .uphill("ablate run.toml --variants ppo --device flex --out run.toml/out")
+        .fails(1, &["run.toml/out"]);
+}
+
+#[test]
+fn other_directories_are_left_alone() {
+    let sandbox = Sandbox::new();
+    sandbox.write("run.toml", PENDULUM);
+    sandbox.write("small.toml", CARTPOLE);
+    sandbox
+        .uphill("train small.toml --device flex --quiet --out a")
+        .succeeds();
+    sandbox
+        .uphill(TINY)
+        .fails(2, &["a exists and holds no ablation"]);
+
+    let tiny = "ablate run.toml --variants ppo --seeds 1 --device flex --out b";
+    sandbox.uphill(tiny).succeeds();
+    let before = rows(&sandbox, "b");
+    sandbox
+        .uphill(&format!("{tiny} --total-steps 256"))
+        .fails(2, &["b/ppo.toml is of another configuration"]);
+    assert_eq!(rows(&sandbox, "b"), before);
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_keeps_the_runs_that_have_ended() {
+    let sandbox = Sandbox::new();
+    sandbox.write("run.toml", PENDULUM);
+    let args = "ablate run.toml --variants ppo,ppo-m --seeds 1000 --device flex --out a";
+    let mut command = sandbox.command(args);
+    let child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let path = sandbox.path("a/ablation.csv");
+    while std::fs::read_to_string(&path)
+        .unwrap_or_default()
+        .lines()
+        .count()
+        < 4
+    {
+        sleep(Duration::from_millis(2));
+    }
+    let pid = child.id().to_string();
+    let kill = std::process::Command::new("kill")
+        .args(["-INT", &pid])
+        .status();
+    assert!(kill.unwrap().success());
+    let done = crate::Done::of(&child.wait_with_output().unwrap());
+    assert_eq!(done.code, 130, "{done:?}");
+    assert!(done.stdout.contains("interrupted"), "{done:?}");
+
+    // Every row is whole, and two seeds' worth of runs need no more running.
+    let kept = rows(&sandbox, "a");
+    assert!(kept.len() >= 3 && kept.iter().all(|row| row.len() == kept[0].len()));
+    let seeds = kept.len() / 2;
+    let done = sandbox.uphill(&args.replace("1000", &seeds.to_string()));
+    assert!(!done.succeeds().stderr.contains("seed 1:"), "{done:?}");
+    assert_eq!(rows(&sandbox, "a"), kept);
+}
