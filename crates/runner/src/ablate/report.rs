@@ -79,11 +79,12 @@ fn line(variant: &Variant, runs: &[&Row], reference: &[&Row]) -> Line {
         sample.mean()
     };
     let is_reference = variant.name == REFERENCE;
-    let compared = difference(&sample, &other).filter(|_| !is_reference);
     let same = runs.len() == reference.len()
         && (runs.iter().zip(reference)).all(|(a, b)| {
             (a.seed, a.final_return, a.curve_mean) == (b.seed, b.final_return, b.curve_mean)
         });
+    // Runs that are the same are no measurement of chance.
+    let compared = difference(&sample, &other).filter(|_| !is_reference && !same);
     let verdict = match compared {
         _ if is_reference => Verdict::Reference,
         _ if same => Verdict::Identical,
@@ -100,7 +101,10 @@ fn line(variant: &Variant, runs: &[&Row], reference: &[&Row]) -> Line {
         diverged: runs.iter().filter(|row| row.diverged).count(),
         final_return: sample.mean(),
         final_return_ci95: sample.interval(),
-        difference: compared.map(|(d, _)| d),
+        difference: match verdict {
+            Verdict::Identical => Some(0.0),
+            _ => compared.map(|(d, _)| d),
+        },
         difference_ci95: compared.map(|(_, half)| half),
         verdict,
         curve_mean: mean(|row| row.curve_mean),
@@ -170,8 +174,8 @@ pub(crate) fn notes(lines: &[Line]) -> Vec<String> {
          learning curve; ± is a 95 % confidence interval, of differences Welch's"
             .to_owned(),
     ];
-    let compared = |line: &&Line| line.difference.is_some() && line.verdict != Verdict::Identical;
-    let comparisons = lines.iter().filter(compared).count();
+    let compared = lines.iter().filter(|line| line.difference_ci95.is_some());
+    let comparisons = compared.count();
     if comparisons > 0 {
         notes.push(format!(
             "of {comparisons} differences that are all chance, {:.1} would be called better or worse",
@@ -257,7 +261,12 @@ mod tests {
             assert_eq!(verdict(&lines, name), expected, "{name}");
         }
         assert_eq!(lines.len(), 6, "a variant without runs has no line");
-        assert_eq!(cells(&lines)[2][4], "+0.0 ± 2.3", "{:?}", cells(&lines));
+        let differences: Vec<String> = cells(&lines)
+            .into_iter()
+            .map(|row| row[4].clone())
+            .collect();
+        let shown = ["+2.2 ± 2.3", "-2.3 ± 2.3", "+0.0", "+2.3 ± 2.3", ""];
+        assert_eq!(differences[2..], shown);
     }
 
     #[test]
