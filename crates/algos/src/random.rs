@@ -60,6 +60,11 @@ pub(crate) fn worker_seed(seed: u64, worker: usize) -> u64 {
     derived_seed(seed, Stream::Worker, worker as u32)
 }
 
+/// Seed of one of the laboratory's independent samples.
+pub(crate) fn lab_seed(seed: u64, sample: u32) -> u64 {
+    derived_seed(seed, Stream::Lab, sample)
+}
+
 fn derived_seed(seed: u64, stream: Stream, position: u32) -> u64 {
     let mut rng = Philox::new(seed, stream, position, 0);
     let mut word = || u64::from(rng.below(u32::MAX));

@@ -69,6 +69,8 @@ pub enum Stream {
     FreshStart = 8,
     /// Seeds of workers that have environments of their own.
     Worker = 9,
+    /// Seeds and small decision processes of the estimator laboratory.
+    Lab = 10,
 }
 
 /// A generator that starts at a position given by (seed, stream, step, lane).

@@ -14,6 +14,7 @@ Examples:
   uphill train --resume runs/narrow-clip
   uphill eval runs/narrow-clip --episodes 100
   uphill ablate --seeds 5 --total-steps 100000
+  uphill lab --env TinyWalk
   uphill list devices
 
 Exit codes: 0 done, 2 usage or configuration, 3 diverged, 130 interrupted (checkpoint kept), 1 anything else.
@@ -31,6 +32,8 @@ pub(crate) enum Command {
     Eval(EvalArgs),
     /// Measure what PPO's code-level optimisations are worth, each off in turn (arXiv:2005.12729)
     Ablate(AblateArgs),
+    /// Measure bias and variance of policy-gradient estimators
+    Lab(LabArgs),
     /// Show what there is: environments, algorithms, devices, presets
     List(ListArgs),
 }
@@ -161,6 +164,92 @@ pub(crate) struct AblateArgs {
     pub(crate) out: Option<PathBuf>,
 
     /// Print one JSON object instead of the table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+For one policy, how far the estimates of its gradient lie from the true one, and how they scatter:
+
+  REINFORCE   whole return or reward-to-go × baseline: none, average, optimal, value
+  constants   baselines from -1 to 2 times the optimal one, which should be the best
+  GAE         λ = 0, 0.5, 0.9, 0.95, 0.97, 1      with a good and with a poor value function
+  n-step      n = 0, 1, 2, 5, 10 (n + 1 rewards)  with both
+
+The true gradient is exact in TinyMdp (2 states, 3 steps) and TinyWalk (5 states, 20 steps), and so
+is the good value function; the poor one is half of it. Elsewhere the gradient is the mean over
+--reference trajectories, its standard error stated and taken out of the bias; the good value
+function is a critic after --critic-steps, the poor one an untrained critic.
+
+Examples:
+  uphill lab                                 a fresh policy in TinyWalk, a few seconds
+  uphill lab --env CartPole-v1 --repeats 200
+  uphill lab reinforce-cartpole --set 'network.hidden=[16]'
+  uphill lab runs/mine --checkpoint best --trajectories 1,4 --reference 512
+
+Written to --out: lab.csv (every measurement) and lab.svg (the picture). How to read them: docs/lab.md.")]
+pub(crate) struct LabArgs {
+    /// Whose policy: a run directory (its checkpoint), or a configuration file or preset (a fresh one)
+    /// [default: a fresh policy of two hidden layers of 64]
+    #[arg(value_name = "CONFIG_OR_RUN")]
+    pub(crate) source: Option<String>,
+
+    /// Environment: TinyMdp, TinyWalk, or one of `uphill list envs` [default: that of CONFIG_OR_RUN, or TinyWalk]
+    #[arg(long)]
+    pub(crate) env: Option<String>,
+
+    /// Trajectories per estimate, N; several separated by commas
+    #[arg(
+        long,
+        value_name = "N,..",
+        value_delimiter = ',',
+        default_value = "1,2,4,8,16,32"
+    )]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) trajectories: Vec<u32>,
+
+    /// Estimates per measurement: the standard error of a variance is about 1.4 / √repeats of it
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
+    pub(crate) repeats: u32,
+
+    /// Trajectories that the reference is made of where the gradient is not exact
+    #[arg(long, default_value_t = 4096, value_parser = clap::value_parser!(u32).range(2..))]
+    pub(crate) reference: u32,
+
+    /// Trajectories that the critic and the optimal constant are fitted to
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) fit: u32,
+
+    /// Steps of Adam on the critic; 0 takes the checkpoint's as it is
+    #[arg(long, value_name = "STEPS", default_value_t = 500)]
+    pub(crate) critic_steps: u32,
+
+    /// Discount [default: that of CONFIG_OR_RUN, or 0.99]
+    #[arg(long)]
+    pub(crate) gamma: Option<f64>,
+
+    /// Which checkpoint of a run
+    #[arg(long, value_enum, default_value_t = Which::Latest)]
+    pub(crate) checkpoint: Which,
+
+    /// Change one value of the configuration; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+
+    /// Seed of trajectories, and of a fresh policy
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+
+    /// Where to compute: auto, flex, ndarray, wgpu or cuda; wgpu:1 is the second of its kind
+    #[arg(long, default_value = "auto")]
+    pub(crate) device: DeviceArg,
+
+    /// Folder for lab.csv and lab.svg, which are replaced [default: runs/lab-ENV-N, the first free N]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+
+    /// Print one JSON object with every measurement instead of tables
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -12,6 +12,7 @@ mod config;
 mod device;
 mod eval;
 mod failure;
+mod lab;
 mod list;
 mod metrics_csv;
 mod presets;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         Command::Train(args) => train::train(&args),
         Command::Eval(args) => eval::eval(&args),
         Command::Ablate(args) => ablate::ablate(&args),
+        Command::Lab(args) => lab::lab(&args),
         Command::List(args) => list::list(&args),
     };
     match result {

@@ -5,6 +5,7 @@ use uphill_core::{
     policy::Actor,
     rollout::{Memory, Rollout},
 };
+use uphill_envs::{ActionSpace, EnvSpec, ObsSpace, Philox};
 
 /// `S` states, `K` actions, and episodes of at most `H` steps. Observations are one-hot states, `O` = `S`;
 /// the policy does not see the clock.
@@ -32,6 +33,18 @@ pub struct Trajectory {
 }
 
 impl TinyMdp {
+    /// Names that [`named`](Self::named) knows.
+    pub const NAMES: [&str; 2] = ["TinyMdp", "TinyWalk"];
+
+    /// [`example`](Self::example) as `TinyMdp`, [`walk`](Self::walk) as `TinyWalk`.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "TinyMdp" => Some(Self::example()),
+            "TinyWalk" => Some(Self::walk()),
+            _ => None,
+        }
+    }
+
     /// Two states, two actions, three steps at most. Actions matter at once and later, episodes differ in
     /// length, and no two things are worth the same.
     pub fn example() -> Self {
@@ -43,6 +56,56 @@ impl TinyMdp {
                 vec![vec![0.0, 0.0], vec![1.0, 0.0]],
             ],
             rewards: vec![vec![1.0, -0.5], vec![2.0, 3.5]],
+        }
+    }
+
+    /// Five states in a row, steps to the left and to the right of which one in five goes the wrong way,
+    /// twenty of them at most. Being at the right end pays, moving there costs, and from there one step in
+    /// four ends the episode. Long enough for n-step and λ to matter; too long to enumerate, but gradient
+    /// and values are exact by dynamic programming.
+    pub fn walk() -> Self {
+        const STATES: usize = 5;
+        const SLIP: f64 = 0.2;
+        let last = STATES - 1;
+        let row = |state: usize, action: usize| {
+            let (left, right) = (state.saturating_sub(1), (state + 1).min(last));
+            let (wanted, other) = if action == 0 {
+                (left, right)
+            } else {
+                (right, left)
+            };
+            let stay = if state == last { 0.75 } else { 1.0 };
+            let mut row = vec![0.0; STATES];
+            row[wanted] += stay * (1.0 - SLIP);
+            row[other] += stay * SLIP;
+            row
+        };
+        let reward = |state: usize, action: usize| {
+            let at_the_end = if state == last { 1.0 } else { 0.0 };
+            at_the_end - 0.1 * action as f64
+        };
+        let table = |state| vec![row(state, 0), row(state, 1)];
+        Self {
+            horizon: 20,
+            start: vec![0.2; STATES],
+            transitions: (0..STATES).map(table).collect(),
+            rewards: (0..STATES)
+                .map(|state| vec![reward(state, 0), reward(state, 1)])
+                .collect(),
+        }
+    }
+
+    /// What networks need to know about it, under this name.
+    pub fn spec(&self, name: &str) -> EnvSpec {
+        EnvSpec {
+            name: name.to_owned(),
+            obs: ObsSpace {
+                low: vec![0.0; self.states()],
+                high: vec![1.0; self.states()],
+            },
+            action: ActionSpace::Discrete { n: self.actions() },
+            time_limit: None,
+            reward_threshold: None,
         }
     }
 
@@ -90,6 +153,37 @@ impl TinyMdp {
         }
         ended.retain(|path| path.chance > 0.0);
         ended
+    }
+
+    /// One trajectory at random under the policy π(a|s) `[S · K]`.
+    pub fn sample(&self, policy: &[f64], rng: &mut Philox) -> Trajectory {
+        let count = self.actions();
+        let mut state = draw(&self.start, rng).unwrap_or(0);
+        let mut path = Trajectory {
+            states: vec![],
+            actions: vec![],
+            chance: self.start[state],
+        };
+        loop {
+            // Probabilities that rounding leaves short of 1 give what they lack to the last.
+            let action = draw(&policy[state * count..][..count], rng).unwrap_or(count - 1);
+            path.states.push(state);
+            path.actions.push(action);
+            if path.actions.len() == self.horizon {
+                return path;
+            }
+            let row = &self.transitions[state][action];
+            match draw(row, rng) {
+                Some(next) => {
+                    path.chance *= row[next];
+                    state = next;
+                }
+                None => {
+                    path.chance *= 1.0 - row.iter().sum::<f64>();
+                    return path;
+                }
+            }
+        }
     }
 
     /// log π(a|s) of all states and actions, `[S, K]`.
@@ -208,6 +302,15 @@ impl TinyMdp {
             memory: Memory::default(),
         }
     }
+}
+
+/// An index with these probabilities, or none with what they lack to 1.
+fn draw(probabilities: &[f64], rng: &mut Philox) -> Option<usize> {
+    let mut left = f64::from(rng.uniform());
+    probabilities.iter().position(|p| {
+        left -= p;
+        left < 0.0
+    })
 }
 
 fn numbers(values: Vec<f64>, device: &Device) -> Tensor<1> {

@@ -1,7 +1,20 @@
-//! Estimators of the policy gradient under the magnifying glass: decision processes so small that every
-//! trajectory can be enumerated, and with them exact gradients, exact expectations and exact variances.
+//! Estimators of the policy gradient under the magnifying glass.
+//!
+//! Two ways to know how good they are. In decision processes so small that every trajectory can be
+//! enumerated ([`mdp`], [`enumerate`]), expectations and variances are exact. Anywhere else, and with any
+//! number of trajectories, they are measured from repeated estimates ([`study`](mod@study)):
+//!
+//! ```text
+//! Problem, Actor ─> Study: reference g, rollouts of whole episodes
+//!                     │ groups: R rollouts of N trajectories
+//!                     └ measure: R estimates ĝ => bias, variance, direction
+//! ```
 
+pub mod estimator;
 pub mod mdp;
+pub mod measure;
+pub mod problem;
+pub mod study;
 
 use crate::lab::mdp::{TinyMdp, Trajectory};
 use burn::tensor::Tensor;

@@ -10,6 +10,7 @@ mod config;
 #[path = "../../../core/tests/it/device.rs"]
 mod device;
 mod eval;
+mod lab;
 mod memory;
 mod parts;
 mod ppo;

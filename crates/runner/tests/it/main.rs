@@ -5,6 +5,7 @@
 mod ablate;
 mod bad_input;
 mod interrupt;
+mod lab;
 mod list;
 mod run_files;
 mod tidy;

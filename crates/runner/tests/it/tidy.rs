@@ -103,6 +103,7 @@ fn host_read_backs_happen_in_known_places() {
         "crates/algos/src/a3c.rs",
         "crates/algos/src/checkpoint.rs",
         "crates/algos/src/collect.rs",
+        "crates/algos/src/lab/measure.rs",
         "crates/algos/src/metrics.rs",
         "crates/algos/src/policy_step.rs",
         "crates/algos/src/ppo.rs",

@@ -1,0 +1,115 @@
+//! Where trajectories come from, and the value functions that estimators may lean on.
+
+use crate::{
+    collect::collect_episodes,
+    lab::{
+        mdp::{TinyMdp, Trajectory},
+        measure::numbers,
+    },
+};
+use burn::tensor::Tensor;
+use uphill_core::{
+    policy::{Actor, Critic},
+    rollout::{Rollout, Span},
+};
+use uphill_envs::{BatchEnv, Philox, Stream};
+
+/// What a policy acts in.
+#[allow(clippy::large_enum_variant)] // tensor handles; there is one of these in a study
+pub enum Problem {
+    /// A decision process whose gradient and values are computed.
+    Mdp(TinyMdp),
+    /// Any environment, with one critic to lean on and another to be led astray by.
+    Env {
+        /// Copies that whole episodes are collected from; they have to end.
+        env: Box<dyn BatchEnv>,
+        /// The better critic.
+        good: Critic,
+        /// The worse one.
+        poor: Critic,
+    },
+}
+
+/// Which value function goes with trajectories.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Values {
+    /// The exact one of each time step, or the better critic.
+    Good,
+    /// Half of the exact one, or the worse critic: here λ and n trade bias for variance.
+    Poor,
+}
+
+impl Values {
+    /// As tables call it.
+    pub fn name(self, problem: &Problem) -> &'static str {
+        match (problem, self) {
+            (Problem::Mdp(_), Self::Good) => "exact",
+            (Problem::Mdp(_), Self::Poor) => "halved",
+            (Problem::Env { .. }, Self::Good) => "fitted",
+            (Problem::Env { .. }, Self::Poor) => "untrained",
+        }
+    }
+}
+
+impl Problem {
+    /// `count` independent whole episodes, one per column. The same seed gives the same episodes with
+    /// either value function.
+    pub fn sample(
+        &mut self,
+        actor: &Actor,
+        values: Values,
+        count: usize,
+        (gamma, seed): (f64, u64),
+    ) -> Rollout {
+        match self {
+            Self::Mdp(mdp) => {
+                let log_probs = mdp.log_probs(actor);
+                let exact = mdp.values(log_probs.clone(), gamma);
+                let values = match values {
+                    Values::Good => exact,
+                    Values::Poor => exact * 0.5,
+                };
+                let trajectories = trajectories(mdp, log_probs, count, seed);
+                let columns: Vec<&Trajectory> = trajectories.iter().collect();
+                mdp.rollout(&columns, actor, values)
+            }
+            Self::Env { env, good, poor } => {
+                let critic = match values {
+                    Values::Good => good,
+                    Values::Poor => poor,
+                };
+                env.reset(seed);
+                let per_env = count.div_ceil(env.num_envs());
+                let (rollout, _) =
+                    collect_episodes((actor, critic), env.as_mut(), per_env, (seed, 0));
+                first(&rollout, count)
+            }
+        }
+    }
+}
+
+/// `count` trajectories of a policy with these `log_probs` `[S, K]`.
+fn trajectories(mdp: &TinyMdp, log_probs: Tensor<2>, count: usize, seed: u64) -> Vec<Trajectory> {
+    let policy = numbers(log_probs.exp().flatten(0, 1));
+    let sample = |i| mdp.sample(&policy, &mut Philox::new(seed, Stream::Lab, i as u32, 0));
+    (0..count).map(sample).collect()
+}
+
+/// The first `count` columns of a rollout of whole episodes.
+fn first(rollout: &Rollout, count: usize) -> Rollout {
+    let lengths = rollout.lengths.iter().flatten().take(count).enumerate();
+    let spans: Vec<Span> = lengths
+        .map(|(env, &len)| Span { env, start: 0, len })
+        .collect();
+    rollout.columns(&spans)
+}
+
+/// The rollout of the same task where the time limit is a part of it: what was cut off has ended.
+pub fn with_final_limit(rollout: &Rollout) -> Rollout {
+    let ended = rollout.ended();
+    Rollout {
+        truncated: ended.clone().bool_and(ended.clone().bool_not()),
+        terminated: ended,
+        ..rollout.clone()
+    }
+}

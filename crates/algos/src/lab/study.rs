@@ -1,0 +1,185 @@
+//! Everything that is measured about one policy in one problem.
+//!
+//! Three samples of trajectories, independent of each other: one that the critic and the constants are
+//! fitted to, one that the reference is made of, and one that is cut into `R` groups of `N` to be
+//! estimated from. Estimators see the same groups, so that differences between them are not those
+//! between their samples.
+
+use crate::{
+    lab::{
+        estimator::{GradientEstimator, step_scale},
+        exact_gradient,
+        measure::{Reference, groups, numbers},
+        problem::{Problem, Values, with_final_limit},
+    },
+    random::lab_seed,
+    reinforce::{Baseline, Credit},
+    value_fit::fit_values,
+};
+use burn::tensor::Tensor;
+use uphill_core::{
+    advantage::{Estimator, discounted_returns},
+    baseline::{optimal_constant, trajectory_gradients},
+    loss::explained_variance,
+    optim::{Rule, RuleKind},
+    policy::{Actor, Critic},
+    rollout::Rollout,
+};
+
+/// λ of the generalised advantages that are measured.
+pub const LAMBDAS: [f64; 6] = [0.0, 0.5, 0.9, 0.95, 0.97, 1.0];
+/// n of the n-step advantages that are measured; n + 1 rewards each.
+pub const STEPS: [usize; 5] = [0, 1, 2, 5, 10];
+/// Constant baselines that are measured, as multiples of the optimal one.
+pub const MULTIPLES: [f64; 5] = [-1.0, 0.5, 1.0, 1.5, 2.0];
+
+const CREDITS: [Credit; 2] = [Credit::Trajectory, Credit::RewardToGo];
+/// Independent parts of the reference's sample, whose scatter is its standard error.
+const PARTS: usize = 64;
+
+/// Sample sizes and the like.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StudyConfig {
+    /// Discount γ of the objective E[Σ_t γᵗ r_t].
+    pub gamma: f64,
+    /// Estimates `R` per measurement, at least 2.
+    pub repeats: usize,
+    /// Trajectories that a reference is made of where there is no exact one; at least 2.
+    pub reference: usize,
+    /// Trajectories that critic and constants are fitted to.
+    pub fit: usize,
+    /// Steps of Adam of the critic's fit.
+    pub critic_steps: usize,
+    /// Their rate.
+    pub critic_learning_rate: f64,
+    /// Of every sample.
+    pub seed: u64,
+}
+
+/// Independent samples.
+#[derive(Clone, Copy)]
+enum Sample {
+    Fit = 0,
+    Reference = 1,
+    Measured = 2,
+}
+
+fn sample(
+    problem: &mut Problem,
+    actor: &Actor,
+    config: &StudyConfig,
+    (sample, values, count): (Sample, Values, usize),
+) -> Rollout {
+    let seed = lab_seed(config.seed, sample as u32);
+    problem.sample(actor, values, count, (config.gamma, seed))
+}
+
+/// Fits the better critic of an environment to returns of a sample of its own: `critic_steps` steps on
+/// ½ mean (V − G)². Nothing to do for a decision process.
+pub fn fit_critic(problem: &mut Problem, actor: &Actor, config: &StudyConfig) {
+    let what = (Sample::Fit, Values::Good, config.fit);
+    let rollout = sample(problem, actor, config, what);
+    if let Problem::Env { good, .. } = problem {
+        fit(good, &rollout, config);
+    }
+}
+
+fn fit(critic: &mut Critic, rollout: &Rollout, config: &StudyConfig) {
+    let returns = returns(rollout, config.gamma);
+    let batch = rollout.flatten(returns.clone(), returns);
+    let (params, device) = (critic.net.num_params(), critic.net.device());
+    let mut rule = Rule::new(RuleKind::Adam, params, 1e-8, &device);
+    let (steps, rate) = (config.critic_steps, config.critic_learning_rate);
+    fit_values(critic, &mut rule, &batch, steps, rate);
+}
+
+/// G_t `[T, N]` of episodes as they stand.
+fn returns(rollout: &Rollout, gamma: f64) -> Tensor<2> {
+    discounted_returns(&with_final_limit(rollout).trace(), gamma)
+}
+
+/// The gradient of E[Σ_t γᵗ r_t] over one episode, its time limit included: exact for a decision process;
+/// elsewhere the mean of 64 independent estimates with rewards to go and the better critic as baseline,
+/// which are unbiased however wrong it is.
+pub fn reference(problem: &mut Problem, actor: &Actor, config: &StudyConfig) -> Reference {
+    if let Problem::Mdp(mdp) = problem {
+        return Reference::exact(exact_gradient(mdp, actor, config.gamma));
+    }
+    let what = (Sample::Reference, Values::Good, config.reference);
+    let rollout = with_final_limit(&sample(problem, actor, config, what));
+    let estimator = GradientEstimator::Reinforce {
+        credit: Credit::RewardToGo,
+        baseline: Baseline::Value,
+    };
+    let parts = PARTS.min(config.reference);
+    let estimates = groups(&rollout, config.reference / parts, parts);
+    let estimate = |part: &Rollout| estimator.estimate(actor, part, config.gamma);
+    Reference::mean_of(Tensor::stack(estimates.iter().map(estimate).collect(), 0))
+}
+
+/// `count` trajectories for estimates, the same ones with either value function.
+pub fn measured(
+    problem: &mut Problem,
+    actor: &Actor,
+    config: &StudyConfig,
+    (values, count): (Values, usize),
+) -> Rollout {
+    sample(problem, actor, config, (Sample::Measured, values, count))
+}
+
+/// Share of the variance of returns that the rollout's values explain: 1 is a perfect critic.
+pub fn explained(rollout: &Rollout, gamma: f64) -> f64 {
+    let returns = returns(rollout, gamma);
+    let batch = rollout.flatten(returns.clone(), returns);
+    numbers(explained_variance(batch.values, batch.returns))[0]
+}
+
+/// What is measured: every credit with every baseline, constants around the optimal one (which is
+/// estimated from a sample of its own), GAE and n-step advantages.
+pub fn estimators(
+    problem: &mut Problem,
+    actor: &Actor,
+    config: &StudyConfig,
+) -> Vec<GradientEstimator> {
+    let rollout = sample(
+        problem,
+        actor,
+        config,
+        (Sample::Fit, Values::Good, config.fit),
+    );
+    let mut all = vec![];
+    for credit in CREDITS {
+        let baselines = [
+            Baseline::None,
+            Baseline::Average,
+            Baseline::Optimal,
+            Baseline::Value,
+        ];
+        all.extend(baselines.map(|baseline| GradientEstimator::Reinforce { credit, baseline }));
+        let best = best_constant(credit, actor, &rollout, config.gamma);
+        all.extend(MULTIPLES.map(|multiple| GradientEstimator::Constant {
+            credit,
+            constant: multiple * best,
+        }));
+    }
+    let lambdas = LAMBDAS.map(|lambda| Estimator::Gae { lambda });
+    all.extend(lambdas.map(GradientEstimator::Advantage));
+    let steps = STEPS.map(|n| Estimator::NStep { n });
+    all.extend(steps.map(GradientEstimator::Advantage));
+    all
+}
+
+/// The constant baseline of least variance for single trajectories, estimated from all of the rollout's
+/// ([`optimal_constant`]).
+pub fn best_constant(credit: Credit, actor: &Actor, rollout: &Rollout, gamma: f64) -> f64 {
+    let none = GradientEstimator::Reinforce {
+        credit,
+        baseline: Baseline::None,
+    };
+    let scores = trajectory_gradients(actor, rollout, step_scale(credit, rollout, gamma));
+    let weights = none.weights(actor, rollout, gamma);
+    let gradients = trajectory_gradients(actor, rollout, weights);
+    let [count, _] = scores.dims();
+    let equal = Tensor::ones([count], &scores.device());
+    numbers(optimal_constant(scores, gradients, equal))[0]
+}

@@ -1,0 +1,269 @@
+//! `uphill lab`: bias and variance of policy-gradient estimators.
+
+mod files;
+mod picture;
+mod report;
+
+use crate::{
+    cli::LabArgs,
+    config, device,
+    failure::{UsageError, usage},
+    run_dir::RunDir,
+};
+use anyhow::{Context, bail};
+use burn::tensor::Device;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+use uphill_algos::{
+    AlgoConfig, Checkpoint, ConfigError, RunConfig, agent_params, build_actor, build_critic,
+    config::MemoryKind,
+    lab::{
+        estimator::GradientEstimator,
+        mdp::TinyMdp,
+        measure::{Measurement, Reference, groups, measure},
+        problem::{Problem, Values},
+        study::{self, StudyConfig},
+    },
+    reinforce::ReinforceConfig,
+    train::load_actor,
+};
+use uphill_core::policy::Actor;
+use uphill_envs::EnvSpec;
+
+/// Copies of an environment that episodes are collected from.
+const COPIES: usize = 64;
+/// Of the critic's fit: that of Spinning Up's VPG, three times as fast.
+const CRITIC_LEARNING_RATE: f64 = 3e-3;
+/// Steps of an episode, roughly: it helps to choose a device.
+const TYPICAL_LENGTH: usize = 100;
+
+/// Everything that was found out.
+pub(crate) struct Findings {
+    pub(crate) env: String,
+    pub(crate) config: StudyConfig,
+    pub(crate) reference: Reference,
+    /// Whether the reference is exact.
+    pub(crate) exact: bool,
+    /// Names of the better and the worse value function, and the variance they explain.
+    pub(crate) values: [(&'static str, f64); 2],
+    /// N, from the smallest.
+    pub(crate) trajectories: Vec<usize>,
+    pub(crate) rows: Vec<Row>,
+}
+
+/// One estimator with one number of trajectories.
+pub(crate) struct Row {
+    pub(crate) estimator: GradientEstimator,
+    /// `None`: it does not use any.
+    pub(crate) values: Option<Values>,
+    pub(crate) trajectories: usize,
+    pub(crate) measured: Measurement,
+}
+
+impl Findings {
+    /// Name of a row's value function.
+    pub(crate) fn values_name(&self, row: &Row) -> &'static str {
+        row.values
+            .map_or("-", |values| self.values[values as usize].0)
+    }
+}
+
+pub(crate) fn lab(args: &LabArgs) -> anyhow::Result<ExitCode> {
+    let source = Source::find(args)?;
+    let env = source.config.env.clone();
+    let mdp = TinyMdp::named(&env);
+    if mdp.is_some() && source.config.network.memory != MemoryKind::None {
+        let problem = "is for environments; the exact gradient is that of a policy without one";
+        bail!(ConfigError::new("network.memory", problem));
+    }
+    let spec = match &mdp {
+        Some(mdp) => mdp.spec(&env),
+        None => uphill_envs::spec(&env).map_err(|e| usage(e.into()))?,
+    };
+    let config = study_config(args, &source.config)?;
+    let mut trajectories: Vec<usize> = args.trajectories.iter().map(|n| *n as usize).collect();
+    trajectories.sort_unstable();
+    trajectories.dedup();
+
+    let work = device::Workload {
+        params: agent_params(&source.config, &spec)?,
+        minibatch: trajectories[trajectories.len() - 1] * TYPICAL_LENGTH,
+        host_env: true,
+    };
+    let chosen = device::choose(args.device, &work).map_err(usage)?;
+    let say = |text: &str| {
+        if !args.json {
+            eprintln!("{text}");
+        }
+    };
+    let (name, adapter) = (&chosen.name, &chosen.adapter);
+    say(&format!("device {name}: {adapter} ({})", chosen.reason));
+    let actor = source.actor(&spec, &chosen.device)?;
+    let problem = source.problem(mdp, &spec, &actor, &chosen.device)?;
+    let findings = find_out(problem, &actor, config, (env, trajectories), say)?;
+
+    let out = folder(args.out.as_deref(), &findings.env)?;
+    files::write_csv(&findings, &out.join("lab.csv"))?;
+    picture::draw(&findings, &out.join("lab.svg"))?;
+    if args.json {
+        println!("{}", report::object(&findings, &out));
+    } else {
+        println!("{}", report::text(&findings));
+        println!("written: {0}/lab.csv, {0}/lab.svg", out.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A policy: its configuration, and its checkpoint if it has been trained.
+struct Source {
+    config: RunConfig,
+    checkpoint: Option<Checkpoint>,
+}
+
+impl Source {
+    fn find(args: &LabArgs) -> anyhow::Result<Self> {
+        let Some(source) = &args.source else {
+            if !args.set.is_empty() {
+                bail!(UsageError(
+                    "--set needs a configuration to change".to_owned()
+                ));
+            }
+            let env = args.env.as_deref().unwrap_or("TinyWalk");
+            let algo = AlgoConfig::from(ReinforceConfig::default());
+            let mut config = RunConfig::new(env, 1, 1, algo);
+            config.seed = args.seed;
+            return Ok(Self {
+                config,
+                checkpoint: None,
+            });
+        };
+        if Path::new(source).is_dir() {
+            let run = RunDir::open(Path::new(source))?;
+            let config = config::load_file(&run.config(), &args.set)?;
+            if args.env.as_ref().is_some_and(|env| *env != config.env) {
+                let trained = &config.env;
+                let problem = format!("--env: the policy of {source} was trained in {trained}");
+                bail!(UsageError(problem));
+            }
+            let checkpoint = Some(run.read_checkpoint(args.checkpoint)?);
+            return Ok(Self { config, checkpoint });
+        }
+        let mut config = config::load(source, &args.set)?.config;
+        config.seed = args.seed;
+        if let Some(env) = &args.env {
+            config.env.clone_from(env);
+        }
+        Ok(Self {
+            config,
+            checkpoint: None,
+        })
+    }
+
+    fn actor(&self, spec: &EnvSpec, device: &Device) -> anyhow::Result<Actor> {
+        let mut actor = build_actor(&self.config, spec, device)?;
+        if let Some(checkpoint) = &self.checkpoint {
+            load_actor(&mut actor, checkpoint)?;
+        }
+        Ok(actor)
+    }
+
+    /// The critics see observations as the actor does; the better one starts from the checkpoint.
+    fn problem(
+        &self,
+        mdp: Option<TinyMdp>,
+        spec: &EnvSpec,
+        actor: &Actor,
+        device: &Device,
+    ) -> anyhow::Result<Problem> {
+        if let Some(mdp) = mdp {
+            return Ok(Problem::Mdp(mdp));
+        }
+        let mut poor = build_critic(&self.config, spec, device);
+        poor.obs_norm = actor.obs_norm.clone();
+        let mut good = poor.clone();
+        if let Some(checkpoint) = &self.checkpoint {
+            good.net = checkpoint.net("critic", &good.net)?;
+        }
+        let env = uphill_envs::make(&spec.name, COPIES, device)?;
+        Ok(Problem::Env { env, good, poor })
+    }
+}
+
+fn study_config(args: &LabArgs, config: &RunConfig) -> anyhow::Result<StudyConfig> {
+    let gamma = args.gamma.unwrap_or(config.algo.settings().gamma());
+    if !(0.0..=1.0).contains(&gamma) {
+        bail!(UsageError(format!(
+            "--gamma: is {gamma}, must lie between 0 and 1"
+        )));
+    }
+    Ok(StudyConfig {
+        gamma,
+        repeats: args.repeats as usize,
+        reference: args.reference as usize,
+        fit: args.fit as usize,
+        critic_steps: args.critic_steps as usize,
+        critic_learning_rate: CRITIC_LEARNING_RATE,
+        seed: args.seed,
+    })
+}
+
+fn find_out(
+    mut problem: Problem,
+    actor: &Actor,
+    config: StudyConfig,
+    (env, trajectories): (String, Vec<usize>),
+    say: impl Fn(&str),
+) -> anyhow::Result<Findings> {
+    say("reference, critic and constants ...");
+    study::fit_critic(&mut problem, actor, &config);
+    let estimators = study::estimators(&mut problem, actor, &config);
+    let reference = study::reference(&mut problem, actor, &config);
+    let norm = reference.norm();
+    if norm == 0.0 || !norm.is_finite() {
+        bail!("the gradient of this policy is zero or not finite: nothing to compare with");
+    }
+    let count = config.repeats * trajectories[trajectories.len() - 1];
+    let mut rows = vec![];
+    let mut names = vec![];
+    for values in [Values::Good, Values::Poor] {
+        let pool = study::measured(&mut problem, actor, &config, (values, count));
+        names.push((values.name(&problem), study::explained(&pool, config.gamma)));
+        // What uses no values is the same with either.
+        let due = |e: &&GradientEstimator| values == Values::Good || e.uses_values();
+        for &size in &trajectories {
+            say(&format!("{} values, N = {size} ...", values.name(&problem)));
+            let groups = groups(&pool, size, config.repeats);
+            rows.extend(estimators.iter().filter(due).map(|&estimator| Row {
+                estimator,
+                values: estimator.uses_values().then_some(values),
+                trajectories: size,
+                measured: measure(estimator, actor, &groups, config.gamma, &reference),
+            }));
+        }
+    }
+    Ok(Findings {
+        env,
+        exact: matches!(problem, Problem::Mdp(_)),
+        config,
+        reference,
+        values: [names[0], names[1]],
+        trajectories,
+        rows,
+    })
+}
+
+/// The folder that was asked for, or the first free `runs/lab-{env}-{number}`.
+fn folder(out: Option<&Path>, env: &str) -> anyhow::Result<PathBuf> {
+    match out {
+        Some(out) => {
+            fs::create_dir_all(out).with_context(|| format!("--out {}", out.display()))?;
+            Ok(out.to_owned())
+        }
+        None => Ok(RunDir::create(None, &format!("lab-{env}"))?
+            .path()
+            .to_owned()),
+    }
+}

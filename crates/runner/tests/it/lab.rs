@@ -1,0 +1,64 @@
+use crate::Sandbox;
+
+const QUICK: &str =
+    "--repeats 4 --trajectories 1,2 --fit 8 --reference 8 --critic-steps 2 --device flex";
+
+#[test]
+fn the_laboratory_prints_tables_and_writes_numbers_and_a_picture() {
+    let sandbox = Sandbox::new();
+    let printed = &sandbox.uphill(&format!("lab --out found {QUICK}"));
+    let printed = &printed.succeeds().stdout;
+    for part in [
+        "exact gradient",
+        "reward-to-go optimal",
+        "gae 0.95",
+        "n-step 10",
+        "halved",
+    ] {
+        assert!(printed.contains(part), "no {part:?} in {printed}");
+    }
+    let mut reader = csv::Reader::from_path(sandbox.path("found/lab.csv")).unwrap();
+    let header = reader.headers().unwrap().clone();
+    assert_eq!(header.get(0), Some("env"));
+    // 2 × (3 baselines and 5 constants) without values, 2 + 6 + 5 with each of two, for each of two N.
+    let rows: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+    assert_eq!(rows.len(), 2 * (2 * (3 + 5) + 2 * (2 + 6 + 5)));
+    let variance = header.iter().position(|name| name == "variance").unwrap();
+    for row in &rows {
+        let variance: f64 = row[variance].parse().unwrap();
+        assert!(variance > 0.0 && variance.is_finite(), "{row:?}");
+    }
+    let picture = sandbox.read("found/lab.svg");
+    assert!(picture.starts_with("<svg") && picture.trim_end().ends_with("</svg>"));
+}
+
+#[test]
+fn a_trained_policy_is_measured_where_it_was_trained() {
+    let sandbox = Sandbox::new();
+    sandbox.write("run.toml", crate::CARTPOLE);
+    sandbox
+        .uphill("train run.toml --quiet --device flex --out run")
+        .succeeds();
+    let printed = sandbox.uphill(&format!("lab run --json --out found {QUICK}"));
+    let object: serde_json::Value = serde_json::from_str(&printed.succeeds().stdout).unwrap();
+    assert_eq!(object["env"], "CartPole-v1");
+    assert_eq!(object["reference"]["exact"], false);
+    assert!(object["reference"]["standard_error"].as_f64().unwrap() > 0.0);
+    let elsewhere = sandbox.uphill("lab run --env Pendulum-v1");
+    elsewhere.fails(2, &["--env", "CartPole-v1"]);
+}
+
+#[test]
+fn impossible_measurements_are_refused() {
+    let sandbox = Sandbox::new();
+    sandbox.uphill("lab --repeats 1").fails(2, &["--repeats"]);
+    sandbox
+        .uphill("lab --gamma 1.5")
+        .fails(2, &["--gamma", "between 0 and 1"]);
+    sandbox
+        .uphill("lab --env CartPole")
+        .fails(2, &["CartPole-v1"]);
+    sandbox
+        .uphill("lab --set algo.gamma=0.5")
+        .fails(2, &["--set"]);
+}
