@@ -12,7 +12,7 @@ use uphill_core::{
 pub struct Reference {
     /// g, `[P]`.
     pub gradient: Tensor<1>,
-    /// √E‖g − E[g]‖²: 0 where the gradient is exact.
+    /// √E‖g − E\[g\]‖²: 0 where the gradient is exact.
     pub standard_error: f64,
 }
 
@@ -53,9 +53,9 @@ pub struct Measurement {
     pub distance: f64,
     /// SE = √(variance / R + SE_g²), the distance to be expected without any bias.
     pub standard_error: f64,
-    /// ‖E[ĝ] − g‖² estimated without bias: distance² − SE². Negative by chance where there is none.
+    /// ‖E\[ĝ\] − g‖² estimated without bias: distance² − SE². Negative by chance where there is none.
     pub bias_squared: f64,
-    /// E‖ĝ − E[ĝ]‖², the trace of the covariance: Σ_r ‖ĝ_r − ḡ‖² / (R − 1).
+    /// E‖ĝ − E\[ĝ\]‖², the trace of the covariance: Σ_r ‖ĝ_r − ḡ‖² / (R − 1).
     pub variance: f64,
     /// Standard error of `variance`.
     pub variance_error: f64,
