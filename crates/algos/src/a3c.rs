@@ -295,8 +295,8 @@ impl Job<'_> {
         let returns = advantages.clone() + rollout.values.clone();
         let batch = rollout.flatten(advantages, returns);
 
-        // Autodiff has one graph at a time. Where networks are fused it sees a few nodes of the loss,
-        // and the passes through the networks are outside.
+        // Autodiff has one graph at a time, from the networks' outputs to the gradient of the loss. Where
+        // networks are fused, their backward passes come after it, outside the lock.
         let (actor_net, critic_net) = (actor.net.tracked(), critic.net.tracked());
         let (actor, critic) = (
             actor.with_net(actor_net.clone()),

@@ -76,6 +76,7 @@ pub(crate) struct TrainArgs {
     pub(crate) device: Option<DeviceArg>,
 
     /// Seed of every random stream; the same configuration, seed and device repeat a run bit by bit
+    /// (but for a3c with several workers)
     #[arg(long, conflicts_with = "resume")]
     pub(crate) seed: Option<u64>,
 

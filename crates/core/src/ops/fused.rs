@@ -128,10 +128,10 @@ impl ErasedNetwork for FusedMlp {
     }
 
     fn flat_grad(&self, grads: &Gradients) -> Tensor<1> {
-        let mut total = self.flat.zeros_like();
         let Some(tape) = &self.tape else {
-            return total;
+            return self.flat.zeros_like();
         };
+        let mut total: Option<Tensor<1>> = None;
         for record in lock(tape).iter() {
             let part = match record {
                 Record::Fused { pass, outputs } => outputs.grad(grads).map(|grad| {
@@ -140,11 +140,12 @@ impl ErasedNetwork for FusedMlp {
                 }),
                 Record::Stock(net) => Some(net.flat_grad(grads)),
             };
-            if let Some(part) = part {
-                total = total + part;
-            }
+            total = match (total, part) {
+                (Some(total), Some(part)) => Some(total + part),
+                (total, part) => total.or(part),
+            };
         }
-        total
+        total.unwrap_or_else(|| self.flat.zeros_like())
     }
 
     fn layout(&self) -> Vec<ParamSpec> {
