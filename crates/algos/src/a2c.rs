@@ -7,7 +7,7 @@ use crate::{
     checkpoint::{Checkpoint, CheckpointError},
     config::ConfigError,
     optimizer::{Optimizer, OptimizerKind, StepSize},
-    policy_gradient::param_norm,
+    policy_gradient::{actor_critic, param_norm},
     settings::{
         at_least_one, not_negative, positive, positive_schedules, rollout_fits, unit_interval,
     },
@@ -15,7 +15,7 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use uphill_core::{
     advantage::{Estimator, standardize},
-    loss::{explained_variance, policy_gradient_surrogate, value_loss},
+    loss::explained_variance,
     optim::RuleKind,
     policy::{Actor, Critic},
     rollout::Rollout,
@@ -193,28 +193,18 @@ impl Algorithm for A2c {
             batch.advantages = standardize(batch.advantages);
         }
 
-        let (actor_net, critic_net) = (actor.net.tracked(), critic.net.tracked());
-        let dist = actor.with_net(actor_net.clone()).dist_on(&batch);
-        let values = critic.with_net(critic_net.clone()).values_on(&batch);
-        let surrogate = policy_gradient_surrogate(dist.log_prob(batch.actions), batch.advantages);
-        let entropy = dist.entropy().mean();
-        let value_loss = value_loss(values, batch.returns.clone());
-        let loss = value_loss.clone() * c.value_coef
-            - surrogate.clone()
-            - entropy.clone() * c.entropy_coef.at(context.progress);
-
-        let grads = loss.backward();
-        let grads = (actor_net.flat_grad(&grads), critic_net.flat_grad(&grads));
-        let grad_norm = (self.optimizer).step(&mut actor.net, &mut critic.net, grads, size);
+        let (values, returns) = (batch.values.clone(), batch.returns.clone());
+        let entropy_coef = c.entropy_coef.at(context.progress);
+        let gradient = actor_critic(actor, critic, batch, c.value_coef, entropy_coef);
+        let optimizer = &mut self.optimizer;
+        let grad_norm = optimizer.step(&mut actor.net, &mut critic.net, gradient.grads, size);
+        let [policy_loss, value_loss, entropy] = gradient.parts;
 
         let scalars = vec![
-            ("policy_loss", surrogate.without_autodiff().neg()),
-            ("value_loss", value_loss.without_autodiff()),
-            ("entropy", entropy.without_autodiff()),
-            (
-                "explained_variance",
-                explained_variance(batch.values, batch.returns),
-            ),
+            ("policy_loss", policy_loss),
+            ("value_loss", value_loss),
+            ("entropy", entropy),
+            ("explained_variance", explained_variance(values, returns)),
             ("grad_norm", grad_norm),
             ("param_norm", param_norm([&actor.net, &critic.net])),
         ];

@@ -13,19 +13,15 @@ use crate::{
     checkpoint::{Checkpoint, CheckpointError},
     collect::collect,
     config::ConfigError,
-    policy_gradient::param_norm,
+    policy_gradient::{actor_critic, param_norm},
     random::worker_seed,
     settings::{at_least_one, ensure, not_negative, positive, positive_schedules, unit_interval},
 };
 use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
-use std::sync::{
-    Mutex, PoisonError,
-    atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
-};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use uphill_core::{
     advantage::Estimator,
-    loss::{policy_gradient_surrogate, value_loss},
     optim::clip_grad_norm,
     policy::{Actor, Critic},
     rollout::{Memory, Rollout},
@@ -295,39 +291,15 @@ impl Job<'_> {
         let returns = advantages.clone() + rollout.values.clone();
         let batch = rollout.flatten(advantages, returns);
 
-        // Autodiff has one graph at a time, from the networks' outputs to the gradient of the loss. Where
-        // networks are fused, their backward passes come after it, outside the lock.
-        let (actor_net, critic_net) = (actor.net.tracked(), critic.net.tracked());
-        let (actor, critic) = (
-            actor.with_net(actor_net.clone()),
-            critic.with_net(critic_net.clone()),
-        );
-        let (grads, parts) = {
-            let _one = AUTODIFF.lock().unwrap_or_else(PoisonError::into_inner);
-            let dist = actor.dist(batch.obs.clone());
-            let values = critic.values(batch.obs);
-            let surrogate =
-                policy_gradient_surrogate(dist.log_prob(batch.actions), batch.advantages);
-            let entropy = dist.entropy().mean();
-            let value_loss = value_loss(values, batch.returns);
-            let loss = value_loss.clone() * c.value_coef
-                - surrogate.clone()
-                - entropy.clone() * c.entropy_coef.at(self.context.progress);
-            (loss.backward(), [surrogate.neg(), value_loss, entropy])
-        };
-        let grad = Tensor::cat(
-            vec![actor_net.flat_grad(&grads), critic_net.flat_grad(&grads)],
-            0,
-        );
+        let entropy_coef = c.entropy_coef.at(self.context.progress);
+        let gradient = actor_critic(actor, critic, batch, c.value_coef, entropy_coef);
+        let grad = Tensor::cat(vec![gradient.grads.0, gradient.grads.1], 0);
         let (grad, norm) = clip_grad_norm(grad, c.max_grad_norm);
-        let mut diagnostics = parts.map(Tensor::without_autodiff).to_vec();
+        let mut diagnostics = gradient.parts.to_vec();
         diagnostics.push(norm);
         (grad, Tensor::cat(diagnostics, 0))
     }
 }
-
-/// Burn's autodiff is used by one worker at a time.
-static AUTODIFF: Mutex<()> = Mutex::new(());
 
 impl A3c {
     fn metrics(

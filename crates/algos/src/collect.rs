@@ -1,6 +1,6 @@
 //! Policy and environment together: the loop that makes a rollout.
 
-use crate::random::action_noise;
+use crate::{host_collect::collect_on_host, random::action_noise};
 use burn::tensor::{Bool, Tensor};
 use uphill_core::{
     policy::{Actor, Critic},
@@ -20,9 +20,12 @@ pub fn collect(
     steps: usize,
     (seed, first_step): (u64, u64),
 ) -> Rollout {
-    let mut record = Record::new(env, memory.clone());
     let position = (seed, Stream::Action, first_step);
     let size = [steps, env.num_envs()];
+    if let Some(rollout) = collect_on_host((actor, critic), env, position, size) {
+        return rollout;
+    }
+    let mut record = Record::new(env, memory.clone());
     let noise = action_noise(&actor.kind, position, size, &record.obs.device());
     for noise in noise.iter_dim(0) {
         record.step(actor, env, noise.squeeze_dim(0));

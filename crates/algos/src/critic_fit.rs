@@ -5,7 +5,7 @@ use crate::{
     checkpoint::{Checkpoint, CheckpointError},
     config::ConfigError,
     optimizer::{descend, load_rule, save_rule},
-    random::minibatches,
+    random::{index_tensor, minibatches},
     settings::{at_least_one, ensure, not_negative, positive, positive_schedules},
 };
 use burn::tensor::Tensor;
@@ -123,7 +123,8 @@ impl CriticFit {
         let mut losses = Vec::with_capacity(self.config.epochs * parts);
         for epoch in 0..self.config.epochs {
             let order = (context.seed, context.iteration, epoch);
-            for indices in minibatches(len, parts, order, &batch.obs.device()) {
+            for indices in minibatches(len, parts, order) {
+                let indices = index_tensor(indices, &batch.obs.device());
                 let obs = batch.obs.clone().select(0, indices.clone());
                 let returns = batch.returns.clone().select(0, indices);
                 let (loss, grad) = loss_and_grad(critic, obs, returns);

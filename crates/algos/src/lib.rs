@@ -22,6 +22,7 @@ pub mod config;
 pub mod critic_fit;
 pub mod episodes;
 pub mod eval;
+mod host_collect;
 pub mod lab;
 pub mod metrics;
 pub mod npg;

@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use uphill_core::{
     network::Net,
-    optim::{Rule, RuleKind, clip_grad_norm},
+    optim::{Adam, Rule, RuleKind, clip_grad_norm},
 };
 
 /// Whether actor and critic share an optimiser.
@@ -92,6 +92,25 @@ impl Optimizer {
                 (norm.square() + critic_norm.square()).sqrt()
             }
         }
+    }
+
+    /// Adam's states for the actor, which has `len` parameters, and for the critic; `None` under another rule.
+    pub fn adams(&self, len: usize) -> Option<[Adam; 2]> {
+        match self {
+            Self::Shared(Rule::Adam(adam)) => Some(adam.split(len)),
+            Self::Separate(Rule::Adam(actor), Rule::Adam(critic)) => {
+                Some([actor.clone(), critic.clone()])
+            }
+            _ => None,
+        }
+    }
+
+    /// Takes the states of [`adams`](Self::adams) back.
+    pub fn set_adams(&mut self, [actor, critic]: [Adam; 2]) {
+        *self = match self {
+            Self::Shared(_) => Self::Shared(Rule::Adam(Adam::joined([actor, critic]))),
+            Self::Separate(..) => Self::Separate(Rule::Adam(actor), Rule::Adam(critic)),
+        };
     }
 
     /// Adds the states to a checkpoint.

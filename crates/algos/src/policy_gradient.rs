@@ -1,10 +1,12 @@
 //! The policy gradient of a whole rollout, and what one step along it did.
 
 use burn::tensor::Tensor;
+use std::sync::{Mutex, PoisonError};
 use uphill_core::{
-    loss::{approx_kl, policy_gradient_surrogate},
+    loss::{approx_kl, policy_gradient_surrogate, value_loss},
     network::Net,
-    policy::Actor,
+    ops::{ActorCriticLoss, Surrogate, actor_critic_gradient},
+    policy::{Actor, Critic},
     rollout::{Batch, Rollout},
 };
 
@@ -37,6 +39,58 @@ pub(crate) fn policy_gradient(
         entropy: entropy.without_autodiff(),
     }
 }
+
+/// A gradient of c_V L_V − J − c_H H by the parameters of actor and critic, and its parts.
+pub(crate) struct ActorCriticGradient {
+    /// `[P]` of the actor and of the critic.
+    pub(crate) grads: (Tensor<1>, Tensor<1>),
+    /// −J, the value loss and the mean entropy, `[1]` each.
+    pub(crate) parts: [Tensor<1>; 3],
+}
+
+/// ∇ of `value_coef` · ½ mean((V − R)²) − mean(A log π(a|s)) − `entropy_coef` · H.
+pub(crate) fn actor_critic(
+    actor: &Actor,
+    critic: &Critic,
+    batch: Batch,
+    value_coef: f64,
+    entropy_coef: f64,
+) -> ActorCriticGradient {
+    let loss = ActorCriticLoss {
+        surrogate: Surrogate::LogProb,
+        value_clip: 0.0,
+        value_coef: value_coef as f32,
+        entropy_coef: entropy_coef as f32,
+        standardize: false,
+    };
+    if let Some(([of_actor, of_critic], means)) =
+        actor_critic_gradient(actor, critic, &batch, &loss)
+    {
+        let device = batch.obs.device();
+        let parts = [-means.surrogate, means.value_loss, means.entropy];
+        return ActorCriticGradient {
+            grads: (of_actor, of_critic),
+            parts: parts.map(|x| Tensor::from_data([x], &device)),
+        };
+    }
+
+    let _one = AUTODIFF.lock().unwrap_or_else(PoisonError::into_inner);
+    let (actor_net, critic_net) = (actor.net.tracked(), critic.net.tracked());
+    let dist = actor.with_net(actor_net.clone()).dist_on(&batch);
+    let values = critic.with_net(critic_net.clone()).values_on(&batch);
+    let surrogate = policy_gradient_surrogate(dist.log_prob(batch.actions), batch.advantages);
+    let entropy = dist.entropy().mean();
+    let value_loss = value_loss(values, batch.returns);
+    let loss = value_loss.clone() * value_coef - surrogate.clone() - entropy.clone() * entropy_coef;
+    let grads = loss.backward();
+    ActorCriticGradient {
+        grads: (actor_net.flat_grad(&grads), critic_net.flat_grad(&grads)),
+        parts: [surrogate.neg(), value_loss, entropy].map(Tensor::without_autodiff),
+    }
+}
+
+/// Burn's autodiff is used by one thread at a time.
+static AUTODIFF: Mutex<()> = Mutex::new(());
 
 /// ĝ = (1/N) Σ_n Σ_t w_t ∇ log π(a_t|s_t), `[P]`: what ascends J, from weights `[T, N]`. Each column
 /// counts as one trajectory.

@@ -10,13 +10,13 @@ use crate::{
     config::ConfigError,
     optimizer::{Optimizer, OptimizerKind, StepSize},
     policy_gradient::param_norm,
-    random::minibatches,
+    random::{index_tensor, minibatches},
     settings::{
         at_least_one, ensure, not_negative, positive, positive_schedules, rollout_fits,
         unit_interval,
     },
 };
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use uphill_core::{
     advantage::{gae, standardize},
@@ -24,6 +24,7 @@ use uphill_core::{
         adapt_kl_coef, approx_kl, clip_fraction, clipped_surrogate, clipped_value_loss,
         explained_variance, ratio_surrogate, value_loss,
     },
+    ops::{ActorCriticLoss, HostLearner, HostStep, StepDiagnostics, Surrogate},
     optim::RuleKind,
     policy::{Actor, Critic},
     rollout::{Batch, Rollout},
@@ -224,6 +225,15 @@ impl Ppo {
         }
     }
 
+    /// Everything that the epochs need in host memory, where [`fused_epoch`] can take the gradient steps.
+    fn on_host(&self, actor: &Actor, critic: &Critic, batch: &Batch) -> Option<HostLearner> {
+        if self.config.objective != Objective::Clip {
+            return None;
+        }
+        let adams = self.optimizer.adams(actor.net.num_params())?;
+        HostLearner::new(actor, critic, batch, adams)
+    }
+
     /// One gradient step on a minibatch; `old` is the policy that acted. Returns its diagnostics `[6]`:
     /// policy loss, value loss, entropy, approximate KL, clip fraction, gradient norm.
     fn minibatch_step(
@@ -281,6 +291,43 @@ impl Ppo {
     }
 }
 
+/// [`Ppo::minibatch_step`] for each of the minibatches, fused.
+fn fused_epoch(
+    host: &mut HostLearner,
+    minibatches: &[Vec<i32>],
+    c: &PpoConfig,
+    now: &Now,
+    device: &Device,
+) -> Vec<Tensor<1>> {
+    let clip = now.clip as f32;
+    let loss = ActorCriticLoss {
+        surrogate: Surrogate::Clipped { clip },
+        value_clip: c.value_clip as f32,
+        value_coef: c.value_coef as f32,
+        entropy_coef: now.entropy_coef as f32,
+        standardize: c.normalize_advantages == AdvantageNorm::Minibatch,
+    };
+    let joint = c.optimizer == OptimizerKind::Shared;
+    let size = now.size;
+    let critic_rate = if joint {
+        size.learning_rate
+    } else {
+        size.critic_learning_rate
+    };
+    let step = HostStep {
+        learning_rates: [size.learning_rate, critic_rate],
+        max_grad_norm: size.max_grad_norm,
+        joint_norm: joint,
+    };
+    let tensor = |d: StepDiagnostics| {
+        let means = [-d.surrogate, d.value_loss, d.entropy];
+        let sizes = [d.approx_kl, d.clip_fraction, d.grad_norm];
+        Tensor::from_data([means, sizes].as_flattened(), device)
+    };
+    let steps = host.epoch(minibatches, &loss, step);
+    steps.into_iter().map(tensor).collect()
+}
+
 /// What [`Ppo::minibatch_step`] measures, in order.
 const DIAGNOSTICS: [&str; 6] = [
     "policy_loss",
@@ -324,13 +371,18 @@ impl Algorithm for Ppo {
 
         let old = actor.clone();
         let device = batch.obs.device();
+        let mut host = self.on_host(actor, critic, &batch);
         let mut diagnostics = Vec::with_capacity(c.epochs * c.minibatches);
         let mut epochs = 0;
         while epochs < c.epochs {
             let order = (context.seed, context.iteration, epochs);
-            for indices in minibatches(batch.units(), c.minibatches, order, &device) {
-                let minibatch = batch.select(indices);
-                diagnostics.push(self.minibatch_step(actor, critic, &old, minibatch, &now));
+            let parts = minibatches(batch.units(), c.minibatches, order);
+            match &mut host {
+                Some(host) => diagnostics.extend(fused_epoch(host, &parts, &c, &now, &device)),
+                None => diagnostics.extend(parts.into_iter().map(|indices| {
+                    let minibatch = batch.select(index_tensor(indices, &device));
+                    self.minibatch_step(actor, critic, &old, minibatch, &now)
+                })),
             }
             epochs += 1;
             if c.target_kl > 0.0 {
@@ -340,6 +392,10 @@ impl Algorithm for Ppo {
                     break;
                 }
             }
+        }
+        if let Some(host) = host {
+            let adams = host.finish(&mut actor.net, &mut critic.net);
+            self.optimizer.set_adams(adams);
         }
         let mut scalars = diagnostics_of_update(&diagnostics);
         let explained = explained_variance(batch.values.clone(), batch.returns.clone());

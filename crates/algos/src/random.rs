@@ -11,10 +11,21 @@ use uphill_envs::{Philox, Stream};
 /// Noise `[T, N, ..]` for `steps` steps of `envs` copies, beginning at step `first` of `stream`.
 pub fn action_noise(
     kind: &DistKind,
-    (seed, stream, first): (u64, Stream, u64),
+    position: (u64, Stream, u64),
     [steps, envs]: [usize; 2],
     device: &Device,
 ) -> Tensor<3> {
+    let values = noise_values(kind, position, [steps, envs]);
+    let (width, _) = kind.noise();
+    Tensor::from_data(TensorData::new(values, [steps, envs, width]), device)
+}
+
+/// The numbers of [`action_noise`], row-major.
+pub(crate) fn noise_values(
+    kind: &DistKind,
+    (seed, stream, first): (u64, Stream, u64),
+    [steps, envs]: [usize; 2],
+) -> Vec<f32> {
     let (width, noise) = kind.noise();
     let mut values = Vec::with_capacity(steps * envs * width);
     for t in 0..steps {
@@ -27,7 +38,7 @@ pub fn action_noise(
             }));
         }
     }
-    Tensor::from_data(TensorData::new(values, [steps, envs, width]), device)
+    values
 }
 
 /// The numbers below `len` in random order, cut into `parts` equal parts `[len / parts]`.
@@ -38,12 +49,15 @@ pub fn minibatches(
     len: usize,
     parts: usize,
     (seed, iteration, epoch): (u64, u64, usize),
-    device: &Device,
-) -> Vec<Tensor<1, Int>> {
+) -> Vec<Vec<i32>> {
     let order = shuffled(len, (seed, iteration, epoch as u32));
-    let size = len / parts;
-    let part = |p: &[i32]| Tensor::from_data(TensorData::new(p.to_vec(), [size]), device);
-    order.chunks_exact(size).map(part).collect()
+    order.chunks_exact(len / parts).map(<[_]>::to_vec).collect()
+}
+
+/// Indices `[M]` on the device.
+pub(crate) fn index_tensor(indices: Vec<i32>, device: &Device) -> Tensor<1, Int> {
+    let len = indices.len();
+    Tensor::from_data(TensorData::new(indices, [len]), device)
 }
 
 /// Seed of the environments in a rollout that begins with fresh starts: another one in every
@@ -81,8 +95,7 @@ pub(crate) fn subset(rows: &Tensor<2>, share: f64, context: UpdateContext) -> Te
     // Beyond the epochs of any minibatches.
     let mut order = shuffled(len, (context.seed, context.iteration, u32::MAX));
     order.truncate(count);
-    let indices = Tensor::from_data(TensorData::new(order, [count]), &rows.device());
-    rows.clone().select(0, indices)
+    rows.clone().select(0, index_tensor(order, &rows.device()))
 }
 
 fn shuffled(len: usize, (seed, iteration, lane): (u64, u64, u32)) -> Vec<i32> {

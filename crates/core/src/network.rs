@@ -4,7 +4,7 @@
 //! algorithm. [`Net`] erases it once: algorithms see a forward pass and a flat parameter vector.
 
 use crate::{
-    ops::{FusedMlp, MlpShape, on_host},
+    ops::{FusedMlp, MlpShape, Weights, on_host},
     params::{self, ParamSpec},
     recurrent::RecurrentNetwork,
 };
@@ -12,6 +12,7 @@ use burn::{
     module::{Module, ModuleDisplay, Param},
     tensor::{Device, Gradients, Tensor},
 };
+use std::sync::Arc;
 
 /// What a user's own module has to offer to become an actor or a critic.
 pub trait Network: Module + ModuleDisplay + 'static {
@@ -62,7 +63,12 @@ impl Net {
     /// Whether passes through this network are fused; where not, they are several times slower on
     /// small networks.
     pub fn fused(&self) -> bool {
-        self.0.fused()
+        self.mlp_shape().is_some()
+    }
+
+    /// What it looks like, if its passes are fused.
+    pub(crate) fn mlp_shape(&self) -> Option<&MlpShape> {
+        self.0.fused_shape()
     }
 
     /// Wraps a module with memory.
@@ -148,6 +154,11 @@ impl Net {
         self.0.flat_grad(grads)
     }
 
+    /// Its parameters as fused passes read them, if its passes are fused.
+    pub(crate) fn host_weights(&self) -> Option<Arc<Weights>> {
+        self.0.host_weights()
+    }
+
     /// Names and shapes inside the flat vector.
     pub fn layout(&self) -> Vec<ParamSpec> {
         self.0.layout()
@@ -180,8 +191,12 @@ pub(crate) trait ErasedNetwork: Send + std::fmt::Debug {
     fn flat_grad(&self, grads: &Gradients) -> Tensor<1>;
     fn layout(&self) -> Vec<ParamSpec>;
     fn boxed_clone(&self) -> Box<dyn ErasedNetwork>;
-    fn fused(&self) -> bool {
-        false
+    /// What it looks like, if its passes are fused.
+    fn fused_shape(&self) -> Option<&MlpShape> {
+        None
+    }
+    fn host_weights(&self) -> Option<Arc<Weights>> {
+        None
     }
     fn memory(&self) -> Option<&dyn ErasedMemory> {
         None

@@ -97,6 +97,25 @@ impl Adam {
         params - self.first.clone() / scale * (lr * self.unbias(b1))
     }
 
+    /// One state for the first `len` parameters and one for the rest.
+    pub fn split(&self, len: usize) -> [Self; 2] {
+        let rest = self.first.dims()[0] - len;
+        [(0, len), (len, rest)].map(|(start, len)| Self {
+            first: self.first.clone().narrow(0, start, len),
+            second: self.second.clone().narrow(0, start, len),
+            ..self.clone()
+        })
+    }
+
+    /// The reverse of [`split`](Self::split): both have taken as many steps.
+    pub fn joined([head, tail]: [Self; 2]) -> Self {
+        Self {
+            first: Tensor::cat(vec![head.first.clone(), tail.first], 0),
+            second: Tensor::cat(vec![head.second.clone(), tail.second], 0),
+            ..head
+        }
+    }
+
     /// 1 / (1 − βᵗ), which makes up for moments that began at zero.
     pub(crate) fn unbias(&self, beta: f64) -> f64 {
         1.0 / (1.0 - beta.powf(self.steps as f64))

@@ -83,6 +83,11 @@ impl Actor {
         }
     }
 
+    /// Observations `[B, O]` as the network sees them.
+    pub(crate) fn normalized(&self, obs: Tensor<2>) -> Tensor<2> {
+        normalized(&self.obs_norm, obs)
+    }
+
     /// This actor with another network, for example one that records gradients.
     pub fn with_net(&self, net: Net) -> Self {
         Self {

@@ -35,6 +35,13 @@ pub trait BatchEnv: Send {
     /// If `actions` has another shape, or a discrete action is no index or not allowed.
     fn step(&mut self, actions: Tensor<2>) -> Step;
 
+    /// The same batch stepped on slices, where its states are in host memory.
+    ///
+    /// Steps of both kinds may alternate: they advance the same states.
+    fn on_host(&mut self) -> Option<&mut dyn HostSteps> {
+        None
+    }
+
     /// Episodes finished since the last call, ordered by step, then by copy.
     ///
     /// They gather until someone takes them.
@@ -49,6 +56,32 @@ pub trait BatchEnv: Send {
     ///
     /// [`EnvError::BadState`] if the state does not fit this batch, which is then unchanged.
     fn restore(&mut self, state: &EnvState) -> Result<(), EnvError>;
+}
+
+/// A batch that is stepped without a tensor, for loops that stay in host memory.
+pub trait HostSteps {
+    /// What the policy sees next: `[N, O]`, row-major.
+    fn obs(&self) -> &[f32];
+
+    /// Like [`BatchEnv::step`]; `actions` `[N, A]` are clipped in place.
+    ///
+    /// # Panics
+    ///
+    /// If a slice has another length, or a discrete action is no index or not allowed.
+    fn step(&mut self, actions: &mut [f32], into: StepRows<'_>);
+}
+
+/// Where [`HostSteps::step`] writes what a step brought; [`Step`] tells what it means.
+#[derive(Debug)]
+pub struct StepRows<'a> {
+    /// `[N, O]`.
+    pub next_obs: &'a mut [f32],
+    /// `[N]`.
+    pub rewards: &'a mut [f32],
+    /// `[N]`.
+    pub terminated: &'a mut [bool],
+    /// `[N]`.
+    pub truncated: &'a mut [bool],
 }
 
 /// What one step of all copies brought.

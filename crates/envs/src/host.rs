@@ -5,7 +5,10 @@ mod state;
 
 use burn::tensor::{Bool, Device, Tensor, TensorData};
 
-use crate::{ActionSpace, BatchEnv, EnvError, EnvSpec, EnvState, Episode, Philox, Step, Stream};
+use crate::{
+    ActionSpace, BatchEnv, EnvError, EnvSpec, EnvState, Episode, HostSteps, Philox, Step, StepRows,
+    Stream,
+};
 use rows::{Clock, Rows, Stepper};
 
 /// The dynamics of one environment.
@@ -58,7 +61,7 @@ pub struct HostBatch<E> {
     /// States of the copies, `[N, S]`.
     states: Vec<f32>,
     /// What the policy sees next, `[N, O]`.
-    obs: Tensor<2>,
+    obs: Vec<f32>,
     /// Finished and not yet taken.
     episodes: Vec<Episode>,
 }
@@ -76,7 +79,7 @@ impl<E: HostEnv> HostBatch<E> {
         let spec = env.spec();
         let state_size = env.state_size();
         let mut batch = Self {
-            obs: Tensor::zeros([num_envs, spec.obs.dim()], device),
+            obs: vec![0.0; num_envs * spec.obs.dim()],
             env,
             spec,
             device: device.clone(),
@@ -113,17 +116,14 @@ impl<E: HostEnv> HostBatch<E> {
         self
     }
 
-    /// The actions on the host, checked and clipped: `[N · A]`.
-    fn read_actions(&self, actions: Tensor<2>) -> Vec<f32> {
+    /// Checks actions `[N · A]` and clips them to their bounds.
+    fn check_actions(&self, actions: &mut [f32]) {
         let width = self.spec.action.width();
         assert_eq!(
-            actions.dims(),
-            [self.num_envs(), width],
-            "shape of the actions, [N, A]"
+            actions.len(),
+            self.num_envs() * width,
+            "number of actions, N · A"
         );
-        let mut actions = actions
-            .try_into_vec_as::<f32>()
-            .expect("actions can be read back as numbers");
         let is_index = |a: f32, n: usize| a >= 0.0 && a < n as f32 && a.fract() == 0.0;
         match &self.spec.action {
             ActionSpace::Discrete { n } => assert!(
@@ -157,7 +157,6 @@ impl<E: HostEnv> HostBatch<E> {
                 }
             }
         }
-        actions
     }
 
     /// The last `n` components of what a copy sees, which say what is allowed.
@@ -179,16 +178,45 @@ impl<E: HostEnv> HostBatch<E> {
     /// Makes the observation follow from the states.
     fn observe(&mut self) {
         let (s, o) = (self.state_size, self.spec.obs.dim());
-        let mut obs = vec![0.0; self.num_envs() * o];
-        for i in 0..self.num_envs() {
-            self.env
-                .observe(&self.states[i * s..][..s], &mut obs[i * o..][..o]);
+        for (i, obs) in self.obs.chunks_exact_mut(o).enumerate() {
+            self.env.observe(&self.states[i * s..][..s], obs);
         }
-        self.obs = self.obs_tensor(obs);
     }
 
     fn flags(&self, flags: Vec<bool>) -> Tensor<1, Bool> {
         Tensor::from_data(TensorData::new(flags, [self.num_envs()]), &self.device)
+    }
+}
+
+impl<E: HostEnv> HostSteps for HostBatch<E> {
+    fn obs(&self) -> &[f32] {
+        &self.obs
+    }
+
+    fn step(&mut self, actions: &mut [f32], into: StepRows<'_>) {
+        self.check_actions(actions);
+        let stepper = Stepper {
+            env: &self.env,
+            seed: self.seed,
+            step: self.steps as u32, // the noise repeats after 2³² steps
+            time_limit: self.spec.time_limit,
+            state_size: self.state_size,
+            action_width: self.spec.action.width(),
+            obs_dim: self.spec.obs.dim(),
+        };
+        let rows = Rows {
+            first: 0,
+            clocks: &mut self.clocks,
+            states: &mut self.states,
+            actions,
+            obs: &mut self.obs,
+            next_obs: into.next_obs,
+            rewards: into.rewards,
+            terminated: into.terminated,
+            truncated: into.truncated,
+        };
+        stepper.run(rows, &mut self.episodes);
+        self.steps += 1;
     }
 }
 
@@ -217,52 +245,43 @@ impl<E: HostEnv> BatchEnv for HostBatch<E> {
                 .reset(state, &mut Philox::new(seed, Stream::Reset, 0, i as u32));
         }
         self.observe();
-        self.obs()
+        BatchEnv::obs(self)
     }
 
     fn obs(&self) -> Tensor<2> {
-        self.obs.clone()
+        self.obs_tensor(self.obs.clone())
     }
 
     fn step(&mut self, actions: Tensor<2>) -> Step {
-        let actions = self.read_actions(actions);
-        let n = self.num_envs();
-        let o = self.spec.obs.dim();
-        let (mut obs, mut next_obs) = (vec![0.0; n * o], vec![0.0; n * o]);
-        let mut rewards = vec![0.0; n];
+        let (n, o) = (self.num_envs(), self.spec.obs.dim());
+        assert_eq!(
+            actions.dims(),
+            [n, self.spec.action.width()],
+            "shape of the actions, [N, A]"
+        );
+        let mut actions = actions
+            .try_into_vec_as::<f32>()
+            .expect("actions can be read back as numbers");
+        let (mut next_obs, mut rewards) = (vec![0.0; n * o], vec![0.0; n]);
         let (mut terminated, mut truncated) = (vec![false; n], vec![false; n]);
-
-        let stepper = Stepper {
-            env: &self.env,
-            seed: self.seed,
-            step: self.steps as u32, // the noise repeats after 2³² steps
-            time_limit: self.spec.time_limit,
-            state_size: self.state_size,
-            action_width: self.spec.action.width(),
-            obs_dim: o,
-        };
-        let finished = stepper.run(Rows {
-            first: 0,
-            clocks: &mut self.clocks,
-            states: &mut self.states,
-            actions: &actions,
-            obs: &mut obs,
+        let rows = StepRows {
             next_obs: &mut next_obs,
             rewards: &mut rewards,
             terminated: &mut terminated,
             truncated: &mut truncated,
-        });
-        self.episodes.extend(finished);
-        self.steps += 1;
-        self.obs = self.obs_tensor(obs);
-
+        };
+        HostSteps::step(self, &mut actions, rows);
         Step {
-            obs: self.obs(),
+            obs: BatchEnv::obs(self),
             next_obs: self.obs_tensor(next_obs),
             rewards: Tensor::from_data(TensorData::new(rewards, [n]), &self.device),
             terminated: self.flags(terminated),
             truncated: self.flags(truncated),
         }
+    }
+
+    fn on_host(&mut self) -> Option<&mut dyn HostSteps> {
+        Some(self)
     }
 
     fn take_episodes(&mut self) -> Vec<Episode> {

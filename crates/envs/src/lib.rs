@@ -49,7 +49,7 @@ pub mod pendulum;
 pub mod probe;
 pub mod rng;
 
-pub use batch::{BatchEnv, EnvState, Episode, Step};
+pub use batch::{BatchEnv, EnvState, Episode, HostSteps, Step, StepRows};
 pub use cartpole::CartPole;
 pub use cartpole_positions::CartPolePositions;
 pub use error::EnvError;

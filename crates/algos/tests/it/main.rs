@@ -6,6 +6,7 @@ mod a2c;
 mod a3c;
 mod actions;
 mod checkpoint;
+mod collect;
 mod config;
 #[path = "../../../core/tests/it/device.rs"]
 mod device;

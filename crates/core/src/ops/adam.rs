@@ -1,6 +1,7 @@
 //! Adam and the norm of a vector in one pass each.
 
 use super::simd::dispatch;
+use crate::optim::Adam;
 use pulp::{Simd, WithSimd};
 
 /// One step of Adam on slices, in place; see [`Adam`](crate::optim::Adam) for the formula.
@@ -18,7 +19,28 @@ pub(crate) struct AdamStep<'a> {
     pub(crate) unbias: f32,
 }
 
-impl AdamStep<'_> {
+impl<'a> AdamStep<'a> {
+    /// With the settings of `adam`, which already counts this step, and moments kept elsewhere.
+    pub(crate) fn of(
+        adam: &Adam,
+        params: &'a mut [f32],
+        grad: &'a [f32],
+        [first, second]: [&'a mut [f32]; 2],
+        learning_rate: f64,
+    ) -> Self {
+        Self {
+            params,
+            grad,
+            first,
+            second,
+            beta1: adam.beta1 as f32,
+            beta2: adam.beta2 as f32,
+            epsilon: adam.epsilon as f32,
+            rate: (learning_rate * adam.unbias(adam.beta1)) as f32,
+            unbias: adam.unbias(adam.beta2) as f32,
+        }
+    }
+
     pub(crate) fn run(self) {
         dispatch(self);
     }

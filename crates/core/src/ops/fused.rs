@@ -80,11 +80,12 @@ impl ErasedNetwork for FusedMlp {
         }
         let [batch, _] = obs.dims();
         let device = obs.device();
-        let (outputs, pass) = mlp::forward(self.weights(), values(obs));
-        let outputs = tensor(outputs, [batch, self.shape.outputs()], &device);
+        let shape = [batch, self.shape.outputs()];
         if self.tape.is_none() {
-            return outputs;
+            return tensor(mlp::infer(self.weights(), &values(obs)), shape, &device);
         }
+        let (outputs, pass) = mlp::forward(self.weights(), values(obs));
+        let outputs = tensor(outputs, shape, &device);
         let outputs = outputs.autodiff().require_grad();
         self.record(Record::Fused {
             pass,
@@ -156,8 +157,12 @@ impl ErasedNetwork for FusedMlp {
         Box::new(self.clone())
     }
 
-    fn fused(&self) -> bool {
-        true
+    fn host_weights(&self) -> Option<Arc<Weights>> {
+        Some(self.weights().clone())
+    }
+
+    fn fused_shape(&self) -> Option<&MlpShape> {
+        Some(&self.shape)
     }
 }
 

@@ -31,29 +31,51 @@ pub(crate) struct Panels {
 
 impl Panels {
     /// From a row-major matrix `[inner, columns]`.
-    pub(crate) fn pack(matrix: &[f32], inner: usize, columns: usize) -> Self {
-        Self::fill(inner, columns, |k, c| matrix[k * columns + c])
+    pub(crate) fn packed(matrix: &[f32], inner: usize, columns: usize) -> Self {
+        let mut panels = Self::default();
+        panels.pack(matrix, inner, columns);
+        panels
     }
 
-    /// From the transpose of a row-major matrix `[columns, inner]`.
-    pub(crate) fn pack_transposed(matrix: &[f32], inner: usize, columns: usize) -> Self {
-        Self::fill(inner, columns, |k, c| matrix[c * inner + k])
-    }
-
-    fn fill(inner: usize, columns: usize, at: impl Fn(usize, usize) -> f32) -> Self {
-        let mut values = Vec::with_capacity(inner * padded(columns));
-        for (first, width) in panels(columns) {
-            for k in 0..inner {
-                let last = (first + width).min(columns);
-                values.extend((first..last).map(|c| at(k, c)));
-                values.resize(values.len() + first + width - last, 0.0);
+    /// Takes a row-major matrix `[inner, columns]`.
+    pub(crate) fn pack(&mut self, matrix: &[f32], inner: usize, columns: usize) {
+        let values = self.resize(inner, columns);
+        for (first, panel) in values {
+            let width = panel.len() / inner;
+            let used = width.min(columns - first);
+            for (k, row) in panel.chunks_exact_mut(width).enumerate() {
+                row[..used].copy_from_slice(&matrix[k * columns + first..][..used]);
             }
         }
-        Self {
-            values,
-            inner,
-            columns,
+    }
+
+    /// Takes the transpose of a row-major matrix `[columns, inner]`.
+    pub(crate) fn pack_transposed(&mut self, matrix: &[f32], inner: usize, columns: usize) {
+        let values = self.resize(inner, columns);
+        for (first, panel) in values {
+            let width = panel.len() / inner;
+            let rows = matrix[first * inner..].chunks_exact(inner);
+            for (c, from) in rows.take(width).enumerate() {
+                for (to, x) in panel[c..].iter_mut().step_by(width).zip(from) {
+                    *to = *x;
+                }
+            }
         }
+    }
+
+    /// The panels of an `[inner, columns]` matrix with their first columns. Surplus columns hold zeros.
+    fn resize(
+        &mut self,
+        inner: usize,
+        columns: usize,
+    ) -> impl Iterator<Item = (usize, &mut [f32])> {
+        if (self.inner, self.columns) != (inner, columns) {
+            (self.inner, self.columns) = (inner, columns);
+            self.values.clear();
+        }
+        self.values.resize(inner * padded(columns), 0.0);
+        let of_panels = self.values.chunks_mut(inner * PANEL);
+        panels(columns).map(|(first, _)| first).zip(of_panels)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::nn::Activation;
 use rayon::prelude::*;
 
 /// Rows that pass through all layers together.
-const BLOCK: usize = 128;
+pub(crate) const BLOCK: usize = 128;
 /// Most parts that a batch is split into.
 const MAX_CHUNKS: usize = 16;
 
@@ -68,30 +68,46 @@ struct Layer {
 impl Weights {
     /// From a flat parameter vector `[P]`.
     pub(crate) fn new(shape: &MlpShape, params: &[f32]) -> Self {
-        assert_eq!(params.len(), shape.num_params(), "length of params");
+        let layer = |[_, outputs]: [usize; 2]| Layer {
+            forward: Panels::default(),
+            backward: Panels::default(),
+            bias: vec![0.0; padded(outputs)],
+        };
+        let mut weights = Self {
+            layers: shape.layers().map(layer).collect(),
+            log_stds: vec![0.0; shape.log_stds],
+            shape: shape.clone(),
+        };
+        weights.refill(params);
+        weights
+    }
+
+    /// Takes other parameters `[P]`.
+    pub(crate) fn refill(&mut self, params: &[f32]) {
+        assert_eq!(params.len(), self.shape.num_params(), "length of params");
         let mut rest = params;
-        let layers = shape.layers().enumerate().map(|(l, [inputs, outputs])| {
+        for (l, [inputs, outputs]) in self.shape.layers().enumerate() {
             let (weight, after) = rest.split_at(inputs * outputs);
             let (bias, after) = after.split_at(outputs);
             rest = after;
-            let mut bias = bias.to_vec();
-            bias.resize(padded(outputs), 0.0);
-            Layer {
-                forward: Panels::pack(weight, inputs, outputs),
-                backward: if l == 0 {
-                    Panels::default()
-                } else {
-                    Panels::pack_transposed(weight, outputs, inputs)
-                },
-                bias,
+            let layer = &mut self.layers[l];
+            layer.forward.pack(weight, inputs, outputs);
+            if l > 0 {
+                layer.backward.pack_transposed(weight, outputs, inputs);
             }
-        });
-        let layers = layers.collect();
-        Self {
-            shape: shape.clone(),
-            layers,
-            log_stds: rest.to_vec(),
+            layer.bias[..outputs].copy_from_slice(bias);
         }
+        self.log_stds.copy_from_slice(rest);
+    }
+
+    /// What the weights are of.
+    pub(crate) fn shape(&self) -> &MlpShape {
+        &self.shape
+    }
+
+    /// The log standard deviations that are appended to every row of outputs.
+    pub(crate) fn log_stds(&self) -> &[f32] {
+        &self.log_stds
     }
 }
 
@@ -104,20 +120,63 @@ pub(crate) struct Pass {
 
 /// Outputs of each layer `[rows, padded(width)]` for some rows of the batch.
 #[derive(Clone, Debug)]
-struct Block {
+pub(crate) struct Block {
     rows: usize,
+    /// Rows that there is room for.
+    room: usize,
     layers: Vec<Vec<f32>>,
 }
 
+impl Block {
+    /// Room for `rows` rows, which a pass may use in part.
+    pub(crate) fn new(shape: &MlpShape, rows: usize) -> Self {
+        let layer = |[_, outputs]: [usize; 2]| vec![0.0; rows * padded(outputs)];
+        Self {
+            rows,
+            room: rows,
+            layers: shape.layers().map(layer).collect(),
+        }
+    }
+
+    /// Outputs of the last layer, padded; log standard deviations are not among them.
+    pub(crate) fn outputs(&self) -> &[f32] {
+        let last = &self.layers[self.layers.len() - 1];
+        &last[..last.len() / self.room * self.rows]
+    }
+}
+
+/// Gradients by the outputs of a layer, and room for those of the layer below.
+#[derive(Clone, Debug)]
+pub(crate) struct BlockGrad {
+    /// `[rows, padded(width)]` of the layer that is next.
+    pub(crate) grad: Vec<f32>,
+    below: Vec<f32>,
+}
+
+impl BlockGrad {
+    /// Room for `rows` rows of any layer.
+    pub(crate) fn new(shape: &MlpShape, rows: usize) -> Self {
+        let widest = shape.widths[1..].iter().max().copied().unwrap_or(0);
+        let room = vec![0.0; rows * padded(widest)];
+        Self {
+            grad: room.clone(),
+            below: room,
+        }
+    }
+}
+
 /// Rows of each chunk, in order.
-fn chunks(batch: usize) -> Vec<usize> {
+pub(crate) fn chunks(batch: usize) -> Vec<usize> {
     let rows = batch.div_ceil(MAX_CHUNKS).next_multiple_of(BLOCK);
     let starts = (0..batch).step_by(rows);
     starts.map(|start| rows.min(batch - start)).collect()
 }
 
 /// Applies `work` to each part, on all threads where there is more than one.
-fn spread<T: Send, R: Send>(parts: Vec<T>, work: impl Fn(T) -> R + Sync + Send) -> Vec<R> {
+pub(crate) fn spread<T: Send, R: Send>(
+    parts: Vec<T>,
+    work: impl Fn(T) -> R + Sync + Send,
+) -> Vec<R> {
     if parts.len() == 1 {
         parts.into_iter().map(work).collect()
     } else {
@@ -131,14 +190,43 @@ pub(crate) fn forward(weights: &Weights, obs: Vec<f32>) -> (Vec<f32>, Pass) {
     let batch = obs.len() / inputs;
     assert_eq!(obs.len(), batch * inputs, "shape of obs");
     let rows: Vec<&[f32]> = obs.chunks(BLOCK * inputs).collect();
-    let blocks = spread_blocks(rows, batch, |rows| forward_block(weights, rows));
+    let blocks = spread_blocks(rows, batch, |rows| {
+        let mut block = Block::new(shape, rows.len() / inputs);
+        forward_block(weights, rows, &mut block);
+        block
+    });
 
     let mut outputs = Vec::with_capacity(batch * shape.outputs());
     for block in &blocks {
-        let last = &block.layers[block.layers.len() - 1];
-        append_rows(&mut outputs, last, shape, &weights.log_stds);
+        append_rows(&mut outputs, block.outputs(), shape, &weights.log_stds);
     }
     (outputs, Pass { obs, blocks })
+}
+
+/// Outputs `[B, W]` for observations `[B, O]`, where no other pass follows.
+pub(crate) fn infer(weights: &Weights, obs: &[f32]) -> Vec<f32> {
+    let shape = &weights.shape;
+    let batch = obs.len() / shape.inputs();
+    assert_eq!(obs.len(), batch * shape.inputs(), "shape of obs");
+    let rows = chunks(batch).first().copied().unwrap_or(1);
+    let mut outputs = vec![0.0; batch * shape.outputs()];
+    let obs = obs.chunks(rows * shape.inputs());
+    let parts = obs.zip(outputs.chunks_mut(rows * shape.outputs()));
+    spread(parts.collect(), |(obs, outputs)| {
+        let mut block = Block::new(shape, rows.min(BLOCK));
+        let obs = obs.chunks(BLOCK * shape.inputs());
+        for (obs, outputs) in obs.zip(outputs.chunks_mut(BLOCK * shape.outputs())) {
+            forward_block(weights, obs, &mut block);
+            let width = shape.outputs() - shape.log_stds;
+            let from = block.outputs().chunks_exact(padded(width));
+            for (to, from) in outputs.chunks_exact_mut(shape.outputs()).zip(from) {
+                let (means, log_stds) = to.split_at_mut(width);
+                means.copy_from_slice(&from[..width]);
+                log_stds.copy_from_slice(&weights.log_stds);
+            }
+        }
+    });
+    outputs
 }
 
 /// Like [`spread`] over blocks, several of which make a chunk.
@@ -154,22 +242,21 @@ fn spread_blocks<T: Send, R: Send>(
     }
 }
 
-fn forward_block(weights: &Weights, obs: &[f32]) -> Block {
+/// One pass of observations `[rows, O]` through all layers, into a block with room for them.
+pub(crate) fn forward_block(weights: &Weights, obs: &[f32], block: &mut Block) {
     let shape = &weights.shape;
-    let rows = obs.len() / shape.inputs();
     let last = weights.layers.len() - 1;
-    let mut layers: Vec<Vec<f32>> = Vec::with_capacity(last + 1);
+    block.rows = obs.len() / shape.inputs();
     for (l, layer) in weights.layers.iter().enumerate() {
-        let (input, stride) = layer_input(shape, obs, &layers, l);
-        let mut output = vec![0.0; rows * layer.bias.len()];
+        let (below, own) = block.layers.split_at_mut(l);
+        let (input, stride) = layer_input(shape, obs, below, l);
         let epilogue = Epilogue::Layer {
             bias: &layer.bias,
             activation: (l < last).then_some(shape.activation),
         };
-        product(input, stride, &layer.forward, epilogue, &mut output);
-        layers.push(output);
+        let output = &mut own[0][..block.rows * layer.bias.len()];
+        product(input, stride, &layer.forward, epilogue, output);
     }
-    Block { rows, layers }
 }
 
 /// What layer `l` reads, and the distance between its rows.
@@ -210,7 +297,7 @@ pub(crate) fn jvp(shape: &MlpShape, params: &[f32], direction: &[f32], pass: &Pa
         // Observations do not move, so the first layer has no ẋ.
         let still = if l == 0 { &[] } else { &params[weight.clone()] };
         let stacked = [still, &direction[weight.start..at]].concat();
-        Panels::pack(&stacked, stacked.len() / outputs, outputs)
+        Panels::packed(&stacked, stacked.len() / outputs, outputs)
     });
     let layers: Vec<Panels> = layers.collect();
     let log_stds = &direction[at..];
@@ -288,10 +375,13 @@ pub(crate) fn backward(weights: &Weights, pass: &Pass, grad_outputs: &[f32]) -> 
     }
     let partial = spread(parts, |(blocks, obs, grads)| {
         let mut total = vec![0.0; shape.num_params()];
+        let rows = blocks.first().map_or(0, |block| block.rows);
+        let mut grad = BlockGrad::new(shape, rows);
         let obs = obs.chunks(BLOCK * shape.inputs());
         let grads = grads.chunks(BLOCK * shape.outputs());
         for ((block, obs), grads) in blocks.iter().zip(obs).zip(grads) {
-            backward_block(weights, block, obs, grads, &mut total);
+            split_outputs(shape, grads, &mut grad.grad, &mut total);
+            backward_block(weights, block, obs, &mut grad, &mut total);
         }
         total
     });
@@ -304,42 +394,49 @@ pub(crate) fn backward(weights: &Weights, pass: &Pass, grad_outputs: &[f32]) -> 
         .unwrap_or_default()
 }
 
-fn backward_block(
+/// Gradients by rows of outputs `[rows, W]`: those by the last layer go to `grad`, padded, those by the log
+/// standard deviations are added to their place in `total` `[P]`.
+fn split_outputs(shape: &MlpShape, grads: &[f32], grad: &mut [f32], total: &mut [f32]) {
+    let width = shape.widths[shape.widths.len() - 1];
+    let log_stds = &mut total[shape.num_params() - shape.log_stds..];
+    let rows = grad.chunks_exact_mut(padded(width));
+    for (row, from) in rows.zip(grads.chunks_exact(shape.outputs())) {
+        let (means, rest) = from.split_at(width);
+        row[..width].copy_from_slice(means);
+        row[width..].fill(0.0);
+        log_stds.iter_mut().zip(rest).for_each(|(sum, g)| *sum += g);
+    }
+}
+
+/// Adds to `total` `[P]` the gradient by the layers' parameters, for a gradient by the outputs of the
+/// last layer that stands in `grad` and is used up.
+pub(crate) fn backward_block(
     weights: &Weights,
     block: &Block,
     obs: &[f32],
-    grad_outputs: &[f32],
+    BlockGrad { grad, below }: &mut BlockGrad,
     total: &mut [f32],
 ) {
     let shape = &weights.shape;
-    let width = shape.widths[shape.widths.len() - 1];
-    let layers = total.len() - shape.log_stds;
-    let (mut total, log_stds) = total.split_at_mut(layers);
-    let mut grad = vec![0.0; block.rows * padded(width)];
-    let rows = grad.chunks_exact_mut(padded(width));
-    for (row, from) in rows.zip(grad_outputs.chunks_exact(shape.outputs())) {
-        row[..width].copy_from_slice(&from[..width]);
-        for (sum, g) in log_stds.iter_mut().zip(&from[width..]) {
-            *sum += g;
-        }
-    }
+    let mut total = &mut total[..shape.num_params() - shape.log_stds];
     for (l, [inputs, outputs]) in shape.layers().enumerate().rev() {
         let own = total.len() - (inputs + 1) * outputs;
         let (before, gradient) = total.split_at_mut(own);
         total = before;
         let (weight, bias) = gradient.split_at_mut(inputs * outputs);
         let (input, stride) = layer_input(shape, obs, &block.layers, l);
-        add_gradient(input, stride, &grad, weight, bias);
+        let input = &input[..block.rows * stride];
+        let of_outputs = &grad[..block.rows * padded(outputs)];
+        add_gradient(input, stride, of_outputs, weight, bias);
         if l > 0 {
-            let mut grad_input = vec![0.0; block.rows * padded(inputs)];
             let epilogue = Epilogue::Derivative {
                 outputs: input,
                 activation: shape.activation,
             };
-            let stride = padded(outputs);
+            let of_inputs = &mut below[..block.rows * padded(inputs)];
             let backward = &weights.layers[l].backward;
-            product(&grad, stride, backward, epilogue, &mut grad_input);
-            grad = grad_input;
+            product(of_outputs, padded(outputs), backward, epilogue, of_inputs);
+            std::mem::swap(grad, below);
         }
     }
 }

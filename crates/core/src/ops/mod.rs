@@ -1,19 +1,27 @@
 //! Fused operations: what Burn's tensor operations compute one node at a time, in one pass.
 //!
 //! On the CPU a perceptron's forward pass and its backward pass are one
-//! loop over blocks of rows each (`FusedMlp`); Burn's operations stay as the reference that tests
-//! compare with, and as the path of a user's own module. Only this folder knows that backends
-//! differ.
+//! loop over blocks of rows each (`FusedMlp`). Two loops leave tensors altogether: [`HostPolicy`] acts on
+//! slices, and [`HostLearner`] takes gradient steps, from the samples of a minibatch to new parameters.
+//! Burn's operations stay as the reference that tests compare with, and as the path of a user's own module.
+//! Only this folder knows that backends differ.
 
+mod acting;
 mod adam;
 mod fused;
 mod gemm;
+mod learner;
 mod mlp;
+mod rows;
 mod simd;
 mod tanh;
 
+pub use acting::HostPolicy;
 pub(crate) use fused::FusedMlp;
+pub use learner::{HostLearner, HostStep, StepDiagnostics, actor_critic_gradient};
 pub use mlp::MlpShape;
+pub(crate) use mlp::Weights;
+pub use rows::{ActorCriticLoss, Surrogate};
 
 use crate::optim::Adam;
 use adam::AdamStep;
@@ -39,6 +47,11 @@ fn is_host(device: &Device) -> bool {
     false
 }
 
+/// The elements of a tensor that lies in host memory, row-major. Of another one they are read back.
+pub fn host_values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    values(tensor)
+}
+
 /// The elements in row-major order; moved out where nobody else holds the tensor.
 fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     let data = tensor.into_data();
@@ -53,25 +66,36 @@ fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &Device) 
 /// [`Adam::step`] in host memory; `adam.steps` already counts this one.
 pub(crate) fn adam_step(adam: &mut Adam, params: Tensor<1>, grad: Tensor<1>, lr: f64) -> Tensor<1> {
     let (device, shape) = (params.device(), params.dims());
-    let taken =
-        |moment: &mut Tensor<1>| values(std::mem::replace(moment, Tensor::empty([0], &device)));
-    let (mut first, mut second) = (taken(&mut adam.first), taken(&mut adam.second));
+    let [mut first, mut second] = adam.take_moments();
     let mut params = values(params);
-    AdamStep {
-        params: &mut params,
-        grad: &values(grad),
-        first: &mut first,
-        second: &mut second,
-        beta1: adam.beta1 as f32,
-        beta2: adam.beta2 as f32,
-        epsilon: adam.epsilon as f32,
-        rate: (lr * adam.unbias(adam.beta1)) as f32,
-        unbias: adam.unbias(adam.beta2) as f32,
-    }
-    .run();
+    let grad = values(grad);
+    AdamStep::of(adam, &mut params, &grad, [&mut first, &mut second], lr).run();
     adam.first = tensor(first, shape, &device);
     adam.second = tensor(second, shape, &device);
     tensor(params, shape, &device)
+}
+
+impl Adam {
+    /// Both moments as numbers; leaves none behind.
+    fn take_moments(&mut self) -> [Vec<f32>; 2] {
+        let device = self.first.device();
+        [&mut self.first, &mut self.second]
+            .map(|moment| values(std::mem::replace(moment, Tensor::empty([0], &device))))
+    }
+}
+
+/// y_t = x_t + d_t · y_{t+1} over rows of `[T, N]`, in host memory.
+pub(crate) fn scan_reverse(x: Tensor<2>, decay: Tensor<2>) -> Tensor<2> {
+    let (device, [steps, width]) = (x.device(), x.dims());
+    let (mut y, decay) = (values(x), values(decay));
+    for t in (0..steps.saturating_sub(1)).rev() {
+        let (row, later) = y[t * width..].split_at_mut(width);
+        let decay = &decay[t * width..][..width];
+        for ((y, decay), later) in row.iter_mut().zip(decay).zip(later) {
+            *y += decay * *later;
+        }
+    }
+    tensor(y, [steps, width], &device)
 }
 
 /// [`clip_grad_norm`](crate::optim::clip_grad_norm) in host memory.

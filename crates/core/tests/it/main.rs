@@ -9,6 +9,8 @@ mod dense;
 mod device;
 mod dist;
 mod fisher;
+#[cfg(any(feature = "flex", feature = "ndarray"))]
+mod host_loops;
 mod line_search;
 mod loss;
 mod nn;

@@ -74,20 +74,19 @@ pub(super) struct Stepper<'a, E> {
 }
 
 impl<E: HostEnv> Stepper<'_, E> {
-    /// Steps all rows, in halves on two threads while they are many; returns what finished, in order of copies.
-    pub(super) fn run(&self, rows: Rows<'_>) -> Vec<Episode> {
+    /// Steps all rows, in halves on two threads while they are many; adds what finished, in order of copies.
+    pub(super) fn run(&self, rows: Rows<'_>, finished: &mut Vec<Episode>) {
         if rows.clocks.len() <= ROWS_PER_TASK {
-            return self.run_here(rows);
+            return self.run_here(rows, finished);
         }
         let (left, right) = self.halves(rows);
-        let (mut finished, more) = rayon::join(|| self.run(left), || self.run(right));
+        let mut more = Vec::new();
+        rayon::join(|| self.run(left, finished), || self.run(right, &mut more));
         finished.extend(more);
-        finished
     }
 
-    fn run_here(&self, rows: Rows<'_>) -> Vec<Episode> {
+    fn run_here(&self, rows: Rows<'_>, finished: &mut Vec<Episode>) {
         let (s, a, o) = (self.state_size, self.action_width, self.obs_dim);
-        let mut finished = Vec::new();
         for (row, clock) in rows.clocks.iter_mut().enumerate() {
             let env = rows.first + row;
             let state = &mut rows.states[row * s..][..s];
@@ -124,7 +123,6 @@ impl<E: HostEnv> Stepper<'_, E> {
             rows.terminated[row] = outcome.terminated;
             rows.truncated[row] = truncated;
         }
-        finished
     }
 
     fn halves<'r>(&self, rows: Rows<'r>) -> (Rows<'r>, Rows<'r>) {

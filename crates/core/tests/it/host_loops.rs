@@ -1,0 +1,391 @@
+//! Acting and learning in host memory against the same on tensors.
+
+use crate::{device::device, numbers};
+use burn::tensor::{Int, Tensor, TensorData};
+use proptest::prelude::*;
+use rand::{Rng, SeedableRng, rngs::SmallRng};
+use uphill_core::{
+    advantage::standardize,
+    dist::DistKind,
+    loss::{
+        approx_kl, clip_fraction, clipped_surrogate, clipped_value_loss, policy_gradient_surrogate,
+        value_loss,
+    },
+    network::{Net, WithLogStd},
+    nn::MlpConfig,
+    normalize::ObsNorm,
+    ops::{
+        ActorCriticLoss, HostLearner, HostPolicy, HostStep, Surrogate, actor_critic_gradient,
+        host_values,
+    },
+    optim::{Adam, clip_grad_norm},
+    policy::{Actor, Critic},
+    rollout::Batch,
+};
+
+fn random<const D: usize>(shape: [usize; D], rng: &mut SmallRng) -> Tensor<D> {
+    let len = shape.iter().product::<usize>();
+    let unit = |rng: &mut SmallRng| rng.next_u32() as f32 / u32::MAX as f32;
+    let values: Vec<f32> = (0..len).map(|_| 4.0 * unit(rng) - 2.0).collect();
+    Tensor::from_data(TensorData::new(values, shape), &device())
+}
+
+/// A policy over `width` choices or real components, and a value function, with `inputs` observations.
+fn agent(discrete: bool, inputs: usize, width: usize, rng: &mut SmallRng) -> (Actor, Critic) {
+    let config = MlpConfig {
+        hidden: vec![17, 24],
+        ..MlpConfig::default()
+    };
+    let net = config.build(inputs, width, 1.0, rng, &device());
+    let mut actor = if discrete {
+        Actor::new(net, DistKind::Categorical { choices: width })
+    } else {
+        let net = WithLogStd::new(net, width, -0.4, &device());
+        Actor::new(net, DistKind::Gaussian { dim: width })
+    };
+    let mut norm = ObsNorm::new(inputs, 1.5, &device());
+    norm.merge(random([50, inputs], rng));
+    let mut critic = Critic::new(config.build(inputs, 1, 1.0, rng, &device()));
+    critic.obs_norm = Some(norm.clone());
+    actor.obs_norm = Some(norm);
+    (actor, critic)
+}
+
+#[track_caller]
+fn same(found: &[f64], expected: &[f64], what: &str) {
+    assert_eq!(found.len(), expected.len(), "{what}: number of elements");
+    let scale = expected.iter().fold(1.0f64, |m, x| m.max(x.abs()));
+    for (i, (f, e)) in found.iter().zip(expected).enumerate() {
+        let error = (f - e).abs() / scale;
+        assert!(error < 3e-5, "{what} {i}: host {f}, tensors {e}");
+    }
+}
+
+fn wide(values: &[f32]) -> Vec<f64> {
+    values.iter().copied().map(f64::from).collect()
+}
+
+#[test]
+fn acting_is_what_the_actor_does() {
+    for (seed, (discrete, envs)) in [(true, 1), (true, 8), (true, 300), (false, 3), (false, 257)]
+        .into_iter()
+        .enumerate()
+    {
+        let mut rng = SmallRng::seed_from_u64(seed as u64);
+        let (actor, _) = agent(discrete, 5, 3, &mut rng);
+        let (obs, noise) = (random([envs, 5], &mut rng), random([envs, 3], &mut rng));
+        let dist = actor.dist(obs.clone());
+        let expected = dist.sample(noise.clone());
+        let width = actor.kind.action_width();
+        let (mut actions, mut log_probs) = (vec![0.0; envs * width], vec![0.0; envs]);
+        let mut policy = HostPolicy::new(&actor, envs).unwrap();
+        for _ in 0..2 {
+            let (obs, noise) = (host_values(obs.clone()), host_values(noise.clone()));
+            policy.act(&obs, &noise, &mut actions, &mut log_probs);
+        }
+        same(&wide(&actions), &numbers(expected.clone()), "action");
+        let expected = numbers(dist.log_prob(expected));
+        same(&wide(&log_probs), &expected, "log-probability");
+    }
+}
+
+#[test]
+fn networks_and_distributions_that_need_tensors_are_left_to_them() {
+    let mut rng = SmallRng::seed_from_u64(1);
+    let net = || MlpConfig::default().build(4, 3, 1.0, &mut SmallRng::seed_from_u64(2), &device());
+    let kind = DistKind::Categorical { choices: 3 };
+    let actor = Actor::new(net(), kind.clone());
+    assert!(HostPolicy::new(&actor, 2).is_some());
+    assert!(HostPolicy::new(&actor.with_net(Net::stock(net())), 2).is_none());
+    let choices = vec![2, 1];
+    let several = Actor::new(net(), DistKind::MultiDiscrete { choices });
+    assert!(HostPolicy::new(&several, 2).is_none());
+    // A standard deviation that depends on the observation.
+    let wide = MlpConfig::default().build(4, 4, 1.0, &mut rng, &device());
+    assert!(HostPolicy::new(&Actor::new(wide, DistKind::Gaussian { dim: 2 }), 2).is_none());
+}
+
+/// `B` samples that `actor` could have made some updates ago.
+fn batch(actor: &Actor, len: usize, inputs: usize, rng: &mut SmallRng) -> Batch {
+    let obs = random([len, inputs], rng);
+    let (noise, _) = actor.kind.noise();
+    let dist = actor.dist(obs.clone());
+    let actions = dist.sample(random([len, noise], rng));
+    Batch {
+        log_probs: dist.log_prob(actions.clone()) + random([len], rng) * 0.2,
+        obs,
+        actions,
+        values: random([len], rng),
+        advantages: random([len], rng),
+        returns: random([len], rng),
+        sequences: None,
+    }
+}
+
+/// Settings of a comparison.
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    discrete: bool,
+    len: usize,
+    value_clip: f64,
+    standardize: bool,
+    max_grad_norm: f64,
+    joint: bool,
+    seed: u64,
+}
+
+impl Case {
+    fn loss(&self) -> ActorCriticLoss {
+        ActorCriticLoss {
+            surrogate: Surrogate::Clipped { clip: 0.2 },
+            value_clip: self.value_clip as f32,
+            value_coef: 0.7,
+            entropy_coef: 0.05,
+            standardize: self.standardize,
+        }
+    }
+
+    fn step(&self) -> HostStep {
+        HostStep {
+            learning_rates: [1e-2, 3e-3],
+            max_grad_norm: self.max_grad_norm,
+            joint_norm: self.joint,
+        }
+    }
+}
+
+/// New parameters and what was measured, through the graph of the loss on Burn's operations.
+fn by_autodiff(
+    actor: &Actor,
+    critic: &Critic,
+    batch: &Batch,
+    adams: &mut [Adam; 2],
+    case: Case,
+) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
+    let loss = case.loss();
+    let (actor_net, critic_net) = (actor.net.tracked(), critic.net.tracked());
+    let dist = actor.with_net(actor_net.clone()).dist_on(batch);
+    let values = critic.with_net(critic_net.clone()).values_on(batch);
+    let advantages = if case.standardize {
+        standardize(batch.advantages.clone())
+    } else {
+        batch.advantages.clone()
+    };
+    let log_ratios = dist.log_prob(batch.actions.clone()) - batch.log_probs.clone();
+    let surrogate = clipped_surrogate(log_ratios.clone(), advantages, 0.2);
+    let (old, targets) = (batch.values.clone(), batch.returns.clone());
+    let value = if case.value_clip > 0.0 {
+        clipped_value_loss(values, old, targets, case.value_clip)
+    } else {
+        value_loss(values, targets)
+    };
+    let entropy = dist.entropy().mean();
+    let total = value.clone() * loss.value_coef - surrogate.clone() - entropy.clone() * 0.05;
+    let grads = total.backward();
+    let grads = [actor_net.flat_grad(&grads), critic_net.flat_grad(&grads)];
+    let limit = case.max_grad_norm;
+    let both = Tensor::cat(grads.to_vec(), 0);
+    let split = actor.net.num_params();
+    let (joint, norm) = clip_grad_norm(both, limit);
+    let clipped = if case.joint {
+        let rest = joint.dims()[0] - split;
+        [
+            joint.clone().narrow(0, 0, split),
+            joint.narrow(0, split, rest),
+        ]
+    } else {
+        grads.map(|grad| clip_grad_norm(grad, limit).0)
+    };
+    let [of_actor, of_critic] = clipped;
+    let log_ratios = log_ratios.without_autodiff();
+    let measured = vec![
+        surrogate.without_autodiff(),
+        value.without_autodiff(),
+        entropy.without_autodiff(),
+        approx_kl(log_ratios.clone()),
+        clip_fraction(log_ratios, 0.2),
+        norm,
+    ];
+    (
+        numbers(adams[0].step(actor.net.flat(), of_actor, 1e-2)),
+        numbers(adams[1].step(critic.net.flat(), of_critic, 3e-3)),
+        numbers(Tensor::cat(measured, 0)),
+    )
+}
+
+fn compare(case: Case) {
+    let mut rng = SmallRng::seed_from_u64(case.seed);
+    let (actor, critic) = agent(case.discrete, 5, 3, &mut rng);
+    let batch = batch(&actor, 2 * case.len, 5, &mut rng);
+    // Moments that are not zero any more, so that a step has the size of its gradient.
+    let mut adams = [&actor.net, &critic.net].map(|net| {
+        let mut adam = Adam::new(net.num_params(), 1e-5, &device());
+        adam.first = random([net.num_params()], &mut rng) * 1e-2;
+        adam.second = random([net.num_params()], &mut rng).square() * 1e-2;
+        adam.steps = 7;
+        adam
+    });
+
+    // Every second sample, from the last on.
+    let rows: Vec<i32> = (0..case.len as i32)
+        .map(|i| 2 * case.len as i32 - 1 - 2 * i)
+        .collect();
+    let mut learner = HostLearner::new(&actor, &critic, &batch, adams.clone()).unwrap();
+    let steps = learner.epoch(std::slice::from_ref(&rows), &case.loss(), case.step());
+    let (mut found_actor, mut found_critic) = (actor.net.clone(), critic.net.clone());
+    let [of_actor, _] = learner.finish(&mut found_actor, &mut found_critic);
+
+    let data = TensorData::new(rows, [case.len]);
+    let chosen = batch.select(Tensor::<1, Int>::from_data(data, &device()));
+    let expected = by_autodiff(&actor, &critic, &chosen, &mut adams, case);
+    let found = steps[0];
+    let found = [
+        found.surrogate,
+        found.value_loss,
+        found.entropy,
+        found.approx_kl,
+        found.clip_fraction,
+        found.grad_norm,
+    ];
+    same(&wide(&found), &expected.2, "measurement");
+    same(
+        &numbers(found_actor.flat()),
+        &expected.0,
+        "actor's parameter",
+    );
+    same(
+        &numbers(found_critic.flat()),
+        &expected.1,
+        "critic's parameter",
+    );
+    same(
+        &numbers(of_actor.first),
+        &numbers(adams[0].first.clone()),
+        "first moment",
+    );
+    same(
+        &numbers(of_actor.second),
+        &numbers(adams[0].second.clone()),
+        "second moment",
+    );
+    assert_eq!(of_actor.steps, adams[0].steps);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+    #[test]
+    fn a_step_is_that_of_autodiff(
+        discrete: bool,
+        len in prop::sample::select(vec![2usize, 7, 64, 128, 129, 300, 700]),
+        value_clip in prop::sample::select(vec![0.0, 0.3]),
+        standardize: bool,
+        max_grad_norm in prop::sample::select(vec![0.0, 0.05, 100.0]),
+        joint: bool,
+        seed: u64,
+    ) {
+        compare(Case { discrete, len, value_clip, standardize, max_grad_norm, joint, seed });
+    }
+}
+
+#[test]
+fn the_policy_gradient_is_that_of_autodiff() {
+    for (seed, (discrete, len)) in [(true, 5), (true, 300), (false, 64), (false, 500)]
+        .into_iter()
+        .enumerate()
+    {
+        let mut rng = SmallRng::seed_from_u64(seed as u64);
+        let (actor, critic) = agent(discrete, 5, 3, &mut rng);
+        let batch = batch(&actor, len, 5, &mut rng);
+        let loss = ActorCriticLoss {
+            surrogate: Surrogate::LogProb,
+            value_clip: 0.0,
+            value_coef: 0.3,
+            entropy_coef: 0.05,
+            standardize: false,
+        };
+        let (grads, means) = actor_critic_gradient(&actor, &critic, &batch, &loss).unwrap();
+
+        let (actor_net, critic_net) = (actor.net.tracked(), critic.net.tracked());
+        let dist = actor.with_net(actor_net.clone()).dist_on(&batch);
+        let values = critic.with_net(critic_net.clone()).values_on(&batch);
+        let log_probs = dist.log_prob(batch.actions.clone());
+        let surrogate = policy_gradient_surrogate(log_probs, batch.advantages.clone());
+        let (value, entropy) = (value_loss(values, batch.returns), dist.entropy().mean());
+        let total = value.clone() * 0.3 - surrogate.clone() - entropy.clone() * 0.05;
+        let expected = total.backward();
+        let [of_actor, of_critic] = grads;
+        same(
+            &numbers(of_actor),
+            &numbers(actor_net.flat_grad(&expected)),
+            "actor's gradient",
+        );
+        same(
+            &numbers(of_critic),
+            &numbers(critic_net.flat_grad(&expected)),
+            "critic's gradient",
+        );
+        let expected = [surrogate, value, entropy].map(Tensor::without_autodiff);
+        let found = [means.surrogate, means.value_loss, means.entropy];
+        same(
+            &wide(&found),
+            &numbers(Tensor::cat(expected.to_vec(), 0)),
+            "measurement",
+        );
+    }
+}
+
+#[test]
+fn the_number_of_threads_does_not_matter() {
+    let mut rng = SmallRng::seed_from_u64(6);
+    let (actor, critic) = agent(true, 4, 2, &mut rng);
+    let batch = batch(&actor, 3000, 4, &mut rng);
+    let case = Case {
+        discrete: true,
+        len: 1500,
+        value_clip: 0.2,
+        standardize: true,
+        max_grad_norm: 0.5,
+        joint: true,
+        seed: 0,
+    };
+    let on = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+        let adams =
+            [&actor.net, &critic.net].map(|net| Adam::new(net.num_params(), 1e-5, &device()));
+        let mut learner = HostLearner::new(&actor, &critic, &batch, adams).unwrap();
+        let halves: Vec<Vec<i32>> = vec![(0..1500).collect(), (1500..3000).collect()];
+        let pool = pool.build().unwrap();
+        let steps = pool.install(|| learner.epoch(&halves, &case.loss(), case.step()));
+        let (mut of_actor, mut of_critic) = (actor.net.clone(), critic.net.clone());
+        learner.finish(&mut of_actor, &mut of_critic);
+        (steps, numbers(of_actor.flat()), numbers(of_critic.flat()))
+    };
+    let one = on(1);
+    for threads in [2, 3, 7] {
+        assert!(on(threads) == one, "{threads} threads give other bits");
+    }
+}
+
+#[test]
+fn a_number_that_is_not_finite_shows() {
+    let mut rng = SmallRng::seed_from_u64(3);
+    let (actor, critic) = agent(false, 4, 2, &mut rng);
+    let mut batch = batch(&actor, 10, 4, &mut rng);
+    batch.advantages = batch.advantages * f32::NAN;
+    let adams = [&actor.net, &critic.net].map(|net| Adam::new(net.num_params(), 1e-5, &device()));
+    let mut learner = HostLearner::new(&actor, &critic, &batch, adams).unwrap();
+    let loss = ActorCriticLoss {
+        surrogate: Surrogate::Clipped { clip: 0.2 },
+        value_clip: 0.0,
+        value_coef: 0.5,
+        entropy_coef: 0.0,
+        standardize: false,
+    };
+    let step = HostStep {
+        learning_rates: [1e-3; 2],
+        max_grad_norm: 0.5,
+        joint_norm: true,
+    };
+    let measured = learner.epoch(&[(0..10).collect()], &loss, step)[0];
+    assert!(measured.surrogate.is_nan() && measured.grad_norm.is_nan());
+}
