@@ -46,30 +46,3 @@ fn later(x: Tensor<2>, shift: usize) -> Tensor<2> {
     let past_the_end = x.clone().narrow(0, 0, shift).zeros_like();
     Tensor::cat(vec![x.narrow(0, shift, steps - shift), past_the_end], 0)
 }
-
-#[cfg(test)]
-#[cfg(feature = "flex")]
-mod tests {
-    use super::*;
-    use burn::tensor::{Device, TensorData};
-
-    #[test]
-    fn the_loop_and_the_doubling_agree() {
-        for (steps, width) in [(1, 1), (2, 3), (7, 2), (64, 1), (100, 5)] {
-            let random = |seed: usize| {
-                let value = |i: usize| ((i * 7919 + seed) % 1000) as f32 / 1000.0;
-                let values: Vec<f32> = (0..steps * width).map(value).collect();
-                Tensor::<2>::from_data(TensorData::new(values, [steps, width]), &Device::flex())
-            };
-            let (x, decay) = (random(1), random(2));
-            let found = reverse(x.clone(), decay.clone()).into_data();
-            let expected = doubling(x, decay).into_data();
-            for (f, e) in found.iter::<f64>().zip(expected.iter::<f64>()) {
-                assert!(
-                    (f - e).abs() < 1e-5 * e.abs().max(1.0),
-                    "{f} instead of {e}"
-                );
-            }
-        }
-    }
-}
