@@ -15,6 +15,7 @@ Examples:
   uphill eval runs/narrow-clip --episodes 100
   uphill ablate --seeds 5 --total-steps 100000
   uphill lab --env TinyWalk
+  uphill bench --devices flex,wgpu
   uphill list devices
 
 Exit codes: 0 done, 2 usage or configuration, 3 diverged, 130 interrupted (checkpoint kept), 1 anything else.
@@ -34,6 +35,8 @@ pub(crate) enum Command {
     Ablate(AblateArgs),
     /// Measure bias and variance of policy-gradient estimators
     Lab(LabArgs),
+    /// Measure how fast this machine's devices train, and where a GPU begins to pay
+    Bench(BenchArgs),
     /// Show what there is: environments, algorithms, devices, presets
     List(ListArgs),
 }
@@ -253,6 +256,70 @@ pub(crate) struct LabArgs {
     /// Print one JSON object with every measurement instead of tables
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+The same work on every device and in every size. Without CONFIG: PPO on CartPole-v1, 32 steps of every
+copy, 4 epochs of 4 minibatches, so that minibatches grow with the number of copies. With CONFIG: that
+workload as it is, or with each of --envs and --widths in it.
+
+How it is measured:
+  warm-up     at least 3 iterations and 0.3 s of each device, not counted; a GPU compiles its kernels
+  throughput  whole iterations of training; the device is waited for before the clock is read
+  rounds      devices take turns in every round; the median over rounds, least and greatest beside it
+  phases      in iterations of their own, because waiting for the device at every border costs time:
+              inference (policy, and values and log-probabilities of the rollout), environment,
+              advantage, update
+  memory      of the whole process, so of all devices together, and what a GPU's allocator holds
+
+Software adapters, which run on the CPU, are measured only if named: --devices flex,wgpu:0.
+Without CONFIG, what GPUs reached beside the CPU is kept in a file for `--device auto`
+(in the user's folder for caches, or in $UPHILL_CACHE_DIR).
+
+Examples:
+  uphill bench                                   every device, 4 × 2 sizes, some minutes
+  uphill bench bench-a --devices flex,ndarray    a fixed workload
+  uphill bench --envs 512,2048 --widths 256 --json > bench.json
+
+How to read the tables: docs/benchmarks.md.")]
+pub(crate) struct BenchArgs {
+    /// Configuration file, or the name of a preset (see `uphill list presets`) [default: PPO on CartPole-v1]
+    pub(crate) config: Option<String>,
+
+    /// Devices, separated by commas [default: all that are compiled in and there, but for software adapters]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub(crate) devices: Vec<DeviceArg>,
+
+    /// Numbers of environment copies, separated by commas [default: 8,64,512,2048, or those of CONFIG]
+    #[arg(long, value_name = "N,..", value_delimiter = ',')]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) envs: Vec<u32>,
+
+    /// Widths of the hidden layers, separated by commas [default: 64,256, or those of CONFIG]
+    #[arg(long, value_name = "N,..", value_delimiter = ',')]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub(crate) widths: Vec<u32>,
+
+    /// Iterations of each device in each round [default: as many as take 0.4 s]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) iterations: Option<u64>,
+
+    /// Rounds of turns
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) rounds: u32,
+
+    /// Change one value of the configuration; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE", requires = "config")]
+    pub(crate) set: Vec<String>,
+
+    /// Print one JSON object instead of tables
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// No progress on standard error
+    #[arg(long)]
+    pub(crate) quiet: bool,
 }
 
 #[derive(Args, Debug)]

@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod ablate;
+mod bench;
 mod cli;
 mod config;
 mod device;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         Command::Eval(args) => eval::eval(&args),
         Command::Ablate(args) => ablate::ablate(&args),
         Command::Lab(args) => lab::lab(&args),
+        Command::Bench(args) => bench::bench(&args),
         Command::List(args) => list::list(&args),
     };
     match result {

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "cuda")]
 use super::cuda_probe;
+use super::measured::{self, Measured};
 use super::pick::Pick;
 #[cfg(feature = "wgpu")]
 use super::wgpu_probe;
@@ -12,6 +13,8 @@ pub(super) struct Machine {
     pub(super) ndarray: bool,
     pub(super) wgpu: Option<fn() -> Vec<Adapter>>,
     pub(super) cuda: Option<fn() -> Vec<CudaGpu>>,
+    /// What `uphill bench` has kept about GPUs.
+    pub(super) measured: fn() -> Vec<Measured>,
 }
 
 impl Machine {
@@ -27,6 +30,7 @@ impl Machine {
             cuda: Some(cuda_probe::gpus),
             #[cfg(not(feature = "cuda"))]
             cuda: None,
+            measured: measured::read,
         }
     }
 

@@ -9,8 +9,10 @@ mod arg;
 #[cfg(feature = "cuda")]
 mod cuda_probe;
 mod machine;
+mod measured;
 mod messages;
 mod pick;
+mod present;
 mod rows;
 #[cfg(test)]
 mod tests;
@@ -19,6 +21,8 @@ mod wgpu_probe;
 mod work;
 
 pub(crate) use arg::DeviceArg;
+pub(crate) use measured::{Measured, Point, keep};
+pub(crate) use rows::BURN_VERSION;
 pub(crate) use work::Workload;
 
 use anyhow::{Result, bail};
@@ -27,6 +31,7 @@ use machine::Machine;
 use messages::not_compiled_in;
 use pick::{Pick, pick};
 use rows::rows;
+use serde::Serialize;
 
 /// The device a run uses.
 pub(crate) struct Chosen {
@@ -36,8 +41,20 @@ pub(crate) struct Chosen {
     pub(crate) name: String,
     /// What it is, for a person.
     pub(crate) adapter: String,
+    /// What does the computing.
+    pub(crate) processor: Processor,
     /// Why this one; `asked for` when the user named it.
     pub(crate) reason: String,
+}
+
+/// What does the computing behind a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Processor {
+    Cpu,
+    Gpu,
+    /// The CPU in the role of a GPU, for tests.
+    Software,
 }
 
 /// One row of `uphill list devices`.
@@ -65,8 +82,15 @@ pub(crate) fn choose(arg: DeviceArg, work: &Workload) -> Result<Chosen> {
         device: open(&pick)?,
         name: pick.name(),
         adapter: pick.describe(),
+        processor: pick.processor(),
         reason,
     })
+}
+
+/// Every device that is compiled in and there, and in words what is left out of them: software
+/// adapters, which someone has to ask for.
+pub(crate) fn present() -> (Vec<DeviceArg>, Vec<String>) {
+    present::present(&Machine::this())
 }
 
 /// Every device of this machine and, for what this build or this machine lacks, how to get it.

@@ -1,9 +1,11 @@
 //! The decision, a pure function of the request, the work and the machine.
 
 use super::{
+    Processor,
     arg::DeviceArg,
     cores,
     machine::{Adapter, CudaGpu, Kind, Machine},
+    measured::Verdict,
     messages::{NO_ADAPTER, NO_CUDA, does_not_exist, not_compiled_in},
     work::{GPU_PAYS_FROM_FLOP, Workload},
 };
@@ -36,6 +38,14 @@ impl Pick {
             Self::Cuda(gpu) => format!("{} (CUDA, driver {})", gpu.name, gpu.driver),
         }
     }
+
+    pub(super) fn processor(&self) -> Processor {
+        match self {
+            Self::Flex | Self::Ndarray => Processor::Cpu,
+            Self::Wgpu(adapter) if adapter.kind == Kind::Software => Processor::Software,
+            Self::Wgpu(_) | Self::Cuda(_) => Processor::Gpu,
+        }
+    }
 }
 
 /// Decides without touching a device beyond asking the machine what it has.
@@ -52,18 +62,38 @@ pub(super) fn pick(arg: DeviceArg, work: &Workload, machine: &Machine) -> Result
     Ok((pick, "asked for".to_owned()))
 }
 
+/// By what `uphill bench` has measured on this machine, else by a rule of thumb.
 pub(super) fn auto(work: &Workload, machine: &Machine) -> Result<(Pick, String)> {
-    let numbers = work.in_words();
+    let (numbers, flop) = (work.in_words(), work.flop());
     let Some(cpu) = machine.cpu() else {
         return auto_without_cpu(machine);
     };
-    if work.flop() < GPU_PAYS_FROM_FLOP {
+    let too_little = || {
         let env = work.env_in_words();
-        let reason = format!("{numbers} is too little to pay for GPU launches; {env}");
+        format!("{numbers} is too little to pay for GPU launches; {env}")
+    };
+    let enough = flop >= GPU_PAYS_FROM_FLOP;
+    let mut known = (machine.measured)();
+    known.retain(|measured| measured.holds_against(&cpu.describe()));
+    let wins = |verdict| matches!(verdict, Some(Verdict::Gpu));
+    if !enough && !known.iter().any(|m| wins(m.verdict(flop))) {
+        // Nothing speaks for a GPU, so no driver is woken to ask which one there is.
+        let found = known.iter().find(|m| m.verdict(flop).is_some());
+        let reason = found.map_or_else(too_little, |m| format!("{numbers}; {}", m.in_words()));
         return Ok((cpu, reason));
     }
     if let Some(gpu) = machine.first_gpu() {
-        return Ok((gpu, format!("{numbers} is enough to pay for GPU launches")));
+        let measured = known.iter().find(|m| m.adapter == gpu.describe());
+        let found = measured.and_then(|m| Some((m.verdict(flop)?, m.in_words())));
+        return Ok(match found {
+            Some((Verdict::Gpu, words)) => (gpu, format!("{numbers}; {words}")),
+            Some((Verdict::Cpu, words)) => (cpu, format!("{numbers}; {words}")),
+            None if enough => (gpu, format!("{numbers} is enough to pay for GPU launches")),
+            None => (cpu, too_little()),
+        });
+    }
+    if !enough {
+        return Ok((cpu, too_little()));
     }
     let lack = if machine.wgpu.is_none() && machine.cuda.is_none() {
         "no GPU backend is compiled in"

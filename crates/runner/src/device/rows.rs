@@ -9,7 +9,7 @@ use super::{
 
 /// The Burn release in the workspace's `Cargo.toml`, which Burn does not export; a test keeps the
 /// two equal.
-pub(super) const BURN_VERSION: &str = "0.22.1";
+pub(crate) const BURN_VERSION: &str = "0.22.1";
 
 pub(super) fn rows(machine: &Machine) -> Vec<DeviceInfo> {
     let mut rows = vec![

@@ -3,6 +3,7 @@
 use super::{
     arg::FORMS,
     machine::{Adapter, CudaGpu, Kind},
+    measured::{Verdict, merge, read_from},
     messages::build_with,
     rows::{BURN_VERSION, not_compiled_note},
     work::with_unit,
@@ -25,6 +26,7 @@ const CPU_ONLY: Machine = Machine {
     ndarray: false,
     wgpu: None,
     cuda: None,
+    measured: Vec::new,
 };
 
 fn adapter(index: usize, kind: Kind, name: &str) -> Adapter {
@@ -151,6 +153,136 @@ fn auto_never_picks_a_software_adapter_over_a_cpu_backend() {
     assert!(reason.ends_with("this machine has no GPU that this build can use"));
     let (_, reason) = picked(DeviceArg::Auto, &LARGE, &CPU_ONLY);
     assert!(reason.ends_with("no GPU backend is compiled in"));
+}
+
+/// Sizes in FLOP per minibatch (6 · params · 1), each won by the GPU or not.
+fn measured(adapter: &str, sizes: &[(usize, bool)]) -> Measured {
+    let point = |&(params, won): &(usize, bool)| Point {
+        params,
+        minibatch: 1,
+        cpu: 10.0,
+        gpu: if won { 20.0 } else { 5.0 },
+    };
+    let cpu = Pick::Flex.describe();
+    Measured::now(adapter, &cpu, sizes.iter().map(point).collect())
+}
+
+fn of_this_gpu(sizes: &[(usize, bool)]) -> Vec<Measured> {
+    let adapter = Pick::Cuda(one_cuda().remove(0)).describe();
+    vec![measured(&adapter, sizes)]
+}
+
+#[test]
+fn measurements_speak_for_the_sizes_that_they_cover() {
+    let verdicts = |sizes: &[(usize, bool)]| {
+        let measured = measured("GPU", sizes);
+        [5.0, 60.0, 150.0, 600.0, 6000.0].map(|flop| measured.verdict(flop))
+    };
+    let (gpu, cpu) = (Some(Verdict::Gpu), Some(Verdict::Cpu));
+    // Lost at 60 FLOP, won at 600.
+    let from_600 = [cpu, cpu, cpu, gpu, gpu];
+    assert_eq!(verdicts(&[(10, false), (100, true)]), from_600);
+    // A win below a loss is no beginning.
+    let both = [(100, true), (1, true), (10, false)];
+    assert_eq!(verdicts(&both), from_600);
+    // Never: beyond the largest size that was measured nothing is known.
+    let never = [cpu, cpu, cpu, cpu, None];
+    assert_eq!(verdicts(&[(10, false), (100, false)]), never);
+    // Always: below the smallest one neither.
+    assert_eq!(
+        verdicts(&[(10, true), (100, true)]),
+        [None, gpu, gpu, gpu, gpu]
+    );
+    assert_eq!(verdicts(&[]), [None; 5]);
+}
+
+#[test]
+fn auto_follows_what_bench_has_measured() {
+    let machine = |measured: fn() -> Vec<Measured>| Machine {
+        cuda: Some(one_cuda),
+        measured,
+        ..CPU_ONLY
+    };
+    // 14 MFLOP is little, but the GPU won from 6 MFLOP on.
+    let quick: fn() -> Vec<Measured> = || of_this_gpu(&[(1_000_000, true)]);
+    let (name, reason) = picked(DeviceArg::Auto, &SMALL, &machine(quick));
+    assert_eq!(name, "cuda:0");
+    assert!(
+        reason.ends_with(
+            "`uphill bench` found RTX (CUDA, driver NVIDIA 550) faster than the CPU from 6.0 MFLOP on"
+        ),
+        "{reason}"
+    );
+    // 6 GFLOP is much, but the GPU lost at 12 GFLOP.
+    let slow: fn() -> Vec<Measured> = || of_this_gpu(&[(2_000_000_000, false)]);
+    let (name, reason) = picked(DeviceArg::Auto, &LARGE, &machine(slow));
+    assert_eq!(name, "flex");
+    assert!(reason.contains("found the CPU faster than RTX"), "{reason}");
+    // What another GPU reached says nothing about this one.
+    let other: fn() -> Vec<Measured> = || vec![measured("another", &[(1, true)])];
+    assert_eq!(picked(DeviceArg::Auto, &SMALL, &machine(other)).0, "flex");
+    assert_eq!(picked(DeviceArg::Auto, &LARGE, &machine(other)).0, "cuda:0");
+    // Nor does another version of the program, or another CPU.
+    let mut stale = of_this_gpu(&[(1, true)]).remove(0);
+    assert!(stale.holds_against(&Pick::Flex.describe()));
+    assert!(!stale.holds_against("another CPU"));
+    stale.version = "0.0.0".to_owned();
+    assert!(!stale.holds_against(&Pick::Flex.describe()));
+}
+
+#[test]
+fn auto_leaves_drivers_alone_where_measurements_speak_for_the_cpu() {
+    let machine = Machine {
+        wgpu: Some(must_not_look),
+        cuda: Some(must_not_look),
+        measured: || vec![measured("GPU", &[(1_000_000_000, false)])],
+        ..CPU_ONLY
+    };
+    let (name, reason) = picked(DeviceArg::Auto, &SMALL, &machine);
+    assert_eq!(name, "flex");
+    assert!(
+        reason.ends_with("`uphill bench` found the CPU faster than GPU up to 6.0 GFLOP"),
+        "{reason}"
+    );
+}
+
+#[test]
+fn new_measurements_replace_those_of_the_same_size() {
+    let known = merge(vec![], measured("a", &[(1, true), (2, true)]));
+    let known = merge(known, measured("b", &[(1, true)]));
+    let known = merge(known, measured("a", &[(2, false), (3, true)]));
+    let expected = [
+        measured("a", &[(1, true), (2, false), (3, true)]),
+        measured("b", &[(1, true)]),
+    ];
+    assert_eq!(known, expected);
+}
+
+#[test]
+fn a_damaged_file_of_measurements_is_as_good_as_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bench.json");
+    assert_eq!(read_from(&path), []);
+    let known = vec![measured("a", &[(1, true)])];
+    std::fs::write(&path, serde_json::to_string(&known).unwrap()).unwrap();
+    assert_eq!(read_from(&path), known);
+    std::fs::write(&path, "[{").unwrap();
+    assert_eq!(read_from(&path), []);
+}
+
+#[test]
+fn bench_measures_every_device_but_software_adapters() {
+    let machine = Machine {
+        ndarray: true,
+        wgpu: Some(software_and_gpu),
+        cuda: Some(one_cuda),
+        ..CPU_ONLY
+    };
+    let (found, left_out) = present::present(&machine);
+    let names: Vec<_> = found.iter().map(DeviceArg::to_string).collect();
+    assert_eq!(names, ["flex", "ndarray", "wgpu:1", "cuda:0"]);
+    assert_eq!(left_out.len(), 1);
+    assert!(left_out[0].starts_with("wgpu:0, llvmpipe"), "{left_out:?}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 /// Below this much arithmetic per minibatch a CPU core is done before a GPU has been handed its
 /// kernels, so `auto` stays on the CPU.
 ///
-/// A rule of thumb: a minibatch update takes a few hundred kernel launches, some milliseconds in
+/// A rule of thumb, for machines that `uphill bench` has not measured: a minibatch update takes a few hundred kernel launches, some milliseconds in
 /// all, in which the CPU backend does one or two GFLOP.
 pub(super) const GPU_PAYS_FROM_FLOP: f64 = 2e9;
 
@@ -23,7 +23,7 @@ pub(crate) struct Workload {
 
 impl Workload {
     pub(super) fn flop(&self) -> f64 {
-        FLOP_PER_PARAM * self.params as f64 * self.minibatch as f64
+        flop(self.params, self.minibatch)
     }
 
     /// The numbers behind a choice, as the start of its reason.
@@ -43,6 +43,11 @@ impl Workload {
             "environments step on the device"
         }
     }
+}
+
+/// Arithmetic of one gradient step.
+pub(super) fn flop(params: usize, minibatch: usize) -> f64 {
+    FLOP_PER_PARAM * params as f64 * minibatch as f64
 }
 
 /// `9.2 k`, `14 MFLOP`: two digits say what an estimate can.

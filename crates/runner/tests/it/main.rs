@@ -4,6 +4,7 @@
 
 mod ablate;
 mod bad_input;
+mod bench;
 mod interrupt;
 mod lab;
 mod list;
@@ -80,6 +81,8 @@ impl Sandbox {
             .current_dir(self.0.path())
             .args(args.split_whitespace());
         command.env_remove("RUST_LOG");
+        // What the user's own `uphill bench` found out must not matter here, nor be replaced.
+        command.env("UPHILL_CACHE_DIR", self.path("cache"));
         command
     }
 

@@ -1,0 +1,337 @@
+//! Where the time of an iteration goes.
+//!
+//! The same iteration as the trainer's, put together here from the library's functions so that the
+//! clock can be read between them, always after waiting for the device. That costs time, which is
+//! why throughput is measured elsewhere. Scaling rewards and learning the moments of observations,
+//! where a configuration asks for them, belong to no phase.
+
+use super::{plan::Work, spread::Spread, sync};
+use burn::tensor::{Device, Tensor};
+use serde::Serialize;
+use std::time::{Duration, Instant};
+use uphill_algos::{
+    AlgoConfig, Algorithm, Horizon, Learner, RunConfig, UpdateContext, build_actor, build_critic,
+    collect::{collect, collect_episodes, start},
+};
+use uphill_core::{
+    advantage::Estimator,
+    policy::{Actor, Critic},
+    rollout::{Memory, Rollout},
+};
+use uphill_envs::{
+    BatchEnv, BatchOptions, EnvError, EnvSpec, EnvState, Episode, HostSteps, Step, StepRows,
+};
+
+/// Something about each phase of an iteration.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Phases<T> {
+    /// The policy acting, then values and log-probabilities of the rollout.
+    pub(super) inference: T,
+    /// Stepping the copies.
+    pub(super) environment: T,
+    /// `None` where the algorithm has no estimator of its own for it: a part of `update` then.
+    pub(super) advantage: Option<T>,
+    /// Learning from the rollout, the read-back of the metrics included.
+    pub(super) update: T,
+}
+
+impl Phases<Spread> {
+    /// Over rounds; `None` of none.
+    pub(super) fn over(rounds: &[Phases<f64>]) -> Option<Self> {
+        let first = rounds.first()?;
+        let spread = |phase: fn(&Phases<f64>) -> f64| Spread::of(rounds.iter().map(phase));
+        Some(Self {
+            inference: spread(|p| p.inference),
+            environment: spread(|p| p.environment),
+            advantage: (first.advantage).map(|_| spread(|p| p.advantage.unwrap_or(0.0))),
+            update: spread(|p| p.update),
+        })
+    }
+}
+
+/// A run on one device, taken apart.
+pub(super) struct Probe {
+    config: RunConfig,
+    device: Device,
+    actor: Actor,
+    critic: Critic,
+    algorithm: Box<dyn Algorithm>,
+    estimator: Option<Estimator>,
+    env: TimedEnv,
+    memory: Memory,
+    iteration: u64,
+    /// Steps of each copy.
+    steps: u64,
+    /// In each turn.
+    iterations: u64,
+}
+
+impl Probe {
+    /// A fresh run, warmed up by one iteration: kernels are there by now. `None` for algorithms whose
+    /// workers collect and learn at the same time: they have no phases.
+    pub(super) fn new(
+        work: &Work,
+        device: &Device,
+        iterations: u64,
+    ) -> anyhow::Result<Option<Self>> {
+        let config = work.config.clone();
+        let options = BatchOptions {
+            random_ages: config.random_ages,
+            frames: config.frames,
+        };
+        let mut env = uphill_envs::make_with(&config.env, config.num_envs, device, options)?;
+        env.reset(config.seed);
+        let actor = build_actor(&config, env.spec(), device)?;
+        let critic = build_critic(&config, env.spec(), device);
+        let algorithm = match config.algo.settings().build(&actor, &critic) {
+            Learner::Synchronous(algorithm) => algorithm,
+            Learner::Asynchronous(_) => return Ok(None),
+        };
+        let mut probe = Self {
+            memory: start(&actor, &critic, config.num_envs),
+            estimator: estimator(&config.algo),
+            config,
+            device: device.clone(),
+            actor,
+            critic,
+            algorithm,
+            env: TimedEnv::new(env, device),
+            iteration: 0,
+            steps: 0,
+            iterations,
+        };
+        probe.iteration()?;
+        Ok(Some(probe))
+    }
+
+    /// Milliseconds of each phase, the mean over a turn.
+    pub(super) fn turn(&mut self) -> anyhow::Result<Phases<f64>> {
+        let mut total = Phases {
+            inference: 0.0,
+            environment: 0.0,
+            advantage: self.estimator.map(|_| 0.0),
+            update: 0.0,
+        };
+        let iterations = self.iterations;
+        let share = |time: Duration| time.as_secs_f64() * 1e3 / iterations as f64;
+        for _ in 0..iterations {
+            let phases = self.iteration()?;
+            total.inference += share(phases.inference);
+            total.environment += share(phases.environment);
+            let advantage = total.advantage.zip(phases.advantage);
+            total.advantage = advantage.map(|(sum, time)| sum + share(time));
+            total.update += share(phases.update);
+        }
+        Ok(total)
+    }
+
+    fn iteration(&mut self) -> anyhow::Result<Phases<Duration>> {
+        let gamma = self.config.algo.settings().gamma();
+        self.env.elapsed = Duration::ZERO;
+        let (rollout, collecting) = timed(&self.device.clone(), || self.collect())?;
+        let environment = self.env.elapsed;
+
+        // The update does this too; here it is done once more by itself, and taken off.
+        let advantage = match self.estimator {
+            None => None,
+            Some(estimator) => {
+                let trace = rollout.trace();
+                // Kept until the device is waited for, so that no backend skips what nobody reads.
+                let (_advantages, time) =
+                    timed(&self.device, || estimator.advantages(&trace, gamma))?;
+                Some(time)
+            }
+        };
+
+        let context = UpdateContext {
+            iteration: self.iteration,
+            progress: 0.0,
+            seed: self.config.seed,
+        };
+        let (actor, critic) = (&mut self.actor, &mut self.critic);
+        let (_metrics, update) = timed(&self.device, || {
+            self.algorithm.update(actor, critic, rollout, context)
+        })?;
+        self.env.take_episodes();
+        self.iteration += 1;
+        Ok(Phases {
+            inference: collecting.saturating_sub(environment),
+            environment,
+            advantage,
+            update: update.saturating_sub(advantage.unwrap_or_default()),
+        })
+    }
+
+    fn collect(&mut self) -> Rollout {
+        let agent = (&self.actor, &self.critic);
+        let position = (self.config.seed, self.steps);
+        let (rollout, steps) = match self.config.algo.settings().horizon() {
+            Horizon::Steps(steps) => {
+                let rollout = collect(agent, &mut self.env, &mut self.memory, steps, position);
+                (rollout, steps)
+            }
+            Horizon::Episodes { per_env } => {
+                self.env
+                    .reset(self.config.seed.wrapping_add(self.iteration));
+                collect_episodes(agent, &mut self.env, per_env, position)
+            }
+        };
+        self.steps += steps as u64;
+        rollout
+    }
+}
+
+/// What `work` returns, and how long it and the device took for it.
+fn timed<R>(device: &Device, work: impl FnOnce() -> R) -> anyhow::Result<(R, Duration)> {
+    sync(device)?;
+    let clock = Instant::now();
+    let result = work();
+    sync(device)?;
+    Ok((result, clock.elapsed()))
+}
+
+/// How the algorithm estimates advantages, where that is one function of the rollout.
+fn estimator(algo: &AlgoConfig) -> Option<Estimator> {
+    let lambda = match algo {
+        AlgoConfig::Ppo(ppo) => ppo.gae_lambda,
+        AlgoConfig::Vpg(vpg) => vpg.gae_lambda,
+        AlgoConfig::TrustRegion(trust_region) => trust_region.gae_lambda,
+        AlgoConfig::Npg(npg) => npg.gae_lambda,
+        AlgoConfig::Trpo(trpo) => trpo.gae_lambda,
+        AlgoConfig::A2c(a2c) => return Some(a2c.estimator()),
+        _ => return None,
+    };
+    Some(Estimator::Gae { lambda })
+}
+
+/// An environment that adds up how long its steps take.
+struct TimedEnv {
+    inner: Box<dyn BatchEnv>,
+    device: Device,
+    elapsed: Duration,
+    /// What the policy sees next, for loops in host memory, `[N, O]`.
+    host_obs: Vec<f32>,
+}
+
+impl TimedEnv {
+    fn new(inner: Box<dyn BatchEnv>, device: &Device) -> Self {
+        Self {
+            inner,
+            device: device.clone(),
+            elapsed: Duration::ZERO,
+            host_obs: vec![],
+        }
+    }
+}
+
+impl HostSteps for TimedEnv {
+    fn obs(&self) -> &[f32] {
+        &self.host_obs
+    }
+
+    fn step(&mut self, actions: &mut [f32], into: StepRows<'_>) {
+        let clock = Instant::now();
+        let Some(inner) = self.inner.on_host() else {
+            unreachable!("a batch does not leave host memory");
+        };
+        inner.step(actions, into);
+        self.elapsed += clock.elapsed();
+        self.host_obs.copy_from_slice(inner.obs());
+    }
+}
+
+impl BatchEnv for TimedEnv {
+    fn step(&mut self, actions: Tensor<2>) -> Step {
+        // A device that fails here fails again at the end of the rollout, where it can be said.
+        let _ = self.device.sync();
+        let clock = Instant::now();
+        let step = self.inner.step(actions);
+        let _ = self.device.sync();
+        self.elapsed += clock.elapsed();
+        step
+    }
+
+    /// The same loop as without the clock, or it would be another one that is measured.
+    fn on_host(&mut self) -> Option<&mut dyn HostSteps> {
+        let obs = self.inner.on_host()?.obs();
+        self.host_obs.clear();
+        self.host_obs.extend_from_slice(obs);
+        Some(self)
+    }
+
+    fn spec(&self) -> &EnvSpec {
+        self.inner.spec()
+    }
+
+    fn num_envs(&self) -> usize {
+        self.inner.num_envs()
+    }
+
+    fn reset(&mut self, seed: u64) -> Tensor<2> {
+        self.inner.reset(seed)
+    }
+
+    fn obs(&self) -> Tensor<2> {
+        self.inner.obs()
+    }
+
+    fn take_episodes(&mut self) -> Vec<Episode> {
+        self.inner.take_episodes()
+    }
+
+    fn save(&self) -> EnvState {
+        self.inner.save()
+    }
+
+    fn restore(&mut self, state: &EnvState) -> Result<(), EnvError> {
+        self.inner.restore(state)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::device::{self, Workload};
+    use uphill_algos::ppo::PpoConfig;
+
+    /// Two rollouts with and without the clock, continuing where the first one stopped.
+    #[test]
+    fn the_clock_changes_nothing() {
+        let work = Workload {
+            params: 1,
+            minibatch: 1,
+            host_env: true,
+        };
+        let device = device::choose(device::present().0[0], &work)
+            .unwrap()
+            .device;
+        let config = RunConfig::new("CartPole-v1", 3, 1, PpoConfig::default().into());
+        let make = || uphill_envs::make("CartPole-v1", 3, &device).unwrap();
+        let mut plain = make();
+        let mut timed = TimedEnv::new(make(), &device);
+        let actor = build_actor(&config, plain.spec(), &device).unwrap();
+        let critic = build_critic(&config, plain.spec(), &device);
+        let rollout = |env: &mut dyn BatchEnv, first_step| {
+            let mut memory = start(&actor, &critic, 3);
+            collect((&actor, &critic), env, &mut memory, 40, (7, first_step))
+        };
+        for first_step in [0, 40] {
+            let expected = rollout(plain.as_mut(), first_step);
+            let before = timed.elapsed;
+            let found = rollout(&mut timed, first_step);
+            assert!(timed.elapsed > before);
+            for (found, expected) in [
+                (found.rewards, expected.rewards),
+                (found.log_probs, expected.log_probs),
+                (found.values, expected.values),
+                (found.next_values, expected.next_values),
+            ] {
+                assert_eq!(found.to_data(), expected.to_data());
+            }
+        }
+        let same_loop = timed.on_host().is_some() == plain.on_host().is_some();
+        assert!(same_loop);
+        assert_eq!(timed.take_episodes(), plain.take_episodes());
+    }
+}
