@@ -1,0 +1,208 @@
+//! Fused operations beside Burn's own, on one device.
+//!
+//! ```sh
+//! cargo bench -p uphill-core --features flex
+//! cargo bench -p uphill-core --features flex -- forward_backward
+//! ```
+//!
+//! A time is that of one call from the outside, tensors in and tensors out. All cores are used where an
+//! operation uses them; `RAYON_NUM_THREADS=1` measures one.
+
+use burn::tensor::{Device, Distribution, Tensor};
+use divan::{Bencher, counter::ItemsCount};
+use rand::{SeedableRng, rngs::StdRng};
+use std::fmt;
+use uphill_core::{
+    advantage::{Trace, gae},
+    network::Net,
+    nn::{Mlp, MlpConfig},
+    optim::Adam,
+};
+
+fn main() {
+    divan::main();
+}
+
+/// Of CartPole.
+const INPUTS: usize = 4;
+const OUTPUTS: usize = 2;
+
+/// A batch through a perceptron with two hidden layers.
+#[derive(Clone, Copy)]
+struct Size {
+    batch: usize,
+    width: usize,
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { batch, width } = self;
+        write!(f, "{width}x{width}, batch {batch}")
+    }
+}
+
+fn sizes() -> impl Iterator<Item = Size> {
+    let of = |width| [8, 256, 2048, 16_384].map(move |batch| Size { batch, width });
+    [64, 256].into_iter().flat_map(of)
+}
+
+fn device() -> Device {
+    Device::flex()
+}
+
+fn mlp(width: usize) -> Mlp {
+    let config = MlpConfig {
+        hidden: vec![width; 2],
+        ..MlpConfig::default()
+    };
+    let mut rng = StdRng::seed_from_u64(1);
+    config.build(INPUTS, OUTPUTS, 1.0, &mut rng, &device())
+}
+
+fn normal<const D: usize>(shape: [usize; D]) -> Tensor<D> {
+    Tensor::random(shape, Distribution::Normal(0.0, 1.0), &device())
+}
+
+/// Outputs alone.
+#[divan::bench_group(max_time = 1)]
+mod forward {
+    use super::*;
+
+    #[divan::bench(args = sizes())]
+    fn fused(bencher: Bencher, size: Size) {
+        forward(bencher, size, &Net::new(mlp(size.width)));
+    }
+
+    #[divan::bench(args = sizes())]
+    fn stock(bencher: Bencher, size: Size) {
+        forward(bencher, size, &Net::stock(mlp(size.width)));
+    }
+
+    fn forward(bencher: Bencher, size: Size, net: &Net) {
+        let obs = normal([size.batch, INPUTS]);
+        bencher
+            .counter(ItemsCount::new(size.batch))
+            .with_inputs(|| obs.clone())
+            .bench_local_values(|obs| net.forward(obs));
+    }
+}
+
+/// Outputs, a loss that is linear in them, and its gradient by all parameters: what a gradient step
+/// costs besides its loss and the optimiser.
+#[divan::bench_group(max_time = 1)]
+mod forward_backward {
+    use super::*;
+
+    #[divan::bench(args = sizes())]
+    fn fused(bencher: Bencher, size: Size) {
+        gradient(bencher, size, &Net::new(mlp(size.width)));
+    }
+
+    #[divan::bench(args = sizes())]
+    fn stock(bencher: Bencher, size: Size) {
+        gradient(bencher, size, &Net::stock(mlp(size.width)));
+    }
+
+    fn gradient(bencher: Bencher, size: Size, net: &Net) {
+        let obs = normal([size.batch, INPUTS]);
+        let weights = normal([size.batch, OUTPUTS]);
+        bencher
+            .counter(ItemsCount::new(size.batch))
+            .with_inputs(|| (obs.clone(), weights.clone()))
+            .bench_local_values(|(obs, weights)| {
+                let net = net.tracked();
+                let grads = (net.forward(obs) * weights).sum().backward();
+                net.flat_grad(&grads)
+            });
+    }
+}
+
+/// One step of Adam over as many parameters as actor and critic have, and the same formula in Burn's
+/// operations.
+#[divan::bench_group(max_time = 1)]
+mod adam {
+    use super::*;
+
+    /// Of two networks 4-64-64-(2 and 1), and 4-256-256-(2 and 1).
+    const PARAMS: [usize; 2] = [9155, 134_915];
+
+    #[divan::bench(args = PARAMS)]
+    fn fused(bencher: Bencher, params: usize) {
+        let mut adam = Adam::new(params, 1e-5, &device());
+        let mut flat = normal([params]);
+        let grad = normal([params]);
+        bencher.counter(ItemsCount::new(params)).bench_local(|| {
+            // Moved in, as in training: nobody else holds the parameters then.
+            let old = std::mem::replace(&mut flat, Tensor::empty([0], &device()));
+            flat = adam.step(old, grad.clone(), 1e-3);
+        });
+    }
+
+    #[divan::bench(args = PARAMS)]
+    fn stock(bencher: Bencher, params: usize) {
+        let (mut first, mut second) = (normal([params]) * 0.0, normal([params]) * 0.0);
+        let mut flat = normal([params]);
+        let grad = normal([params]);
+        let mut steps = 0;
+        bencher.counter(ItemsCount::new(params)).bench_local(|| {
+            steps += 1;
+            let unbias = |beta: f64| 1.0 / (1.0 - beta.powi(steps));
+            first = first.clone() * 0.9 + grad.clone() * 0.1;
+            second = second.clone() * 0.999 + grad.clone().square() * 0.001;
+            let scale = (second.clone() * unbias(0.999)).sqrt() + 1e-5;
+            flat = flat.clone() - first.clone() / scale * (1e-3 * unbias(0.9));
+        });
+    }
+}
+
+/// Generalised advantages of a rollout `[T, N]`, and the same recurrence one step of time after the
+/// other.
+#[divan::bench_group(max_time = 1)]
+mod advantages {
+    use super::*;
+
+    const GAMMA: f64 = 0.99;
+    const LAMBDA: f64 = 0.95;
+
+    #[divan::bench(args = [[128, 8], [32, 512], [32, 2048]])]
+    fn gae_of(bencher: Bencher, [steps, envs]: [usize; 2]) {
+        let trace = trace(steps, envs);
+        bencher
+            .counter(ItemsCount::new(steps * envs))
+            .bench_local(|| gae(&trace, GAMMA, LAMBDA));
+    }
+
+    #[divan::bench(args = [[128, 8], [32, 512], [32, 2048]])]
+    fn step_by_step(bencher: Bencher, [steps, envs]: [usize; 2]) {
+        let trace = trace(steps, envs);
+        bencher
+            .counter(ItemsCount::new(steps * envs))
+            .bench_local(|| {
+                let alive = trace.terminated.clone().float().neg() + 1.0;
+                let ended = trace.terminated.clone().bool_or(trace.truncated.clone());
+                let decay = (ended.float().neg() + 1.0) * (GAMMA * LAMBDA);
+                let targets = trace.rewards.clone() + alive * trace.next_values.clone() * GAMMA;
+                let residuals = targets - trace.values.clone();
+                let row = |x: &Tensor<2>, t| x.clone().narrow(0, t, 1);
+                let mut rows = vec![row(&residuals, steps - 1)];
+                for t in (0..steps - 1).rev() {
+                    let later = rows[rows.len() - 1].clone();
+                    rows.push(row(&residuals, t) + row(&decay, t) * later);
+                }
+                rows.reverse();
+                Tensor::cat(rows, 0)
+            });
+    }
+
+    /// Episodes of some twenty steps.
+    fn trace(steps: usize, envs: usize) -> Trace {
+        let shape = [steps, envs];
+        Trace {
+            rewards: normal(shape),
+            values: normal(shape),
+            next_values: normal(shape),
+            terminated: normal(shape).greater_elem(1.65),
+            truncated: normal(shape).greater_elem(9.0),
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! Stepping copies of an environment on the host.
+//!
+//! ```sh
+//! cargo bench -p uphill-envs
+//! ```
+//!
+//! A time is that of one step of all copies, from a tensor of actions to tensors of observations,
+//! rewards and flags.
+
+use burn::tensor::{Device, Tensor};
+use divan::{Bencher, counter::ItemsCount};
+use uphill_envs::{BatchEnv, CartPole, HostBatch, HostEnv, Pendulum};
+
+fn main() {
+    divan::main();
+}
+
+const COPIES: [usize; 4] = [8, 64, 512, 2048];
+
+#[divan::bench(args = COPIES, types = [CartPole, Pendulum], max_time = 1)]
+fn step<E: HostEnv + Default>(bencher: Bencher, copies: usize) {
+    let device = Device::flex();
+    let mut batch = match HostBatch::new(E::default(), copies, &device) {
+        Ok(batch) => batch,
+        Err(error) => panic!("{error}"),
+    };
+    // Half of them push one way, the other half the other.
+    let actions: Vec<f32> = (0..copies).map(|copy| (copy % 2) as f32).collect();
+    let actions = Tensor::<1>::from_floats(actions.as_slice(), &device).unsqueeze_dim(1);
+    bencher
+        .counter(ItemsCount::new(copies))
+        .with_inputs(|| actions.clone())
+        .bench_local_values(|actions| {
+            let step = batch.step(actions);
+            batch.take_episodes();
+            step
+        });
+}
