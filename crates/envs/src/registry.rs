@@ -4,15 +4,15 @@ use burn::tensor::Device;
 
 use crate::frame_stack::{FrameStack, stacked_spec};
 use crate::probe::{
-    ProbeAction, ProbeConstant, ProbeDigits, ProbeIdentity, ProbeLqr, ProbeMask, ProbeObservation,
-    ProbeRecall, ProbeStop, ProbeTwoStep,
+    ProbeAction, ProbeConstant, ProbeDigits, ProbeIdentity, ProbeLqr, ProbeLqr17x6, ProbeMask,
+    ProbeObservation, ProbeRecall, ProbeStop, ProbeTwoStep,
 };
 use crate::{
     BatchEnv, CartPole, CartPolePositions, EnvError, EnvSpec, HostBatch, HostEnv, Pendulum,
 };
 
 /// Every environment that [`make`] knows. A new one is one more line here.
-const REGISTRY: [Entry; 13] = [
+const REGISTRY: [Entry; 14] = [
     Entry::host::<CartPole>("CartPole-v1"),
     Entry::host::<CartPolePositions>("CartPolePositions-v1"),
     Entry::host::<Pendulum>("Pendulum-v1"),
@@ -25,6 +25,7 @@ const REGISTRY: [Entry; 13] = [
     Entry::host::<ProbeMask>("ProbeMask-v0"),
     Entry::host::<ProbeStop>("ProbeStop-v0"),
     Entry::host::<ProbeLqr>("ProbeLqr-v0"),
+    Entry::host::<ProbeLqr17x6>("ProbeLqr17x6-v0"),
     Entry::host::<ProbeRecall>("ProbeRecall-v0"),
 ];
 

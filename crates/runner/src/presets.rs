@@ -32,6 +32,9 @@ pub(crate) const PRESETS: &[Preset] = presets![
     "ppo-positions-frames",
     "ppo-positions",
     "bench-a",
+    "bench-b",
+    "bench-c",
+    "bench-d",
 ];
 
 /// A configuration file built into the program.

@@ -42,13 +42,13 @@ use crate::kernel::*;
 use crate::{ActionSpace, EnvSpec, HostEnv, ObsSpace, Outcome, Philox};
 
 /// Factor of the state.
-const A: f32 = 0.9;
+pub(super) const A: f32 = 0.9;
 /// Factor of the control.
-const B: f32 = 0.5;
+pub(super) const B: f32 = 0.5;
 /// Cost of the state.
-const Q: f32 = 1.0;
+pub(super) const Q: f32 = 1.0;
 /// Cost of the control.
-const R: f32 = 0.1;
+pub(super) const R: f32 = 0.1;
 /// Largest |u|.
 const MAX_CONTROL: f32 = 2.0;
 /// Largest |w|.

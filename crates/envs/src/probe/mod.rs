@@ -13,6 +13,7 @@
 //! | [`ProbeMask`] | the best allowed action | masks of allowed actions |
 //! | [`ProbeStop`] | action = observation | policies on bounds |
 //! | [`ProbeLqr`] | u = −k x, V in closed form | Gaussian policies, bootstrapping at a truncation |
+//! | [`ProbeLqr17x6`] | the same along six waves | sums over the components of an action |
 //! | [`ProbeRecall`] | the cue of the first step | memory: only policies that have one get beyond 0 |
 
 mod action;
@@ -20,6 +21,7 @@ mod constant;
 mod digits;
 mod identity;
 pub mod lqr;
+pub mod lqr_17x6;
 mod mask;
 mod observation;
 pub mod recall;
@@ -31,6 +33,7 @@ pub use constant::ProbeConstant;
 pub use digits::ProbeDigits;
 pub use identity::ProbeIdentity;
 pub use lqr::ProbeLqr;
+pub use lqr_17x6::ProbeLqr17x6;
 pub use mask::ProbeMask;
 pub use observation::ProbeObservation;
 pub use recall::ProbeRecall;

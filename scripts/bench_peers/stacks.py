@@ -1,0 +1,77 @@
+"""The peers in Python and their virtual environment."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from typing import NamedTuple
+
+from failure import Failure, last_words
+
+NUMPY = "numpy==2.4.6"
+# The builds without a GPU are a tenth of the size; where their index cannot be reached, the usual ones do.
+TORCH = "torch==2.15.0"
+TORCH_CPU = "https://download.pytorch.org/whl/cpu"
+
+
+class Stack(NamedTuple):
+    """Another way to do the work: a script in workers/ and the packages that it needs."""
+
+    name: str
+    script: str
+    requirements: list[str]
+    slow: bool = False  # does a workload's `slow_steps`
+    many_agents: bool = False  # can train several at once
+
+
+STACKS = {
+    "sb3": Stack(
+        "Stable-Baselines3",
+        "ppo_sb3.py",
+        [TORCH, NUMPY, "gymnasium==1.4.0", "stable-baselines3==2.9.2"],
+        slow=True,
+    ),
+    "torch": Stack("PyTorch", "ppo_torch.py", [TORCH, NUMPY], slow=True),
+    "jax": Stack("JAX", "ppo_jax.py", ["jax==0.10.2", "jaxlib==0.10.2", NUMPY], many_agents=True),
+}
+
+
+def make_venv(folder, say):
+    """The interpreter of the virtual environment in `folder`, which is made if it is not there."""
+    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    if not python.exists():
+        if importlib.util.find_spec("venv") is None or importlib.util.find_spec("ensurepip") is None:
+            raise Failure("this Python has no venv module; on Debian and Ubuntu it is the package python3-venv")
+        say(f"making a virtual environment in {folder}")
+        run([sys.executable, "-m", "venv", folder], "making a virtual environment")
+    return python
+
+
+def install(python, stack, say):
+    """Installs what is missing of a stack's requirements."""
+    missing = [r for r in stack.requirements if installed_version(python, r) != r.partition("==")[2]]
+    if not missing:
+        return
+    say(f"installing {' '.join(missing)}")
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    if TORCH in missing:
+        try:
+            run([*pip, "--retries", "0", "--index-url", TORCH_CPU, TORCH], "installing")
+            missing.remove(TORCH)
+        except Failure as failure:
+            say(f"no CPU build of PyTorch, taking the usual one: {failure}")
+    if missing:
+        run([*pip, *missing], f"installing {' '.join(missing)}")
+
+
+def installed_version(python, requirement):
+    """The version of a requirement's package without what follows a plus sign; empty if it is not there."""
+    package = requirement.partition("==")[0]
+    code = f"import importlib.metadata as m; print(m.version({package!r}).partition('+')[0])"
+    return subprocess.run([python, "-c", code], capture_output=True, text=True).stdout.strip()
+
+
+def run(command, what):
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode != 0:
+        raise Failure(f"{what} failed: {last_words(done.stdout)}")

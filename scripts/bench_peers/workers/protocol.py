@@ -1,0 +1,21 @@
+"""What the driver and its workers say to each other: a workload as JSON on the command line, results as lines of JSON."""
+
+import json
+import sys
+from types import SimpleNamespace
+
+
+def workload():
+    """The settings that workloads.py read from a file in configs/."""
+    return SimpleNamespace(**json.loads(sys.argv[1]))
+
+
+def iterations(work):
+    """Rollouts until `total_steps` are reached."""
+    batch = work.num_envs * work.steps
+    return -(-work.total_steps // batch)
+
+
+def report(run_s, env_steps, mean_return):
+    """One run; the driver notes when the line arrives."""
+    print(json.dumps({"run_s": run_s, "env_steps": env_steps, "mean_return": mean_return}), flush=True)
