@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """How A3C's speed scales with its workers.
 
-    python3 scripts/a3c_scaling.py [--program target/release/uphill] [--workers 1 2 4] [--rounds 3]
+    python3 scripts/a3c_scaling.py [--program target/release/uphill] [--workers 1 2 4] [--copies 4] [--rounds 5]
 
-Trains the preset a3c-cartpole, on another number of threads in turn, several rounds, each with the same number of
-environments and of steps in all. Prints a table: environment steps per second over the whole run, gradients per
-second, staleness, and the step and second at which the mean return over 100 episodes reached 475; medians over the
-rounds, with the least and the greatest.
+Trains the preset a3c-cartpole with another number of workers in turn, several rounds. Every worker has as many copies
+of the environment, and so as many samples per gradient; all runs take as many steps together. Prints a table:
+environment steps per second over the whole run, staleness, and the step and second at which the mean return over 100
+episodes reached 475; medians over the rounds, with the least and the greatest.
 """
 
 import argparse
@@ -18,12 +18,12 @@ import tempfile
 import time
 
 
-def train(program, workers, seed, folder):
+def train(program, workers, copies, seed, folder):
     out = folder / f"{workers}-{seed}"
     start = time.monotonic()
     subprocess.run(
         [program, "train", "a3c-cartpole", "--device", "flex", "--quiet", "--seed", str(seed), "--out", out,
-         "--set", f"algo.workers={workers}"],
+         "--set", f"algo.workers={workers}", "--set", f"num_envs={workers * copies}"],
         check=True, stdout=subprocess.DEVNULL)
     seconds = time.monotonic() - start
     rows = list(csv.DictReader(open(out / "metrics.csv")))
@@ -41,14 +41,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--program", default="target/release/uphill")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--copies", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
 
     found = {workers: [] for workers in arguments.workers}
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(1, arguments.rounds + 1):
             for workers in arguments.workers:
-                found[workers].append(train(arguments.program, workers, seed, pathlib.Path(folder)))
+                found[workers].append(train(arguments.program, workers, arguments.copies, seed, pathlib.Path(folder)))
 
     keys = ["steps/s", "staleness", "steps to 475", "seconds to 475"]
     print("| workers | " + " | ".join(keys) + " |")

@@ -37,7 +37,8 @@ pub enum AdvantageEstimator {
     MonteCarlo,
 }
 
-/// Settings of A2C; the defaults are those of OpenAI Baselines and Stable-Baselines3.
+/// Settings of A2C; the defaults are those of OpenAI Baselines and Stable-Baselines3, but for `value_coef`,
+/// which is half of theirs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct A2cConfig {

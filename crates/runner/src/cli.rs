@@ -187,7 +187,7 @@ is the good value function; the poor one is half of it. Elsewhere the gradient i
 function is a critic after --critic-steps, the poor one an untrained critic.
 
 Examples:
-  uphill lab                                 a fresh policy in TinyWalk, a few seconds
+  uphill lab                                 a fresh policy in TinyWalk, half a minute
   uphill lab --env CartPole-v1 --repeats 200
   uphill lab reinforce-cartpole --set 'network.hidden=[16]'
   uphill lab runs/mine --checkpoint best --trajectories 1,4 --reference 512

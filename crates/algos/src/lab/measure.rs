@@ -67,8 +67,12 @@ pub struct Measurement {
 
 impl Measurement {
     /// Distance in standard errors. About 1 for an unbiased estimator, and above 3 in fewer than 3 of
-    /// 1000 cases, however many parameters share the noise.
+    /// 1000 cases, however many parameters share the noise, if `R` is large enough for the mean to be normal.
+    /// Where nothing scatters: 0 without a distance, otherwise infinite.
     pub fn z(&self) -> f64 {
+        if self.distance == 0.0 {
+            return 0.0;
+        }
         self.distance / self.standard_error
     }
 

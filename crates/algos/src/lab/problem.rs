@@ -108,7 +108,7 @@ fn first(rollout: &Rollout, count: usize) -> Rollout {
 pub fn with_final_limit(rollout: &Rollout) -> Rollout {
     let ended = rollout.ended();
     Rollout {
-        truncated: ended.clone().bool_and(ended.clone().bool_not()),
+        truncated: rollout.rewards.zeros_like().bool(),
         terminated: ended,
         ..rollout.clone()
     }

@@ -29,13 +29,13 @@ use uphill_core::{
 /// λ of the generalised advantages that are measured.
 pub const LAMBDAS: [f64; 6] = [0.0, 0.5, 0.9, 0.95, 0.97, 1.0];
 /// n of the n-step advantages that are measured; n + 1 rewards each.
-pub const STEPS: [usize; 5] = [0, 1, 2, 5, 10];
+pub const N_STEPS: [usize; 5] = [0, 1, 2, 5, 10];
 /// Constant baselines that are measured, as multiples of the optimal one.
 pub const MULTIPLES: [f64; 5] = [-1.0, 0.5, 1.0, 1.5, 2.0];
 
 const CREDITS: [Credit; 2] = [Credit::Trajectory, Credit::RewardToGo];
 /// Independent parts of the reference's sample, whose scatter is its standard error.
-const PARTS: usize = 64;
+pub const PARTS: usize = 64;
 
 /// Sample sizes and the like.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -44,7 +44,8 @@ pub struct StudyConfig {
     pub gamma: f64,
     /// Estimates `R` per measurement, at least 2.
     pub repeats: usize,
-    /// Trajectories that a reference is made of where there is no exact one; at least 2.
+    /// Trajectories that a reference is made of where there is no exact one: at least 2, above 64 rounded up
+    /// to a multiple of that.
     pub reference: usize,
     /// Trajectories that critic and constants are fitted to.
     pub fit: usize,
@@ -64,14 +65,16 @@ enum Sample {
     Measured = 2,
 }
 
+/// `count` trajectories. What is estimated is the gradient of the return of one episode, whose time limit
+/// belongs to it: its end is final for every estimator, none bootstraps beyond.
 fn sample(
     problem: &mut Problem,
     actor: &Actor,
     config: &StudyConfig,
-    (sample, values, count): (Sample, Values, usize),
+    (purpose, values, count): (Sample, Values, usize),
 ) -> Rollout {
-    let seed = lab_seed(config.seed, sample as u32);
-    problem.sample(actor, values, count, (config.gamma, seed))
+    let seed = lab_seed(config.seed, purpose as u32);
+    with_final_limit(&problem.sample(actor, values, count, (config.gamma, seed)))
 }
 
 /// Fits the better critic of an environment to returns of a sample of its own: `critic_steps` steps on
@@ -93,9 +96,9 @@ fn fit(critic: &mut Critic, rollout: &Rollout, config: &StudyConfig) {
     fit_values(critic, &mut rule, &batch, steps, rate);
 }
 
-/// G_t `[T, N]` of episodes as they stand.
+/// G_t `[T, N]`.
 fn returns(rollout: &Rollout, gamma: f64) -> Tensor<2> {
-    discounted_returns(&with_final_limit(rollout).trace(), gamma)
+    discounted_returns(&rollout.trace(), gamma)
 }
 
 /// The gradient of E[Σ_t γᵗ r_t] over one episode, its time limit included: exact for a decision process;
@@ -105,14 +108,15 @@ pub fn reference(problem: &mut Problem, actor: &Actor, config: &StudyConfig) -> 
     if let Problem::Mdp(mdp) = problem {
         return Reference::exact(exact_gradient(mdp, actor, config.gamma));
     }
-    let what = (Sample::Reference, Values::Good, config.reference);
-    let rollout = with_final_limit(&sample(problem, actor, config, what));
+    let parts = PARTS.min(config.reference);
+    let size = config.reference.div_ceil(parts);
+    let what = (Sample::Reference, Values::Good, parts * size);
+    let rollout = sample(problem, actor, config, what);
     let estimator = GradientEstimator::Reinforce {
         credit: Credit::RewardToGo,
         baseline: Baseline::Value,
     };
-    let parts = PARTS.min(config.reference);
-    let estimates = groups(&rollout, config.reference / parts, parts);
+    let estimates = groups(&rollout, size, parts);
     let estimate = |part: &Rollout| estimator.estimate(actor, part, config.gamma);
     Reference::mean_of(Tensor::stack(estimates.iter().map(estimate).collect(), 0))
 }
@@ -164,7 +168,7 @@ pub fn estimators(
     }
     let lambdas = LAMBDAS.map(|lambda| Estimator::Gae { lambda });
     all.extend(lambdas.map(GradientEstimator::Advantage));
-    let steps = STEPS.map(|n| Estimator::NStep { n });
+    let steps = N_STEPS.map(|n| Estimator::NStep { n });
     all.extend(steps.map(GradientEstimator::Advantage));
     all
 }

@@ -230,7 +230,7 @@ fn with_a_wrong_value_function_lambda_and_n_trade_bias_for_variance() {
 fn with_the_exact_value_function_every_advantage_is_unbiased() {
     let bench = Bench::walk(Values::Good, 2, 300);
     let lambdas = study::LAMBDAS.map(|lambda| Estimator::Gae { lambda });
-    let steps = study::STEPS.map(|n| Estimator::NStep { n });
+    let steps = study::N_STEPS.map(|n| Estimator::NStep { n });
     for estimator in lambdas.into_iter().chain(steps) {
         let found = bench.measure(GradientEstimator::Advantage(estimator));
         assert!(!found.is_biased(), "{estimator:?}: {found:?}");
@@ -292,4 +292,38 @@ fn an_environment_is_measured_against_a_long_run() {
     let (short, long) = (bench.measure(gae(0.0)), bench.measure(gae(1.0)));
     assert!(short.is_biased() && !long.is_biased(), "{short:?} {long:?}");
     assert!(short.variance < long.variance);
+}
+
+/// Every episode is truncated here. The limit belongs to the return that is measured, so that no estimator
+/// may lean on a critic beyond it, and those that use every reward are unbiased with any critic.
+#[test]
+fn a_time_limit_is_the_end_for_every_estimator() {
+    let config = run_config("ProbeLqr-v0");
+    let spec = uphill_envs::spec("ProbeLqr-v0").unwrap();
+    let actor = build_actor(&config, &spec, &device()).unwrap();
+    // A critic that is far off, so that leaning on it would show.
+    let mut poor = build_critic(&config, &spec, &device());
+    poor.net = poor.net.with_flat(poor.net.flat() * 20.0 + 1.0);
+    let mut problem = Problem::Env {
+        env: uphill_envs::make("ProbeLqr-v0", 16, &device()).unwrap(),
+        good: build_critic(&config, &spec, &device()),
+        poor,
+    };
+    let bench = Bench::of(&mut problem, actor, (Values::Poor, 4, 100));
+    let group = &bench.groups[0];
+    let flags = |flags: Tensor<2, burn::tensor::Bool>| flags.float().sum().into_scalar::<f64>();
+    assert_eq!(flags(group.truncated.clone()), 0.0);
+    assert!(flags(group.terminated.clone()) > 0.0);
+    for estimator in [
+        reinforce(Credit::RewardToGo, Baseline::Value),
+        gae(1.0),
+        GradientEstimator::Advantage(Estimator::NStep { n: 10_000 }),
+    ] {
+        let found = bench.measure(estimator);
+        assert!(!found.is_biased(), "{estimator:?}: {found:?}");
+    }
+    assert!(
+        bench.measure(gae(0.0)).is_biased(),
+        "this critic misleads nobody"
+    );
 }

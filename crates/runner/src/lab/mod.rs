@@ -25,13 +25,13 @@ use uphill_algos::{
         mdp::TinyMdp,
         measure::{Measurement, Reference, groups, measure},
         problem::{Problem, Values},
-        study::{self, StudyConfig},
+        study::{self, PARTS, StudyConfig},
     },
     reinforce::ReinforceConfig,
     train::load_actor,
 };
 use uphill_core::policy::Actor;
-use uphill_envs::EnvSpec;
+use uphill_envs::{BatchOptions, EnvSpec};
 
 /// Copies of an environment that episodes are collected from.
 const COPIES: usize = 64;
@@ -79,9 +79,14 @@ pub(crate) fn lab(args: &LabArgs) -> anyhow::Result<ExitCode> {
         let problem = "is for environments; the exact gradient is that of a policy without one";
         bail!(ConfigError::new("network.memory", problem));
     }
+    let frames = source.config.frames;
+    if mdp.is_some() && frames > 1 {
+        let problem = "is for environments; the exact gradient is that of a policy without memory";
+        bail!(ConfigError::new("frames", problem));
+    }
     let spec = match &mdp {
         Some(mdp) => mdp.spec(&env),
-        None => uphill_envs::spec(&env).map_err(|e| usage(e.into()))?,
+        None => uphill_envs::spec_with(&env, frames).map_err(|e| usage(e.into()))?,
     };
     let config = study_config(args, &source.config)?;
     let mut trajectories: Vec<usize> = args.trajectories.iter().map(|n| *n as usize).collect();
@@ -99,13 +104,13 @@ pub(crate) fn lab(args: &LabArgs) -> anyhow::Result<ExitCode> {
             eprintln!("{text}");
         }
     };
+    let out = folder(args.out.as_deref(), &env)?;
     let (name, adapter) = (&chosen.name, &chosen.adapter);
     say(&format!("device {name}: {adapter} ({})", chosen.reason));
     let actor = source.actor(&spec, &chosen.device)?;
     let problem = source.problem(mdp, &spec, &actor, &chosen.device)?;
     let findings = find_out(problem, &actor, config, (env, trajectories), say)?;
 
-    let out = folder(args.out.as_deref(), &findings.env)?;
     files::write_csv(&findings, &out.join("lab.csv"))?;
     picture::draw(&findings, &out.join("lab.svg"))?;
     if args.json {
@@ -187,7 +192,11 @@ impl Source {
         if let Some(checkpoint) = &self.checkpoint {
             good.net = checkpoint.net("critic", &good.net)?;
         }
-        let env = uphill_envs::make(&spec.name, COPIES, device)?;
+        let options = BatchOptions {
+            frames: self.config.frames,
+            ..BatchOptions::default()
+        };
+        let env = uphill_envs::make_with(&self.config.env, COPIES, device, options)?;
         Ok(Problem::Env { env, good, poor })
     }
 }
@@ -202,12 +211,21 @@ fn study_config(args: &LabArgs, config: &RunConfig) -> anyhow::Result<StudyConfi
     Ok(StudyConfig {
         gamma,
         repeats: args.repeats as usize,
-        reference: args.reference as usize,
+        reference: whole_parts(args.reference as usize),
         fit: args.fit as usize,
         critic_steps: args.critic_steps as usize,
         critic_learning_rate: CRITIC_LEARNING_RATE,
         seed: args.seed,
     })
+}
+
+/// As many trajectories as a reference is made of: see [`StudyConfig::reference`].
+fn whole_parts(reference: usize) -> usize {
+    if reference > PARTS {
+        reference.next_multiple_of(PARTS)
+    } else {
+        reference
+    }
 }
 
 fn find_out(

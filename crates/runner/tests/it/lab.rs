@@ -49,6 +49,34 @@ fn a_trained_policy_is_measured_where_it_was_trained() {
 }
 
 #[test]
+fn a_policy_that_sees_frames_is_measured_with_them() {
+    let sandbox = Sandbox::new();
+    sandbox.write("run.toml", &format!("frames = 3\n{}", crate::CARTPOLE));
+    sandbox
+        .uphill("train run.toml --quiet --device flex --out run")
+        .succeeds();
+    for source in ["run", "run.toml"] {
+        let printed = sandbox.uphill(&format!("lab {source} --json --out found {QUICK}"));
+        let object: serde_json::Value = serde_json::from_str(&printed.succeeds().stdout).unwrap();
+        let rows = object["rows"].as_array().unwrap();
+        assert!(
+            rows.iter()
+                .all(|row| row["variance"].as_f64().unwrap() > 0.0)
+        );
+    }
+    let tiny = sandbox.uphill("lab run.toml --env TinyWalk");
+    tiny.fails(2, &["frames", "without memory"]);
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_found_before_anything_is_measured() {
+    let sandbox = Sandbox::new();
+    sandbox.write("file", "");
+    let printed = sandbox.uphill(&format!("lab --out file/found {QUICK}"));
+    printed.fails(1, &["--out file/found"]);
+}
+
+#[test]
 fn impossible_measurements_are_refused() {
     let sandbox = Sandbox::new();
     sandbox.uphill("lab --repeats 1").fails(2, &["--repeats"]);
