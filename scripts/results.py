@@ -35,6 +35,11 @@ TASKS = {
 # Fixed workloads are measured elsewhere.
 PRESETS = sorted(p.stem for p in (ROOT / "configs").glob("*.toml") if not p.stem.startswith("bench-"))
 
+# Those that the README shows: one per algorithm, and PPO on real-valued actions.
+HIGHLIGHTS = [
+    f"{name}-cartpole" for name in ["reinforce", "vpg", "a2c", "a3c", "trust-region", "npg", "trpo", "ppo"]
+] + ["ppo-pendulum"]
+
 # Runs that differ from a preset by a few settings: the comparison on CartPole without velocities.
 POSITIONS = ["env=CartPolePositions-v1"]
 GRU = POSITIONS + [
@@ -271,7 +276,7 @@ def write_block(path, key, lines):
 
 
 def report(out):
-    rows = []
+    rows = {}
     for name in PRESETS:
         runs = load(name, out)
         if not runs:
@@ -284,8 +289,11 @@ def report(out):
         picture = os.path.relpath(IMAGES / f"{name}.png", page.parent)
         command = f"`uphill train {name} --seed N`, {runs[0].steps[-1]:,} steps of {runs[0].env}:"
         write_block(page, name, [command, "", *seeds_table(runs), "", f"![{name}]({picture})"])
-        rows.append(summary_row(f"`{name}`", runs))
-    write_block(ROOT / "README.md", "presets", heading("preset", "475, or −200 on Pendulum") + rows)
+        rows[name] = summary_row(f"`{name}`", runs)
+    first_rows = heading("preset", "475, or −200 on Pendulum")
+    write_block(ROOT / "docs/results.md", "presets", [*first_rows, *rows.values()])
+    highlights = [rows[name] for name in HIGHLIGHTS if name in rows]
+    write_block(ROOT / "README.md", "highlights", [*first_rows, *highlights])
     for name, (env, lines) in COMPARISONS.items():
         draw_comparison(name, env, lines, out)
         rows = [summary_row(label, runs) for n, label in lines.items() if (runs := load(n, out))]

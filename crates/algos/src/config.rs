@@ -235,7 +235,15 @@ impl RunConfig {
                 })?;
             }
         }
-        if self.network.memory != MemoryKind::None {
+        if self.network.memory == MemoryKind::None {
+            let width = self.network.memory_width;
+            let untouched = width == NetworkConfig::default().memory_width;
+            ensure(untouched, "network.memory_width", || {
+                format!(
+                    "is {width}, but there is no memory; add memory = \"gru\", or leave this out"
+                )
+            })?;
+        } else {
             self.validate_memory()?;
         }
         if matches!(self.algo, AlgoConfig::A3c(_)) {

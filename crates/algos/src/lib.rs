@@ -89,3 +89,8 @@ pub enum Learner {
     /// Gathers experience itself, on several threads.
     Asynchronous(Box<a3c::A3c>),
 }
+
+/// The program in the README is compiled with the tests of the documentation.
+#[cfg(all(doctest, feature = "flex"))]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -64,9 +64,14 @@ pub(crate) struct TrainArgs {
     #[arg(required_unless_present = "resume", conflicts_with = "resume")]
     pub(crate) config: Option<String>,
 
-    /// Go on with the run in this directory, from its latest checkpoint
+    /// Go on with the run in this directory
     #[arg(long, value_name = "RUN")]
     pub(crate) resume: Option<PathBuf>,
+
+    /// With --resume: the checkpoint to go on from. From the best one, all that came after it is
+    /// dropped: rows of metrics.csv and the latest checkpoint [default: latest]
+    #[arg(long, value_enum, conflicts_with = "config")]
+    pub(crate) checkpoint: Option<Which>,
 
     /// Change one value of the configuration; may be repeated. With --resume only total_steps and
     /// checkpoint_every may change

@@ -1,28 +1,51 @@
 //! From TOML and `--set` to a checked [`RunConfig`].
 //!
-//! Unknown keys and wrong types are found by comparing with the defaults written as TOML, so every
-//! message names the file, the whole key and what would be right.
+//! Mistakes are found before anything is deserialised ([`check`]), so every message names the file or
+//! the `--set`, the whole key and what would be right.
+
+mod check;
 
 use crate::{
     failure::{UsageError, usage},
     presets,
 };
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
+use check::{check, check_complete, is_schedule, misfits};
 use std::{fs, path::Path};
 use toml::{Table, Value};
-use uphill_algos::{ALGORITHMS, AlgoConfig, RunConfig};
+use uphill_algos::{ALGORITHMS, AlgoConfig, RunConfig, dist_kind};
 
-/// A configuration and the name to call its runs by.
+/// A configuration and what to call it.
 pub(crate) struct Source {
+    /// For its runs: the file's stem or the preset's name.
     pub(crate) name: String,
+    /// For messages: the file or preset, and what was set.
+    label: String,
     pub(crate) config: RunConfig,
+}
+
+impl Source {
+    /// Whether there is such an environment, and the policy suits its actions.
+    pub(crate) fn check_env(&self) -> anyhow::Result<()> {
+        let suits = || -> anyhow::Result<()> {
+            let spec = uphill_envs::spec(&self.config.env).context("env")?;
+            dist_kind(&spec, &self.config.network)?;
+            Ok(())
+        };
+        suits().with_context(|| self.label.clone()).map_err(usage)
+    }
 }
 
 /// Reads the file at `path`, or the preset of that name, and applies `--set` entries in order.
 pub(crate) fn load(path: &str, sets: &[String]) -> anyhow::Result<Source> {
     let (name, label, text) = find(path)?;
     let config = resolve(&label, &text, sets).map_err(usage)?;
-    Ok(Source { name, config })
+    let label = whole_label(&label, sets);
+    Ok(Source {
+        name,
+        label,
+        config,
+    })
 }
 
 /// Reads a run directory's resolved configuration and applies `--set` entries in order.
@@ -57,22 +80,54 @@ fn resolve(label: &str, text: &str, sets: &[String]) -> anyhow::Result<RunConfig
         .collect::<anyhow::Result<Vec<_>>>()?;
 
     // The algorithm decides which keys there are, so it is looked up first, edits included.
-    let mut name = algorithm_name(&table);
-    for edit in &edits {
-        name = algorithm_name(&edit.table).or(name);
+    let own = algorithm_name(&table);
+    let asked = edits.iter().rev().find_map(|e| algorithm_name(&e.table));
+    let template = template(asked.as_deref().or(own.as_deref())).with_context(|| match &asked {
+        Some(name) => format!("--set algo.name={name}"),
+        None => label.to_owned(),
+    })?;
+    if let (Some(own), Some(asked)) = (&own, &asked) {
+        check_algorithm(label, &table, own, (asked, &template))?;
     }
-    let template = template(name.as_deref()).with_context(|| label.to_owned())?;
 
-    check(&table, &template, "").with_context(|| label.to_owned())?;
+    check(&table, &template).with_context(|| label.to_owned())?;
     for edit in edits {
-        check(&edit.table, &template, "").with_context(|| edit.label.clone())?;
         merge(&mut table, edit.table);
+        check(&table, &template).with_context(|| edit.label)?;
     }
-    let config: RunConfig = Value::Table(table)
-        .try_into()
-        .with_context(|| label.to_owned())?;
-    config.validate().with_context(|| label.to_owned())?;
-    Ok(config)
+    let valid = || -> anyhow::Result<RunConfig> {
+        check_complete(&table)?;
+        let config: RunConfig = Value::Table(table).try_into()?;
+        config.validate()?;
+        Ok(config)
+    };
+    valid().with_context(|| whole_label(label, sets))
+}
+
+/// Names a file or preset and what was set: mistakes may be of several values together.
+fn whole_label(label: &str, sets: &[String]) -> String {
+    let sets = sets.iter().map(|set| format!(" --set {set}"));
+    format!("{label}{}", sets.collect::<String>())
+}
+
+/// Whether a file's settings of its `own` algorithm are settings of the one `asked` for as well.
+fn check_algorithm(
+    label: &str,
+    table: &Table,
+    own: &str,
+    (asked, template): (&str, &Table),
+) -> anyhow::Result<()> {
+    let algo = table.get("algo").and_then(Value::as_table);
+    let keys = algo.map_or(vec![], |algo| misfits(algo, template));
+    if own == asked || keys.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "--set algo.name={asked}: the [algo] table of {label} is for {own}, and {asked} cannot take its {}; \
+         start from a preset of {asked} ({}), or from a file without these keys",
+        keys.join(", "),
+        presets::of_algorithm(asked).join(", "),
+    )
 }
 
 /// One `--set`: the tables down to its key, and nothing else.
@@ -114,76 +169,16 @@ fn template(algorithm: Option<&str>) -> anyhow::Result<Table> {
     let names = || ALGORITHMS.iter().map(|(name, _)| *name);
     let known = names().collect::<Vec<_>>().join(", ");
     let Some(algorithm) = algorithm else {
-        bail!("algo.name: missing; it names the algorithm, one of: {known}");
+        bail!(
+            "algo.name: missing; it names the algorithm, write for example:\n\n\
+             [algo]\nname = \"ppo\"\n\nThere are: {known}"
+        );
     };
     let Some(algo) = AlgoConfig::default_for(algorithm) else {
         let hint = did_you_mean(algorithm, names());
         bail!("algo.name: unknown algorithm {algorithm:?}{hint}; there are: {known}");
     };
     Ok(Table::try_from(RunConfig::new("", 1, 1, algo))?)
-}
-
-/// Whether every key of `table` is in `template`, with a value of the same type.
-fn check(table: &Table, template: &Table, prefix: &str) -> anyhow::Result<()> {
-    for (key, value) in table {
-        let path = format!("{prefix}{key}");
-        let Some(expected) = template.get(key) else {
-            let known: Vec<&str> = template.keys().map(String::as_str).collect();
-            let hint = did_you_mean(key, known.iter().copied());
-            bail!(
-                "{path}: unknown key{hint}; known here: {}",
-                known.join(", ")
-            );
-        };
-        if let (Value::Table(inner), Value::Table(expected)) = (value, expected)
-            && !is_schedule(expected)
-        {
-            check(inner, expected, &format!("{path}."))?;
-        } else {
-            check_type(value, expected).map_err(|problem| anyhow!("{path}: {problem}"))?;
-        }
-    }
-    Ok(())
-}
-
-/// A number that may also be written as `{ from = …, to = … }`.
-fn is_schedule(table: &Table) -> bool {
-    table.len() == 2 && table.contains_key("from") && table.contains_key("to")
-}
-
-fn check_type(value: &Value, expected: &Value) -> Result<(), String> {
-    let fits = match (value, expected) {
-        // Whether a number may be a schedule is serde's to say, with the right words.
-        (Value::Table(_), Value::Float(_)) => true,
-        (Value::Integer(_) | Value::Float(_), Value::Table(table)) => is_schedule(table),
-        (Value::Table(_), Value::Table(_)) => true,
-        (Value::Integer(i), Value::Integer(_)) if *i < 0 => {
-            return Err(format!("is {i}, must not be negative"));
-        }
-        (Value::Integer(_), Value::Float(_)) => true,
-        _ => value.same_type(expected),
-    };
-    if fits {
-        return Ok(());
-    }
-    Err(format!(
-        "expected {}, found {} {value}",
-        describe(expected),
-        value.type_str()
-    ))
-}
-
-fn describe(expected: &Value) -> String {
-    match expected {
-        Value::Integer(_) => "a whole number".to_owned(),
-        Value::Float(x) => format!("a number such as {x}"),
-        Value::Boolean(_) => "true or false".to_owned(),
-        Value::Table(table) if is_schedule(table) => {
-            "a number, or a table { from = …, to = … }".to_owned()
-        }
-        Value::Array(_) => format!("a list such as {expected}"),
-        other => format!("a {}", other.type_str()),
-    }
 }
 
 fn merge(into: &mut Table, from: Table) {

@@ -19,23 +19,17 @@ const COMMON: [&str; 7] = [
 ];
 const WALL_S: usize = 2;
 
-/// Appends rows to a run's metrics.
-pub(crate) struct MetricsCsv {
-    path: PathBuf,
-    writer: csv::Writer<File>,
+/// The rows that led to a checkpoint.
+pub(crate) struct Rows {
+    csv: Vec<u8>,
     has_header: bool,
+    /// On the clock by then.
+    pub(crate) wall_s: f64,
 }
 
-impl MetricsCsv {
-    /// A new file.
-    pub(crate) fn create(path: &Path) -> anyhow::Result<Self> {
-        let file = File::create(path).with_context(|| format!("writing {}", path.display()))?;
-        Ok(Self::append_to(path, file, false))
-    }
-
-    /// Goes on with a file after its first `iterations` rows, dropping what a killed run wrote after
-    /// its last checkpoint. Also returns the seconds on the clock by then.
-    pub(crate) fn resume(path: &Path, iterations: u64) -> anyhow::Result<(Self, f64)> {
+impl Rows {
+    /// Of the first `iterations`, without what was written after the checkpoint.
+    pub(crate) fn read(path: &Path, iterations: u64) -> anyhow::Result<Self> {
         let context = || format!("metrics {}", path.display());
         let mut kept = csv::Writer::from_writer(Vec::new());
         let (mut rows, mut wall_s, mut has_header) = (0, 0.0, false);
@@ -69,13 +63,37 @@ impl MetricsCsv {
             "metrics {}: has {rows} rows, the checkpoint is at iteration {iterations}; the file was changed or lost",
             path.display()
         );
-        let bytes = kept.into_inner().with_context(context)?;
-        write_atomically(path, &bytes).with_context(context)?;
+        Ok(Self {
+            csv: kept.into_inner().with_context(context)?,
+            has_header,
+            wall_s,
+        })
+    }
+}
+
+/// Appends rows to a run's metrics.
+pub(crate) struct MetricsCsv {
+    path: PathBuf,
+    writer: csv::Writer<File>,
+    has_header: bool,
+}
+
+impl MetricsCsv {
+    /// A new file.
+    pub(crate) fn create(path: &Path) -> anyhow::Result<Self> {
+        let file = File::create(path).with_context(|| format!("writing {}", path.display()))?;
+        Ok(Self::append_to(path, file, false))
+    }
+
+    /// Goes on with a file after its first `rows`, dropping those after them.
+    pub(crate) fn resume(path: &Path, rows: &Rows) -> anyhow::Result<Self> {
+        let context = || format!("metrics {}", path.display());
+        write_atomically(path, &rows.csv).with_context(context)?;
         let file = OpenOptions::new()
             .append(true)
             .open(path)
             .with_context(context)?;
-        Ok((Self::append_to(path, file, has_header), wall_s))
+        Ok(Self::append_to(path, file, rows.has_header))
     }
 
     fn append_to(path: &Path, file: File, has_header: bool) -> Self {
@@ -170,14 +188,14 @@ mod tests {
         csv.write(&report(1), 2.0, 5.0).unwrap();
         drop(csv);
         for _ in 0..2 {
-            let (mut csv, wall_s) = MetricsCsv::resume(&path, 0).unwrap();
-            assert_eq!(wall_s, 0.0);
+            let rows = Rows::read(&path, 0).unwrap();
+            assert_eq!(rows.wall_s, 0.0);
+            let mut csv = MetricsCsv::resume(&path, &rows).unwrap();
             csv.write(&report(1), 3.0, 5.0).unwrap();
             csv.flush().unwrap();
             assert_eq!(lines(&path).len(), 2);
         }
-        let (_, wall_s) = MetricsCsv::resume(&path, 1).unwrap();
-        assert_eq!(wall_s, 3.0);
+        assert_eq!(Rows::read(&path, 1).unwrap().wall_s, 3.0);
     }
 
     #[cfg(target_os = "linux")]

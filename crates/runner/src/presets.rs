@@ -55,3 +55,19 @@ impl Preset {
 pub(crate) fn find(name: &str) -> Option<&'static Preset> {
     PRESETS.iter().find(|preset| preset.name == name)
 }
+
+/// Names of the presets of an algorithm.
+pub(crate) fn of_algorithm(algorithm: &str) -> Vec<&'static str> {
+    let of = |preset: &&Preset| {
+        let table = toml::from_str::<toml::Table>(preset.text).ok();
+        let name = table
+            .as_ref()
+            .and_then(|t| t.get("algo")?.get("name")?.as_str());
+        name == Some(algorithm)
+    };
+    PRESETS
+        .iter()
+        .filter(of)
+        .map(|preset| preset.name)
+        .collect()
+}

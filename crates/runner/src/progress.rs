@@ -85,7 +85,8 @@ impl Progress {
                 bar.set_message(status.eta());
             }
             Output::Lines(clock) => {
-                if clock.is_due(elapsed, env_steps) {
+                // What would be the last line is left to `finish`.
+                if env_steps < self.total && clock.is_due(elapsed, env_steps) {
                     print_line(&status.line());
                     clock.printed(elapsed, env_steps);
                 }

@@ -8,15 +8,15 @@
 //! checkpoints/latest/…, best/…    to go on from, to evaluate
 //! ```
 
-use crate::{cli::Which, failure::UsageError};
-use anyhow::{Context, bail};
+use crate::{cli::Which, failure::UsageError, presets};
+use anyhow::{Context, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use std::{
     fs, io,
     path::{Path, PathBuf},
     time::SystemTime,
 };
-use uphill_algos::{Checkpoint, RunConfig, checkpoint::write_atomically};
+use uphill_algos::{Checkpoint, CheckpointError, RunConfig, checkpoint::write_atomically};
 
 /// An existing run directory.
 #[derive(Debug)]
@@ -103,11 +103,8 @@ impl RunDir {
     pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
         let run = Self(path.to_owned());
         if !run.config().is_file() {
-            let message = format!(
-                "{} is not a run directory: it has no config.toml",
-                path.display()
-            );
-            bail!(UsageError(message));
+            let (path, hint) = (path.display(), hint(path));
+            bail!(UsageError(format!("{path} is not a run directory{hint}")));
         }
         Ok(run)
     }
@@ -156,16 +153,88 @@ impl RunDir {
     pub(crate) fn read_checkpoint(&self, which: Which) -> anyhow::Result<Checkpoint> {
         let path = self.checkpoint(which);
         if !path.is_file() {
-            bail!(
-                "{}: there is no such checkpoint; a run that was stopped before its first one is to be \
-                 deleted and started again",
-                path.display()
-            );
+            return Err(self.no_checkpoint(which));
         }
-        Ok(Checkpoint::read(&path)?)
+        Checkpoint::read(&path).map_err(|error| match error {
+            CheckpointError::Corrupt { .. } => {
+                anyhow!("{error}: {}", self.instead_of(which))
+            }
+            other => other.into(),
+        })
+    }
+
+    fn no_checkpoint(&self, which: Which) -> anyhow::Error {
+        let (run, path) = (self.0.display(), self.checkpoint(which));
+        match which {
+            Which::Best => UsageError(format!(
+                "{run} has no best checkpoint: the first is written once 100 episodes have ended; \
+                 use --checkpoint latest"
+            ))
+            .into(),
+            Which::Latest => anyhow!(
+                "{}: there is no such checkpoint; {}",
+                path.display(),
+                self.instead_of(which)
+            ),
+        }
+    }
+
+    /// What to do without one of the checkpoints.
+    fn instead_of(&self, which: Which) -> String {
+        let (name, other) = match which {
+            Which::Latest => ("best", Which::Best),
+            Which::Best => ("latest", Which::Latest),
+        };
+        if self.checkpoint(other).is_file() {
+            return format!("--checkpoint {name}");
+        }
+        let config = self.config();
+        format!(
+            "there is no other, start again with `uphill train {}`",
+            config.display()
+        )
     }
 
     fn write(&self, path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
         write_atomically(path, bytes).with_context(|| format!("writing {}", path.display()))
     }
+}
+
+/// What was probably meant by a path that is not a run directory.
+fn hint(path: &Path) -> String {
+    let is_run = |p: &Path| p.join("config.toml").is_file() && p.join("checkpoints").is_dir();
+    let name = path.to_string_lossy();
+    let config = path.extension().is_some_and(|e| e == "toml") && path.is_file();
+
+    if let Some(run) = path.ancestors().skip(1).find(|p| is_run(p)) {
+        let run = if run.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            run
+        };
+        let best = path.iter().any(|part| part == "best");
+        let which = if best { " --checkpoint best" } else { "" };
+        format!(", it is inside of one: give {}{which}", run.display())
+    } else if is_run(&Path::new("runs").join(path)) {
+        format!(", did you mean runs/{name}?")
+    } else if presets::find(&name).is_some() || config {
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        match newest(&stem).filter(|run| is_run(run)) {
+            Some(run) => format!(" but a configuration, did you mean {}?", run.display()),
+            None => format!(" but a configuration: train it first, with `uphill train {name}`"),
+        }
+    } else {
+        ": it has no config.toml".to_owned()
+    }
+}
+
+/// The last of the numbered run directories of a configuration.
+fn newest(name: &str) -> Option<PathBuf> {
+    let numbers = fs::read_dir("runs").ok()?.filter_map(|entry| {
+        let folder = entry.ok()?.file_name();
+        let number = folder.to_str()?.strip_prefix(name)?.strip_prefix('-')?;
+        number.parse::<u64>().ok()
+    });
+    let number = numbers.max()?;
+    Some(PathBuf::from(format!("runs/{name}-{number}")))
 }

@@ -5,7 +5,7 @@ use crate::{
     config,
     device::{self, Chosen, DeviceArg, Workload},
     failure::{UsageError, usage},
-    metrics_csv::MetricsCsv,
+    metrics_csv::{MetricsCsv, Rows},
     progress::Progress,
     run_dir::{Meta, RunDir, timestamp},
     tensorboard::EventWriter,
@@ -32,14 +32,16 @@ const FLUSH_EVERY: Duration = Duration::from_secs(2);
 const RESUMABLE: [&str; 2] = ["total_steps", "checkpoint_every"];
 
 pub(crate) fn train(args: &TrainArgs) -> anyhow::Result<ExitCode> {
-    let session = match (&args.config, &args.resume) {
-        (Some(config), _) => start(args, config)?,
-        (None, Some(path)) => resume(args, path)?,
+    match (&args.config, &args.resume) {
+        (Some(config), _) => start(args, config)?.run(args.quiet),
+        (None, Some(path)) => match resume(args, path)? {
+            Some(session) => session.run(args.quiet),
+            None => Ok(ExitCode::SUCCESS),
+        },
         (None, None) => bail!(UsageError(
             "give a configuration, or --resume RUN".to_owned()
         )),
-    };
-    session.run(args.quiet)
+    }
 }
 
 /// A trainer with the files it writes to.
@@ -58,8 +60,9 @@ fn start(args: &TrainArgs, path: &str) -> anyhow::Result<Session> {
     let mut source = config::load(path, &args.set)?;
     if let Some(seed) = args.seed {
         source.config.seed = seed;
-        source.config.validate()?;
+        source.config.validate().context("--seed")?;
     }
+    source.check_env()?;
     let config = source.config;
     let chosen = choose(args.device.unwrap_or(DeviceArg::Auto), &config)?;
     let trainer = Trainer::new(config.clone(), &chosen.device)?;
@@ -83,7 +86,8 @@ fn start(args: &TrainArgs, path: &str) -> anyhow::Result<Session> {
     })
 }
 
-fn resume(args: &TrainArgs, path: &Path) -> anyhow::Result<Session> {
+/// `None` if the run has spent its budget, which is said.
+fn resume(args: &TrainArgs, path: &Path) -> anyhow::Result<Option<Session>> {
     let run = RunDir::open(path)?;
     for set in &args.set {
         let key = set.split('=').next().unwrap_or_default().trim();
@@ -94,6 +98,7 @@ fn resume(args: &TrainArgs, path: &Path) -> anyhow::Result<Session> {
             )));
         }
     }
+    let budget = config::load_file(&run.config(), &[])?.total_steps;
     let config = config::load_file(&run.config(), &args.set)?;
     let mut meta = run.read_meta()?;
     let arg = match args.device {
@@ -101,27 +106,58 @@ fn resume(args: &TrainArgs, path: &Path) -> anyhow::Result<Session> {
         None => (meta.device.parse()).map_err(|e| anyhow::anyhow!("meta.json: {e}"))?,
     };
     let chosen = choose(arg, &config)?;
-    let checkpoint = run.read_checkpoint(Which::Latest)?;
+    let which = args.checkpoint.unwrap_or(Which::Latest);
+    let checkpoint = run.read_checkpoint(which)?;
     let mut trainer = Trainer::new(config.clone(), &chosen.device)?;
-    (trainer.restore(&checkpoint))
-        .with_context(|| run.checkpoint(Which::Latest).display().to_string())?;
+    (trainer.restore(&checkpoint)).with_context(|| run.checkpoint(which).display().to_string())?;
+    if trainer.finished() && config.total_steps != budget {
+        bail!(UsageError(format!(
+            "--set total_steps={}: the run is at step {} already; ask for more than that",
+            config.total_steps,
+            trainer.env_steps()
+        )));
+    }
 
-    let (metrics, earlier_s) = MetricsCsv::resume(&run.metrics(), trainer.iteration())?;
+    let rows = Rows::read(&run.metrics(), trainer.iteration())?;
+    if which != Which::Latest {
+        // Before later rows go: the latest checkpoint must never be ahead of them.
+        checkpoint.write(&run.checkpoint(Which::Latest))?;
+    }
+    let metrics = MetricsCsv::resume(&run.metrics(), &rows)?;
+    if trainer.finished() {
+        if meta.finished.is_none() {
+            meta.finished = Some(timestamp());
+            run.write_meta(&meta)?;
+        }
+        if !args.quiet {
+            say_finished(&run, trainer.env_steps(), budget);
+        }
+        return Ok(None);
+    }
     let events = EventWriter::create(run.path(), Some(trainer.env_steps()))?;
     meta.resumed.push(timestamp());
     (meta.device, meta.adapter) = (chosen.name, chosen.adapter);
     meta.finished = None;
     run.write_config(&config)?;
     run.write_meta(&meta)?;
-    Ok(Session {
+    Ok(Some(Session {
         run,
         meta,
         trainer,
         metrics,
         events,
-        earlier_s,
+        earlier_s: rows.wall_s,
         device_reason: chosen.reason,
-    })
+    }))
+}
+
+fn say_finished(run: &RunDir, env_steps: u64, budget: u64) {
+    let run = run.path().display();
+    println!(
+        "{run} is finished: it is at step {env_steps} of {budget}; to train on: \
+         uphill train --resume {run} --set total_steps={}",
+        2 * budget
+    );
 }
 
 /// The device for the runs of a configuration.

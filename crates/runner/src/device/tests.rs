@@ -120,7 +120,7 @@ fn auto_keeps_small_work_on_the_cpu_without_looking_at_gpus() {
     // 6 · 9155 · 256 = 14.06 MFLOP
     assert_eq!(
         reason,
-        "network of 9.2 k parameters, minibatch 256: 14 MFLOP per minibatch is too little to pay \
+        "network of 9.2 k parameters, batches of 256: 14 MFLOP each is too little to pay \
          for GPU launches; environments step on the host"
     );
 }

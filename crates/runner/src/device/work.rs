@@ -29,7 +29,7 @@ impl Workload {
     /// The numbers behind a choice, as the start of its reason.
     pub(super) fn in_words(&self) -> String {
         format!(
-            "network of {} parameters, minibatch {}: {} per minibatch",
+            "network of {} parameters, batches of {}: {} each",
             with_unit(self.params as f64, ""),
             self.minibatch,
             with_unit(self.flop(), "FLOP"),

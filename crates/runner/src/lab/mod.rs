@@ -75,18 +75,12 @@ pub(crate) fn lab(args: &LabArgs) -> anyhow::Result<ExitCode> {
     let source = Source::find(args)?;
     let env = source.config.env.clone();
     let mdp = TinyMdp::named(&env);
-    if mdp.is_some() && source.config.network.memory != MemoryKind::None {
-        let problem = "is for environments; the exact gradient is that of a policy without one";
-        bail!(ConfigError::new("network.memory", problem));
-    }
-    let frames = source.config.frames;
-    if mdp.is_some() && frames > 1 {
-        let problem = "is for environments; the exact gradient is that of a policy without memory";
-        bail!(ConfigError::new("frames", problem));
-    }
     let spec = match &mdp {
-        Some(mdp) => mdp.spec(&env),
-        None => uphill_envs::spec_with(&env, frames).map_err(|e| usage(e.into()))?,
+        Some(mdp) => {
+            check_memoryless(&source.config)?;
+            mdp.spec(&env)
+        }
+        None => uphill_envs::spec_with(&env, source.config.frames).map_err(|e| usage(e.into()))?,
     };
     let config = study_config(args, &source.config)?;
     let mut trajectories: Vec<usize> = args.trajectories.iter().map(|n| *n as usize).collect();
@@ -120,6 +114,18 @@ pub(crate) fn lab(args: &LabArgs) -> anyhow::Result<ExitCode> {
         println!("written: {0}/lab.csv, {0}/lab.svg", out.display());
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The exact gradient of a decision process is that of a policy of its state.
+fn check_memoryless(config: &RunConfig) -> Result<(), ConfigError> {
+    let memory = config.network.memory != MemoryKind::None;
+    for (key, on) in [("network.memory", memory), ("frames", config.frames > 1)] {
+        if on {
+            let problem = "is for environments; the exact gradient is that of a policy without it";
+            return Err(ConfigError::new(key, problem));
+        }
+    }
+    Ok(())
 }
 
 /// A policy: its configuration, and its checkpoint if it has been trained.

@@ -48,6 +48,45 @@ fn a_trained_policy_is_measured_where_it_was_trained() {
     elsewhere.fails(2, &["--env", "CartPole-v1"]);
 }
 
+/// Either kind of memory, fresh and from a checkpoint.
+#[test]
+fn policies_with_memory_are_measured() {
+    for memory in [
+        "frames = 3",
+        "network = { memory = \"gru\", hidden = [8], memory_width = 8 }",
+    ] {
+        let sandbox = Sandbox::new();
+        let config = format!(
+            "env = \"ProbeRecall-v0\"\nnum_envs = 4\ntotal_steps = 256\n{memory}\n\
+             [algo]\nname = \"a2c\"\nsteps = 16\n"
+        );
+        sandbox.write("recall.toml", &config);
+        sandbox
+            .uphill("train recall.toml --quiet --device flex --out run")
+            .succeeds();
+        for source in ["recall.toml", "run"] {
+            let args = "--repeats 60 --trajectories 4 --reference 256 --fit 32 --critic-steps 2";
+            let printed = sandbox.uphill(&format!(
+                "lab {source} --json --out found --device flex {args}"
+            ));
+            let object: serde_json::Value =
+                serde_json::from_str(&printed.succeeds().stdout).unwrap();
+            assert_eq!(object["env"], "ProbeRecall-v0");
+            let mut reader = csv::Reader::from_path(sandbox.path("found/lab.csv")).unwrap();
+            let header = reader.headers().unwrap().clone();
+            let column = |name: &str| header.iter().position(|h| h == name).unwrap();
+            let (estimator, z) = (column("estimator"), column("z"));
+            let rows = reader.records().map(Result::unwrap);
+            let unbiased: Vec<f64> = rows
+                .filter(|row| row[estimator].starts_with("reward-to-go"))
+                .map(|row| row[z].parse().unwrap())
+                .collect();
+            assert!(unbiased.len() > 4, "{unbiased:?}");
+            assert!(unbiased.iter().all(|z| *z < 4.0), "{memory}: {unbiased:?}");
+        }
+    }
+}
+
 #[test]
 fn a_policy_that_sees_frames_is_measured_with_them() {
     let sandbox = Sandbox::new();
@@ -79,6 +118,14 @@ fn a_folder_that_cannot_be_written_is_found_before_anything_is_measured() {
 #[test]
 fn impossible_measurements_are_refused() {
     let sandbox = Sandbox::new();
+    for (set, key) in [
+        ("network.memory=gru", "network.memory: "),
+        ("frames=2", "frames: "),
+    ] {
+        sandbox
+            .uphill(&format!("lab ppo-cartpole --env TinyWalk --set {set}"))
+            .fails(2, &[key, "is for environments"]);
+    }
     sandbox.uphill("lab --repeats 1").fails(2, &["--repeats"]);
     sandbox
         .uphill("lab --gamma 1.5")

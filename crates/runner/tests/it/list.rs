@@ -29,6 +29,23 @@ fn everything_there_is_is_listed() {
 }
 
 #[test]
+fn tables_fit_a_terminal_and_have_no_holes() {
+    let sandbox = Sandbox::new();
+    for what in ["envs", "algos", "presets"] {
+        let listed = sandbox.uphill(&format!("list {what}"));
+        let lines: Vec<&str> = listed.succeeds().stdout.lines().collect();
+        for line in &lines {
+            assert!(line.chars().count() <= 100, "{line}");
+        }
+        let columns = |line: &str| line.split("  ").filter(|cell| !cell.is_empty()).count();
+        let rows = lines.iter().filter(|line| !line.starts_with(' '));
+        for row in rows {
+            assert_eq!(columns(row), columns(lines[0]), "{row}");
+        }
+    }
+}
+
+#[test]
 fn every_configuration_file_is_a_preset_and_short() {
     let sandbox = Sandbox::new();
     let listed = sandbox.uphill("list presets").succeeds().stdout.clone();

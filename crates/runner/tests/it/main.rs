@@ -5,9 +5,11 @@
 mod ablate;
 mod bad_input;
 mod bench;
+mod docs;
 mod interrupt;
 mod lab;
 mod list;
+mod resume;
 mod run_files;
 mod tidy;
 

@@ -8,6 +8,11 @@ fn a_run_leaves_everything_needed_to_repeat_and_judge_it() {
     done.succeeds();
     assert!(done.stdout.contains("1024 steps in"), "{done:?}");
     assert!(done.stderr.contains("device flex: "), "{done:?}");
+    assert_eq!(
+        done.stderr.matches("1024/1024 steps").count(),
+        1,
+        "{done:?}"
+    );
 
     let csv = sandbox.read("runs/a/metrics.csv");
     assert!(
