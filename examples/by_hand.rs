@@ -10,7 +10,10 @@
 use burn::tensor::{Device, Tensor};
 use rand::{SeedableRng, rngs::SmallRng};
 use std::error::Error;
-use uphill_algos::{collect::collect, random::minibatches};
+use uphill_algos::{
+    collect::collect,
+    random::{index_tensor, minibatches},
+};
 use uphill_core::{
     advantage::{gae, standardize},
     dist::DistKind,
@@ -53,8 +56,8 @@ pub fn run(iterations: u64) -> Result<(), Box<dyn Error>> {
 
         for epoch in 0..EPOCHS {
             let order = (SEED, iteration, epoch);
-            for indices in minibatches(batch.len(), MINIBATCHES, order, &device) {
-                let b = batch.select(indices);
+            for indices in minibatches(batch.len(), MINIBATCHES, order) {
+                let b = batch.select(index_tensor(indices, &device));
 
                 // The loss, with gradients recorded from here on.
                 let (actor_net, critic_net) = (actor.net.tracked(), critic.net.tracked());

@@ -55,7 +55,7 @@ pub fn minibatches(
 }
 
 /// Indices `[M]` on the device.
-pub(crate) fn index_tensor(indices: Vec<i32>, device: &Device) -> Tensor<1, Int> {
+pub fn index_tensor(indices: Vec<i32>, device: &Device) -> Tensor<1, Int> {
     let len = indices.len();
     Tensor::from_data(TensorData::new(indices, [len]), device)
 }
