@@ -121,7 +121,8 @@ fn check_memoryless(config: &RunConfig) -> Result<(), ConfigError> {
     let memory = config.network.memory != MemoryKind::None;
     for (key, on) in [("network.memory", memory), ("frames", config.frames > 1)] {
         if on {
-            let problem = "is for environments; the exact gradient is that of a policy without it";
+            let problem =
+                "is for environments; the exact gradient is that of a policy without memory";
             return Err(ConfigError::new(key, problem));
         }
     }
