@@ -167,6 +167,19 @@ fn reinforce_is_unbiased_with_every_credit_and_every_baseline() {
     }
 }
 
+/// Leaving one of three out leaves a mean of two, and a constant that two trajectories agree on.
+#[test]
+fn baselines_of_the_other_trajectories_are_unbiased_with_three() {
+    let mdp = TinyMdp::example();
+    let exact = exact_gradient(&mdp, &actor(&mdp), GAMMA);
+    for credit in CREDITS {
+        for baseline in [Baseline::Average, Baseline::Optimal] {
+            let spread = reinforce(&settings(credit, baseline), 3);
+            unbiased(&spread, &exact, &format!("{credit:?} {baseline:?}"));
+        }
+    }
+}
+
 #[test]
 fn a_baseline_that_includes_its_own_trajectory_is_biased() {
     let mdp = TinyMdp::example();
@@ -248,6 +261,44 @@ fn with_a_wrong_value_function_only_whole_returns_stay_unbiased() {
     assert!(errors.is_sorted_by(|a, b| a > b), "{errors:?}");
     biased(&spread(Estimator::Td), &exact, "TD");
     biased(&spread(Estimator::NStep { n: 1 }), &exact, "two steps");
+}
+
+/// Σ_t ∇ log π A_t, in which late steps count like early ones, is the gradient where γ = 1.
+#[test]
+fn without_a_discount_estimators_need_no_weights_of_steps() {
+    let mdp = TinyMdp::example();
+    let actor = actor(&mdp);
+    let spread = |estimator: Estimator, gamma, values| {
+        enumerate(&mdp, &actor, values, 1, |rollout| {
+            estimate(
+                &actor,
+                rollout,
+                estimator.advantages(&rollout.trace(), gamma),
+            )
+        })
+    };
+    let exact = exact_gradient(&mdp, &actor, 1.0);
+    let right = mdp.values(mdp.log_probs(&actor), 1.0);
+    for estimator in [
+        Estimator::Td,
+        Estimator::NStep { n: 1 },
+        Estimator::Gae { lambda: 0.5 },
+        Estimator::MonteCarlo,
+    ] {
+        let what = format!("{estimator:?}");
+        unbiased(&spread(estimator, 1.0, right.clone()), &exact, &what);
+    }
+    for estimator in [Estimator::MonteCarlo, Estimator::Gae { lambda: 1.0 }] {
+        let what = format!("{estimator:?}, wrong values");
+        unbiased(&spread(estimator, 1.0, wrong_values(&mdp)), &exact, &what);
+    }
+    biased(
+        &spread(Estimator::Td, 1.0, wrong_values(&mdp)),
+        &exact,
+        "TD",
+    );
+    let discounted = spread(Estimator::MonteCarlo, GAMMA, exact_values(&mdp, &actor));
+    biased(&discounted, &exact_gradient(&mdp, &actor, GAMMA), "γ < 1");
 }
 
 #[test]

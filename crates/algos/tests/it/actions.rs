@@ -56,7 +56,7 @@ fn short_runs() -> Vec<RunConfig> {
 }
 
 /// What the environment is given in each of these observations by a policy that does not explore.
-fn greedy(trainer: &Trainer, rows: &[&[f32]]) -> Vec<f32> {
+pub(crate) fn greedy(trainer: &Trainer, rows: &[&[f32]]) -> Vec<f32> {
     let data = TensorData::new(rows.concat(), [rows.len(), rows[0].len()]);
     let actor = trainer.actor();
     let actions = actor.dist(Tensor::from_data(data, &device())).greedy();

@@ -15,6 +15,7 @@ mod lab;
 mod memory;
 mod parts;
 mod ppo;
+mod probe_matrix;
 mod probes;
 mod reinforce;
 mod resume;

@@ -7,10 +7,11 @@ use uphill_algos::{
     a2c::A2cConfig,
     build_actor, build_critic,
     collect::{collect, start},
-    config::MemoryKind,
+    config::{MemoryKind, Std},
     eval::evaluate,
-    ppo::PpoConfig,
+    ppo::{Objective, PpoConfig},
     reinforce::{Baseline, ReinforceConfig},
+    vpg::VpgConfig,
 };
 use uphill_core::schedule::Schedule;
 
@@ -143,23 +144,98 @@ fn updates_see_the_policy_that_acted() {
     }
 }
 
-#[test]
-fn a_run_with_memory_resumes_in_the_same_bits() {
-    let mut config = recall(ppo(), 4, 4 * 10 * 5);
-    config.normalize.obs = true;
-    let (whole, expected) = train(config.clone());
-    for stop in 0..expected.len() {
-        let mut first = Trainer::new(config.clone(), &device()).unwrap();
-        for _ in 0..stop {
-            first.step().unwrap();
+/// Every algorithm that learns policies with memory. Rollouts are cut in the middle of the episodes.
+fn every_algorithm() -> [AlgoConfig; 5] {
+    let steps = 7;
+    [
+        ReinforceConfig {
+            baseline: Baseline::Value,
+            critic_steps: 2,
+            ..Default::default()
         }
-        let mut second = Trainer::new(config.clone(), &device()).unwrap();
-        second.restore(&first.save()).unwrap();
-        let rest: Vec<_> = (stop..expected.len())
-            .map(|_| second.step().unwrap())
-            .collect();
-        assert_eq!(rest, expected[stop..]);
-        assert!(bytes(&second) == bytes(&whole), "stopped at {stop}");
+        .into(),
+        VpgConfig {
+            steps,
+            critic_steps: 2,
+            ..Default::default()
+        }
+        .into(),
+        A2cConfig {
+            steps,
+            n_step: steps,
+            ..Default::default()
+        }
+        .into(),
+        PpoConfig { steps, ..ppo() }.into(),
+        PpoConfig {
+            objective: Objective::Kl,
+            steps,
+            ..ppo()
+        }
+        .into(),
+    ]
+}
+
+/// Masked actions, several at once, standard deviations that depend on what is remembered: one update of each.
+#[test]
+fn every_kind_of_action_can_be_chosen_from_memory() {
+    for (env, std) in [
+        ("ProbeMask-v0", Std::Independent),
+        ("ProbeDigits-v0", Std::Independent),
+        ("Pendulum-v1", Std::Independent),
+        ("Pendulum-v1", Std::Dependent),
+    ] {
+        for algo in every_algorithm() {
+            let what = format!("{algo:?} on {env}, std {std:?}");
+            let mut config = recall(algo, 4, 1);
+            config.env = env.to_owned();
+            config.network.std = std;
+            let mut trainer = Trainer::new(config, &device()).unwrap();
+            let params = |trainer: &Trainer| {
+                let nets = [trainer.actor().net.flat(), trainer.critic().net.flat()];
+                nets.map(|flat| flat.into_data().iter().collect::<Vec<f32>>())
+            };
+            let before = params(&trainer);
+            let report = trainer.step().unwrap();
+            assert_eq!(report.metrics.first_non_finite(), None, "{what}");
+            for (before, after) in before.iter().zip(params(&trainer)) {
+                assert!(after.iter().all(|x| x.is_finite()), "{what}");
+                assert!(after != *before, "{what}: nothing was learnt");
+            }
+        }
+    }
+}
+
+#[test]
+fn runs_with_memory_or_frames_resume_in_the_same_bits() {
+    let mut configs = every_algorithm()
+        .map(|algo| recall(algo, 4, 4 * 7 * 5))
+        .to_vec();
+    let mut frames = recall(PpoConfig { steps: 7, ..ppo() }, 4, 4 * 7 * 5);
+    frames.network.memory = MemoryKind::None;
+    frames.frames = 3;
+    configs.push(frames);
+    for mut config in configs {
+        config.normalize.obs = true;
+        let (whole, expected) = train(config.clone());
+        assert!(expected.len() > 2);
+        for stop in 0..expected.len() {
+            let what = format!(
+                "{:?}, frames {}, stopped at {stop}",
+                config.algo, config.frames
+            );
+            let mut first = Trainer::new(config.clone(), &device()).unwrap();
+            for _ in 0..stop {
+                first.step().unwrap();
+            }
+            let mut second = Trainer::new(config.clone(), &device()).unwrap();
+            second.restore(&first.save()).unwrap();
+            let rest: Vec<_> = (stop..expected.len())
+                .map(|_| second.step().unwrap())
+                .collect();
+            assert_eq!(rest, expected[stop..], "{what}");
+            assert!(bytes(&second) == bytes(&whole), "{what}");
+        }
     }
 }
 
