@@ -7,7 +7,7 @@ use uphill_algos::{
     a2c::A2cConfig,
     build_actor, build_critic,
     collect::{collect, start},
-    config::{MemoryKind, Std},
+    config::{MemoryKind, NetworkConfig, Std},
     eval::evaluate,
     ppo::{Objective, PpoConfig},
     reinforce::{Baseline, ReinforceConfig},
@@ -24,6 +24,15 @@ fn recall(algo: impl Into<AlgoConfig>, num_envs: usize, total_steps: u64) -> Run
     config.network.hidden = vec![16];
     config.network.memory = MemoryKind::Gru;
     config.network.memory_width = 16;
+    config
+}
+
+/// The latest observations in the place of a memory.
+fn frames_instead(mut config: RunConfig, frames: usize) -> RunConfig {
+    let default = NetworkConfig::default();
+    config.network.memory = default.memory;
+    config.network.memory_width = default.memory_width;
+    config.frames = frames;
     config
 }
 
@@ -81,9 +90,7 @@ fn reinforce_with_memory_recalls_the_cue() {
 fn enough_frames_recall_the_cue_and_fewer_cannot() {
     // The cue is four observations back when the question comes.
     let with = |frames| {
-        let mut config = recall(ppo(), 32, 50_000);
-        config.network.memory = MemoryKind::None;
-        config.frames = frames;
+        let config = frames_instead(recall(ppo(), 32, 50_000), frames);
         mean_return(&train(config).0)
     };
     assert_eq!(with(5), 1.0);
@@ -211,10 +218,8 @@ fn runs_with_memory_or_frames_resume_in_the_same_bits() {
     let mut configs = every_algorithm()
         .map(|algo| recall(algo, 4, 4 * 7 * 5))
         .to_vec();
-    let mut frames = recall(PpoConfig { steps: 7, ..ppo() }, 4, 4 * 7 * 5);
-    frames.network.memory = MemoryKind::None;
-    frames.frames = 3;
-    configs.push(frames);
+    let stacked = recall(PpoConfig { steps: 7, ..ppo() }, 4, 4 * 7 * 5);
+    configs.push(frames_instead(stacked, 3));
     for mut config in configs {
         config.normalize.obs = true;
         let (whole, expected) = train(config.clone());
