@@ -1,6 +1,6 @@
 //! From TOML and `--set` to a checked [`RunConfig`].
 //!
-//! Mistakes are found before anything is deserialised ([`check`]), so every message names the file or
+//! Mistakes are found before anything is deserialised ([`mod@check`]), so every message names the file or
 //! the `--set`, the whole key and what would be right.
 
 mod check;
