@@ -21,6 +21,7 @@ pub(crate) const PRESETS: &[Preset] = presets![
     "a3c-cartpole",
     "a3c-pendulum",
     "trust-region-cartpole",
+    "trust-region-pendulum",
     "npg-cartpole",
     "npg-pendulum",
     "trpo-cartpole",
