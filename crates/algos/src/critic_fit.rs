@@ -12,7 +12,7 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use uphill_core::{
     lbfgs::lbfgs,
-    loss::value_loss,
+    loss::{clipped_value_loss, value_loss},
     optim::{Rule, RuleKind},
     policy::Critic,
     rollout::Batch,
@@ -46,6 +46,8 @@ pub struct CriticConfig {
     pub adam_epsilon: f64,
     /// Shorten gradients to this norm; 0: never.
     pub max_grad_norm: f64,
+    /// Clip the value function's move to ±this; 0: never.
+    pub value_clip: f64,
 }
 
 impl Default for CriticConfig {
@@ -57,6 +59,7 @@ impl Default for CriticConfig {
             learning_rate: Schedule::Constant(1e-3),
             adam_epsilon: 1e-8,
             max_grad_norm: 0.0,
+            value_clip: 0.0,
         }
     }
 }
@@ -80,7 +83,16 @@ impl CriticConfig {
         )?;
         positive_schedules(&[("algo.critic.learning_rate", self.learning_rate)])?;
         positive(&[("algo.critic.adam_epsilon", self.adam_epsilon)])?;
-        not_negative(&[("algo.critic.max_grad_norm", self.max_grad_norm)])
+        not_negative(&[
+            ("algo.critic.max_grad_norm", self.max_grad_norm),
+            ("algo.critic.value_clip", self.value_clip),
+        ])?;
+        // A line search along directions of a loss that is flat in places finds no way.
+        ensure(
+            self.value_clip == 0.0 || self.method == CriticMethod::Adam,
+            "algo.critic.value_clip",
+            || "is for \"adam\"; use 0 with \"lbfgs\"".to_owned(),
+        )
     }
 }
 
@@ -100,15 +112,17 @@ impl CriticFit {
         Self { config, rule }
     }
 
-    /// Moves V towards the batch's returns, down ½ mean((V − R)²). Returns the loss `[1]`: mean over
-    /// the steps of Adam, or that at the end of L-BFGS.
+    /// Moves V towards the batch's returns, down ½ mean((V − R)²), or with `value_clip` its clipped
+    /// form. Returns the loss `[1]`: mean over the steps of Adam, or that at the end of L-BFGS.
     pub fn fit(&mut self, critic: &mut Critic, batch: &Batch, context: UpdateContext) -> Tensor<1> {
         match self.config.method {
             CriticMethod::Adam => self.adam(critic, batch, context),
             CriticMethod::Lbfgs => {
                 let loss_and_grad = |params| {
                     let critic = critic.with_net(critic.net.with_flat(params));
-                    loss_and_grad(&critic, batch.obs.clone(), batch.returns.clone())
+                    loss_and_grad(&critic, batch.obs.clone(), |values| {
+                        value_loss(values, batch.returns.clone())
+                    })
                 };
                 let (params, loss) = lbfgs(loss_and_grad, critic.net.flat(), self.config.epochs);
                 critic.net = critic.net.with_flat(params);
@@ -126,8 +140,16 @@ impl CriticFit {
             for indices in minibatches(len, parts, order) {
                 let indices = index_tensor(indices, &batch.obs.device());
                 let obs = batch.obs.clone().select(0, indices.clone());
-                let returns = batch.returns.clone().select(0, indices);
-                let (loss, grad) = loss_and_grad(critic, obs, returns);
+                let returns = batch.returns.clone().select(0, indices.clone());
+                let clip = self.config.value_clip;
+                let (loss, grad) = loss_and_grad(critic, obs, |values| {
+                    if clip > 0.0 {
+                        let old_values = batch.values.clone().select(0, indices);
+                        clipped_value_loss(values, old_values, returns, clip)
+                    } else {
+                        value_loss(values, returns)
+                    }
+                });
                 let max_norm = self.config.max_grad_norm;
                 descend(
                     &mut critic.net,
@@ -158,10 +180,14 @@ impl CriticFit {
     }
 }
 
-/// ½ mean((V − R)²) `[1]` and its gradient by the critic's parameters `[P]`.
-fn loss_and_grad(critic: &Critic, obs: Tensor<2>, returns: Tensor<1>) -> (Tensor<1>, Tensor<1>) {
+/// `loss` `[1]` of the values `[B]` and its gradient by the critic's parameters `[P]`.
+fn loss_and_grad(
+    critic: &Critic,
+    obs: Tensor<2>,
+    loss: impl FnOnce(Tensor<1>) -> Tensor<1>,
+) -> (Tensor<1>, Tensor<1>) {
     let net = critic.net.tracked();
-    let loss = value_loss(critic.with_net(net.clone()).values(obs), returns);
+    let loss = loss(critic.with_net(net.clone()).values(obs));
     let grad = net.flat_grad(&loss.backward());
     (loss.without_autodiff(), grad)
 }

@@ -323,42 +323,113 @@ fn predictions_come_true_for_small_steps() {
     }
 }
 
-fn settings(config: &mut RunConfig) -> &mut TrpoConfig {
-    match &mut config.algo {
-        AlgoConfig::Trpo(settings) => settings,
-        other => panic!("no TRPO: {other:?}"),
-    }
+/// The settings of one algorithm inside a configuration.
+macro_rules! settings {
+    ($name:ident, $variant:ident, $settings:ty) => {
+        fn $name(config: &mut RunConfig) -> &mut $settings {
+            match &mut config.algo {
+                AlgoConfig::$variant(settings) => settings,
+                other => panic!("another algorithm: {other:?}"),
+            }
+        }
+    };
+}
+settings!(of_trpo, Trpo, TrpoConfig);
+settings!(of_npg, Npg, NpgConfig);
+settings!(of_trust_region, TrustRegion, TrustRegionConfig);
+
+#[test]
+fn every_setting_of_trpo_changes_what_is_learnt() {
+    let toggles: [Toggle; 13] = [
+        ("discount", |c| of_trpo(c).gamma = 0.9),
+        ("λ", |c| of_trpo(c).gae_lambda = 0.5),
+        ("KL limit", |c| {
+            of_trpo(c).max_kl = Schedule::Constant(0.005)
+        }),
+        ("CG steps", |c| of_trpo(c).cg_steps = 3),
+        ("damping", |c| of_trpo(c).cg_damping = 0.5),
+        ("subsample", |c| of_trpo(c).fisher_subsample = 0.3),
+        ("normalisation", |c| of_trpo(c).normalize_advantages = false),
+        ("entropy", |c| {
+            of_trpo(c).entropy_coef = Schedule::Constant(0.1)
+        }),
+        ("critic's method", |c| {
+            of_trpo(c).critic.method = CriticMethod::Lbfgs
+        }),
+        ("critic's epochs", |c| of_trpo(c).critic.epochs = 2),
+        ("critic's minibatches", |c| {
+            of_trpo(c).critic.minibatches = 4
+        }),
+        ("critic's gradient clipping", |c| {
+            of_trpo(c).critic.max_grad_norm = 1e-3
+        }),
+        ("critic's value clipping", |c| {
+            of_trpo(c).critic.value_clip = 1e-3
+        }),
+    ];
+    let base = run("Pendulum-v1", 3 * 8 * 32, trpo());
+    assert_every_toggle_matters(&base, &toggles);
+}
+
+/// Where the first step is too long: with a Fisher matrix of few observations and hardly any damping.
+#[test]
+fn settings_of_the_line_search_change_what_is_learnt() {
+    let refused = TrpoConfig {
+        max_kl: Schedule::Constant(0.1),
+        cg_damping: 1e-4,
+        fisher_subsample: 0.02,
+        ..trpo()
+    };
+    let toggles: [Toggle; 2] = [
+        ("shrinking", |c| of_trpo(c).line_search_shrink = 0.3),
+        ("tries", |c| of_trpo(c).line_search_tries = 1),
+    ];
+    let base = run("Pendulum-v1", 3 * 8 * 32, refused);
+    let (_, reports) = train(base.clone());
+    let backtracks = reports.iter().map(|r| r.metrics.get("backtracks").unwrap());
+    assert!(backtracks.sum::<f64>() > 0.0, "this test sees no refusal");
+    assert_every_toggle_matters(&base, &toggles);
 }
 
 #[test]
-fn every_setting_changes_what_is_learnt() {
-    let toggles: [Toggle; 12] = [
-        ("discount", |c| settings(c).gamma = 0.9),
-        ("λ", |c| settings(c).gae_lambda = 0.5),
-        ("KL limit", |c| {
-            settings(c).max_kl = Schedule::Constant(0.005)
+fn every_setting_of_npg_changes_what_is_learnt() {
+    let toggles: [Toggle; 9] = [
+        ("discount", |c| of_npg(c).gamma = 0.9),
+        ("λ", |c| of_npg(c).gae_lambda = 0.5),
+        ("step size", |c| {
+            of_npg(c).max_kl = Schedule::Constant(0.005)
         }),
-        ("CG steps", |c| settings(c).cg_steps = 3),
-        ("damping", |c| settings(c).cg_damping = 0.5),
-        ("subsample", |c| settings(c).fisher_subsample = 0.3),
+        ("CG steps", |c| of_npg(c).cg_steps = 3),
+        ("damping", |c| of_npg(c).cg_damping = 0.5),
+        ("subsample", |c| of_npg(c).fisher_subsample = 0.3),
+        ("normalisation", |c| of_npg(c).normalize_advantages = false),
+        ("entropy", |c| {
+            of_npg(c).entropy_coef = Schedule::Constant(0.1)
+        }),
+        ("value fit", |c| of_npg(c).critic.epochs = 2),
+    ];
+    let base = run("Pendulum-v1", 3 * 8 * 32, npg());
+    assert_every_toggle_matters(&base, &toggles);
+}
+
+#[test]
+fn every_setting_of_the_trust_region_changes_what_is_learnt() {
+    let toggles: [Toggle; 6] = [
+        ("discount", |c| of_trust_region(c).gamma = 0.9),
+        ("λ", |c| of_trust_region(c).gae_lambda = 0.5),
+        ("step length", |c| {
+            of_trust_region(c).epsilon = Schedule::Constant(0.005)
+        }),
         ("normalisation", |c| {
-            settings(c).normalize_advantages = false
+            of_trust_region(c).normalize_advantages = false
         }),
         ("entropy", |c| {
-            settings(c).entropy_coef = Schedule::Constant(0.1)
+            of_trust_region(c).entropy_coef = Schedule::Constant(0.1)
         }),
-        ("critic's method", |c| {
-            settings(c).critic.method = CriticMethod::Lbfgs
-        }),
-        ("critic's epochs", |c| settings(c).critic.epochs = 2),
-        ("critic's minibatches", |c| {
-            settings(c).critic.minibatches = 4
-        }),
-        ("critic's clipping", |c| {
-            settings(c).critic.max_grad_norm = 1e-3
-        }),
+        ("value fit", |c| of_trust_region(c).critic.epochs = 2),
     ];
-    assert_every_toggle_matters(&run("Pendulum-v1", 3 * 8 * 32, trpo()), &toggles);
+    let base = run("Pendulum-v1", 3 * 8 * 32, trust_region());
+    assert_every_toggle_matters(&base, &toggles);
 }
 
 #[test]
@@ -388,6 +459,17 @@ fn impossible_settings_are_refused_by_name() {
         (
             refusal(|c| c.critic.minibatches = 7),
             "algo.critic.minibatches: 7 parts do not divide the batch of 256",
+        ),
+        (
+            refusal(|c| c.critic.value_clip = -1.0),
+            "algo.critic.value_clip: is -1",
+        ),
+        (
+            refusal(|c| {
+                c.critic.method = CriticMethod::Lbfgs;
+                c.critic.value_clip = 0.2;
+            }),
+            "algo.critic.value_clip: is for \"adam\"",
         ),
     ] {
         assert!(

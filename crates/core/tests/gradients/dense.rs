@@ -6,8 +6,9 @@ use uphill_core::{dist::DistKind, policy::Actor};
 /// (1/B) Σ_b E_{a~π(·|s_b)}[∇log π(a|s_b) ∇log π(a|s_b)ᵀ], one backward pass for each observation and
 /// outcome.
 ///
-/// For a Beta distribution, whose information `dist.rs` compares with integrals, Σ_b J_bᵀ M_b J_b with
-/// one backward pass for each output.
+/// For a Beta distribution, whose integrals take thousands of outcomes, (1/B) Σ_b J_bᵀ M_b J_b with one
+/// backward pass for each output, and the same expectation of the scores by the distribution's own
+/// parameters as M_b.
 pub(crate) fn fisher(actor: &Actor, obs: &Tensor<2>) -> Vec<Vec<f64>> {
     let [batch, _] = obs.dims();
     let size = actor.net.num_params();
@@ -37,11 +38,10 @@ pub(crate) fn fisher(actor: &Actor, obs: &Tensor<2>) -> Vec<Vec<f64>> {
                 })
             };
             let jacobian: Vec<Vec<f64>> = (0..width).map(output).collect();
-            for w in 0..width {
-                let unit: Vec<f64> = (0..width).map(|i| f64::from(u8::from(i == w))).collect();
-                let column = numbers(actor.dist(obs.clone()).fisher_mul(row(&unit, &device)));
-                for (entry, left) in column.iter().zip(&jacobian) {
-                    add(*entry, left, &jacobian[w]);
+            let own = own_fisher(actor, &obs);
+            for (row, left) in own.iter().zip(&jacobian) {
+                for (entry, right) in row.iter().zip(&jacobian) {
+                    add(*entry, left, right);
                 }
             }
             continue;
@@ -56,9 +56,33 @@ pub(crate) fn fisher(actor: &Actor, obs: &Tensor<2>) -> Vec<Vec<f64>> {
     fisher
 }
 
+/// E_{a~π(·|s)}[∇log π(a|s) ∇log π(a|s)ᵀ] by the distribution's parameters, for one observation; one
+/// backward pass over all outcomes.
+fn own_fisher(actor: &Actor, obs: &Tensor<2>) -> Vec<Vec<f64>> {
+    let params = actor.dist_params(obs.clone());
+    let [_, width] = params.dims();
+    let outcomes = outcomes(&actor.kind, &numbers(params.clone()));
+    let (count, columns) = (outcomes.len(), actor.kind.action_width());
+    let actions: Vec<f64> = outcomes.iter().flat_map(|(_, a)| a.clone()).collect();
+    let actions = row(&actions, &obs.device()).reshape([count, columns]);
+    let params = params.repeat(&[count, 1]).autodiff().require_grad();
+    let log_probs = actor.kind.with_params(params.clone()).log_prob(actions);
+    let scores = params.grad(&log_probs.sum().backward()).unwrap();
+    let scores = numbers(scores);
+    let mut fisher = vec![vec![0.0; width]; width];
+    for ((weight, _), score) in outcomes.iter().zip(scores.chunks_exact(width)) {
+        for (row, left) in fisher.iter_mut().zip(score) {
+            for (entry, right) in row.iter_mut().zip(score) {
+                *entry += weight * left * right;
+            }
+        }
+    }
+    fisher
+}
+
 /// Actions with weights that make the expectation exact: all of a finite set; for a Gaussian, whose
-/// scores are quadratic, three points of Gauss–Hermite quadrature per component, exact to degree 5.
-/// Squashing changes no score.
+/// scores are quadratic, three points of Gauss–Hermite quadrature per component, exact to degree 5
+/// (squashing changes no score); for a Beta distribution the trapezoidal rule, see [`beta`].
 fn outcomes(kind: &DistKind, params: &[f64]) -> Vec<(f64, Vec<f64>)> {
     match kind {
         DistKind::Categorical { choices } => product(&[softmax(&params[..*choices])]),
@@ -84,8 +108,26 @@ fn outcomes(kind: &DistKind, params: &[f64]) -> Vec<(f64, Vec<f64>)> {
             });
             product(&components.collect::<Vec<_>>())
         }
-        DistKind::Beta { .. } => unreachable!("has no finite set of outcomes"),
+        DistKind::Beta { .. } => {
+            let (alphas, betas) = params.split_at(params.len() / 2);
+            let components = alphas.iter().zip(betas).map(|(a, b)| beta(*a, *b));
+            product(&components.collect::<Vec<_>>())
+        }
     }
+}
+
+/// Points y = ln(x / (1 − x)) with their probabilities, which fall off as x^α (1 − x)^β with
+/// α = 1 + ln(1 + e^r_α), β likewise. The rule is exact to rounding for a function that is smooth out
+/// to where nothing is left: its error falls as exp(−2π · π / STEP).
+fn beta(raw_alpha: f64, raw_beta: f64) -> Vec<(f64, f64)> {
+    const STEP: f64 = 0.6;
+    const HALF: i32 = 70;
+    let softplus = |x: f64| x.max(0.0) + (-x.abs()).exp().ln_1p();
+    let (alpha, beta) = (1.0 + softplus(raw_alpha), 1.0 + softplus(raw_beta));
+    let points = (-HALF..=HALF).map(|i| f64::from(i) * STEP);
+    let density = |y: f64| (-alpha * softplus(-y) - beta * softplus(y)).exp();
+    let sum: f64 = points.clone().map(density).sum();
+    points.map(|y| (density(y) / sum, y)).collect()
 }
 
 /// Choices with their probabilities.

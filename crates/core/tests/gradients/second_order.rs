@@ -13,7 +13,7 @@ use burn::{
 use rand::{SeedableRng, rngs::SmallRng};
 use uphill_core::{
     cg::conjugate_gradient,
-    dist::DistKind,
+    dist::{Bounds, DistKind},
     fisher::Fisher,
     heads::{Masked, StateLogStd},
     loss::{policy_gradient_surrogate, surrogate_improvement},
@@ -198,6 +198,15 @@ fn fisher_products_reach_through_heads() {
             Actor::new(
                 StateLogStd::new(mlp(4, Activation::Tanh), -0.5),
                 DistKind::Gaussian { dim: 2 },
+            ),
+            obs(),
+        ),
+        (
+            Actor::new(
+                StateLogStd::new(mlp(4, Activation::Tanh), -0.5),
+                DistKind::SquashedGaussian {
+                    bounds: Bounds::new(&[-1.0, 0.5], &[2.0, 0.75]).unwrap(),
+                },
             ),
             obs(),
         ),

@@ -179,6 +179,7 @@ fn trpo_like(ppo: &PpoConfig) -> TrpoConfig {
             },
             adam_epsilon: ppo.adam_epsilon,
             max_grad_norm: ppo.max_grad_norm,
+            value_clip: ppo.value_clip,
             ..CriticConfig::default()
         },
         ..TrpoConfig::default()
@@ -215,10 +216,10 @@ fn set_ppo(ppo: &mut PpoConfig, optimisation: Optimisation, on: bool) {
     }
 }
 
-/// In TRPO only the value function is fitted by gradient steps, and its loss has no clipped form.
+/// In TRPO only the value function is fitted by gradient steps.
 fn set_value_fit(critic: &mut CriticConfig, optimisation: Optimisation, on: bool) {
     match optimisation {
-        ValueClipping => {}
+        ValueClipping => limit(&mut critic.value_clip, on, VALUE_CLIP),
         Annealing => critic.learning_rate = anneal(critic.learning_rate, on),
         _ => limit(&mut critic.max_grad_norm, on, MAX_GRAD_NORM),
     }
@@ -379,6 +380,7 @@ mod tests {
             );
             assert_eq!(a.learning_rate, b.critic.learning_rate, "{trpo}");
             assert_eq!(a.max_grad_norm, b.critic.max_grad_norm, "{trpo}");
+            assert_eq!(a.value_clip, b.critic.value_clip, "{trpo}");
         }
         let between = changes(&variant("trpo+"), &variant("trpo"));
         let keys: Vec<&str> = between.iter().map(|(key, _, _)| key.as_str()).collect();
@@ -387,6 +389,7 @@ mod tests {
             [
                 "algo.critic.learning_rate",
                 "algo.critic.max_grad_norm",
+                "algo.critic.value_clip",
                 "network.activation",
                 "network.init",
                 "normalize.obs",

@@ -64,3 +64,32 @@ fn every_configuration_file_is_a_preset_and_short() {
         );
     }
 }
+
+/// Fixed workloads are there to be timed and say so.
+#[test]
+fn every_preset_says_what_to_expect() {
+    let sandbox = Sandbox::new();
+    let listed = sandbox.uphill("list presets").succeeds().stdout.clone();
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs");
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let (_, rest) = listed.split_once(&format!("\n{name} ")).unwrap();
+        // What is too long for one line goes on below, indented.
+        let mut lines = rest.lines();
+        let first = lines.next().unwrap();
+        let others = lines.take_while(|line| line.starts_with(' '));
+        let words = std::iter::once(first)
+            .chain(others)
+            .flat_map(str::split_whitespace);
+        let text = words.collect::<Vec<_>>().join(" ");
+        let expected: &[&str] = if name.starts_with("bench-") {
+            &["timing only"]
+        } else {
+            &["mean return of", "processor time"]
+        };
+        for part in expected {
+            assert!(text.contains(part), "{name}: no {part:?} in {text:?}");
+        }
+    }
+}
