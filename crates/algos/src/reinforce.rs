@@ -162,28 +162,33 @@ fn returns_to_go(config: &ReinforceConfig, rollout: &Rollout) -> Tensor<2> {
     discounted_returns(&trace, config.gamma)
 }
 
+/// What the difference of return and baseline is multiplied by at each step, `[T, N]`: γᵗ, or 1 for whole
+/// trajectories. What one earned is counted from its start, so nothing remains of γᵗ.
+pub fn step_scale(credit: Credit, rollout: &Rollout, gamma: f64) -> Tensor<2> {
+    let [steps, trajectories] = rollout.dims();
+    match credit {
+        Credit::Trajectory => rollout.rewards.ones_like(),
+        Credit::RewardToGo => {
+            discounts(steps, gamma, &rollout.rewards.device()).expand([steps, trajectories])
+        }
+    }
+}
+
 /// What multiplies ∇ log π(a_t|s_t): γᵗ (G_t − b), `[T, N]`, for a rollout of whole episodes. What
 /// stands in padded entries means nothing.
 pub fn weights(config: &ReinforceConfig, actor: &Actor, rollout: &Rollout) -> Tensor<2> {
     let [steps, trajectories] = rollout.dims();
     let to_go = returns_to_go(config, rollout);
-    // γᵗ, or 1. What a whole trajectory earned is counted from its start, so nothing remains of γᵗ.
-    let (returns, scale) = match config.credit {
-        Credit::Trajectory => {
-            let whole = to_go.narrow(0, 0, 1).expand([steps, trajectories]);
-            let ones = whole.ones_like();
-            (whole, ones)
-        }
-        Credit::RewardToGo => {
-            let gamma = if config.discount_steps {
-                config.gamma
-            } else {
-                1.0
-            };
-            let powers = discounts(steps, gamma, &to_go.device());
-            (to_go, powers.expand([steps, trajectories]))
-        }
+    let returns = match config.credit {
+        Credit::Trajectory => to_go.narrow(0, 0, 1).expand([steps, trajectories]),
+        Credit::RewardToGo => to_go,
     };
+    let gamma = if config.discount_steps {
+        config.gamma
+    } else {
+        1.0
+    };
+    let scale = step_scale(config.credit, rollout, gamma);
     let baseline = match config.baseline {
         Baseline::None => returns.zeros_like(),
         Baseline::Average => match config.credit {

@@ -184,7 +184,7 @@ For one policy, how far the estimates of its gradient lie from the true one, and
   REINFORCE   whole return or reward-to-go × baseline: none, average, optimal, value
   constants   baselines from -1 to 2 times the optimal one, which should be the best
   GAE         λ = 0, 0.5, 0.9, 0.95, 0.97, 1      with a good and with a poor value function
-  n-step      n = 0, 1, 2, 5, 10 (n + 1 rewards)  with both
+  n-step      1, 2, 3, 6, 11 rewards before V     with both
 
 The true gradient is exact in TinyMdp (2 states, 3 steps) and TinyWalk (5 states, 20 steps), and so
 is the good value function; the poor one is half of it. Elsewhere the gradient is the mean over

@@ -2,15 +2,11 @@
 
 use crate::{
     policy_gradient::estimate,
-    reinforce::{self, Baseline, Credit, ReinforceConfig},
+    reinforce::{self, Baseline, Credit, ReinforceConfig, step_scale},
 };
 use burn::tensor::Tensor;
 use std::fmt;
-use uphill_core::{
-    advantage::{Estimator, discounts},
-    policy::Actor,
-    rollout::Rollout,
-};
+use uphill_core::{advantage::Estimator, policy::Actor, rollout::Rollout};
 
 /// One way to estimate the policy gradient: ĝ = (1/N) Σ_i Σ_t w_t ∇ log π(a_t|s_t), the weights w being
 /// what they differ in.
@@ -72,7 +68,8 @@ impl GradientEstimator {
 }
 
 impl fmt::Display for GradientEstimator {
-    /// `reward-to-go average`, `reward-to-go b=1.5`, `gae 0.95`, `n-step 5`.
+    /// `reward-to-go average`, `reward-to-go b=1.5`, `gae 0.95`, `n-step 6`: that many rewards before V
+    /// takes over, as A2C's `n_step` counts.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Reinforce { credit, baseline } => {
@@ -88,14 +85,15 @@ impl fmt::Display for GradientEstimator {
                 write!(f, "{} b={constant:.3}", credit_name(*credit))
             }
             Self::Advantage(Estimator::Td) => write!(f, "td"),
-            Self::Advantage(Estimator::NStep { n }) => write!(f, "n-step {n}"),
+            Self::Advantage(Estimator::NStep { n }) => write!(f, "n-step {}", n + 1),
             Self::Advantage(Estimator::Gae { lambda }) => write!(f, "gae {lambda}"),
             Self::Advantage(Estimator::MonteCarlo) => write!(f, "monte-carlo"),
         }
     }
 }
 
-fn credit_name(credit: Credit) -> &'static str {
+/// As tables and pictures call it.
+pub fn credit_name(credit: Credit) -> &'static str {
     match credit {
         Credit::Trajectory => "trajectory",
         Credit::RewardToGo => "reward-to-go",
@@ -108,16 +106,5 @@ fn settings(credit: Credit, baseline: Baseline, gamma: f64) -> ReinforceConfig {
         baseline,
         gamma,
         ..Default::default()
-    }
-}
-
-/// What a constant baseline is multiplied by at each step, `[T, N]`: γᵗ, or 1 for whole trajectories.
-pub fn step_scale(credit: Credit, rollout: &Rollout, gamma: f64) -> Tensor<2> {
-    let [steps, count] = rollout.dims();
-    match credit {
-        Credit::Trajectory => rollout.rewards.ones_like(),
-        Credit::RewardToGo => {
-            discounts(steps, gamma, &rollout.rewards.device()).expand([steps, count])
-        }
     }
 }

@@ -205,8 +205,8 @@ impl TinyMdp {
         let (states, actions) = (self.states(), self.actions());
         assert_shape!(log_probs, [states, actions]);
         let device = log_probs.device();
-        let rewards = numbers(self.rewards.concat(), &device).reshape([states, actions]);
-        let transitions = numbers(self.transitions.concat().concat(), &device);
+        let rewards = tensor(self.rewards.concat(), &device).reshape([states, actions]);
+        let transitions = tensor(self.transitions.concat().concat(), &device);
         let transitions: Tensor<2> = transitions.reshape([states * actions, states]);
         let policy = log_probs.exp();
         let mut next: Tensor<2> = Tensor::zeros([states, 1], &device);
@@ -223,7 +223,7 @@ impl TinyMdp {
 
     /// E[Σ_t γᵗ r_t] = Σ_s P(s₀ = s) V_0(s), `[1]`.
     pub fn objective(&self, log_probs: Tensor<2>, gamma: f64) -> Tensor<1> {
-        let start = numbers(self.start.clone(), &log_probs.device());
+        let start = tensor(self.start.clone(), &log_probs.device());
         let first: Tensor<1> = self.values(log_probs, gamma).narrow(0, 0, 1).squeeze_dim(0);
         (first * start).sum()
     }
@@ -284,8 +284,8 @@ impl TinyMdp {
             let at = Tensor::<1, Int>::from_data(TensorData::new(at, [steps * count]), &device);
             table.clone().select(0, at).reshape([steps, count])
         };
-        let obs: Tensor<2> = numbers(obs, &device).reshape([steps * count, states]);
-        let actions: Tensor<2> = numbers(actions, &device).reshape([steps * count, 1]);
+        let obs: Tensor<2> = tensor(obs, &device).reshape([steps * count, states]);
+        let actions: Tensor<2> = tensor(actions, &device).reshape([steps * count, 1]);
         let log_probs = actor.dist(obs.clone()).log_prob(actions.clone());
         let flags =
             |flags: Vec<bool>| Tensor::from_data(TensorData::new(flags, [steps, count]), &device);
@@ -295,7 +295,7 @@ impl TinyMdp {
             log_probs: log_probs.reshape([steps, count]),
             values: look_up(now),
             next_values: look_up(next),
-            rewards: numbers(rewards, &device).reshape([steps, count]),
+            rewards: tensor(rewards, &device).reshape([steps, count]),
             terminated: flags(terminated),
             truncated: flags(vec![false; steps * count]),
             lengths: Some(trajectories.iter().map(|path| path.actions.len()).collect()),
@@ -313,7 +313,7 @@ fn draw(probabilities: &[f64], rng: &mut Philox) -> Option<usize> {
     })
 }
 
-fn numbers(values: Vec<f64>, device: &Device) -> Tensor<1> {
+fn tensor(values: Vec<f64>, device: &Device) -> Tensor<1> {
     let len = values.len();
     Tensor::from_data(TensorData::new(values, [len]), device)
 }

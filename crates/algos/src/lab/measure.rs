@@ -29,7 +29,7 @@ impl Reference {
     pub fn mean_of(estimates: Tensor<2>) -> Self {
         let [repeats, _] = estimates.dims();
         let (mean, deviations) = center(estimates);
-        let variance = numbers(deviations).iter().sum::<f64>() / (repeats - 1).max(1) as f64;
+        let variance = read_back(deviations).iter().sum::<f64>() / (repeats - 1).max(1) as f64;
         Self {
             gradient: mean,
             standard_error: (variance / repeats as f64).sqrt(),
@@ -88,10 +88,10 @@ pub fn compare(estimates: Tensor<2>, reference: &Reference) -> Measurement {
     assert!(repeats >= 2, "a variance needs two estimates");
     let count = repeats as f64;
     let column: Tensor<2> = reference.gradient.clone().unsqueeze_dim(1);
-    let products = numbers(estimates.clone().matmul(column).squeeze_dim(1));
-    let sizes = numbers(estimates.clone().square().sum_dim(1).sqrt().squeeze_dim(1));
+    let products = read_back(estimates.clone().matmul(column).squeeze_dim(1));
+    let sizes = read_back(estimates.clone().square().sum_dim(1).sqrt().squeeze_dim(1));
     let (mean, deviations) = center(estimates);
-    let deviations = numbers(deviations);
+    let deviations = read_back(deviations);
 
     let reference_norm = reference.norm();
     let cosine = |product: f64, size: f64| product / (size * reference_norm).max(f64::MIN_POSITIVE);
@@ -154,13 +154,13 @@ fn center(estimates: Tensor<2>) -> (Tensor<1>, Tensor<1>) {
 }
 
 fn norm(vector: &Tensor<1>) -> f64 {
-    numbers(vector.clone().square().sum())
+    read_back(vector.clone().square().sum())
         .iter()
         .sum::<f64>()
         .sqrt()
 }
 
-/// Read back: the laboratory reports, it does not learn.
-pub(crate) fn numbers(tensor: Tensor<1>) -> Vec<f64> {
+/// As numbers on the host: the laboratory reports, it does not learn.
+pub(crate) fn read_back(tensor: Tensor<1>) -> Vec<f64> {
     tensor.into_data().iter::<f64>().collect()
 }

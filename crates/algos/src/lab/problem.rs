@@ -4,7 +4,7 @@ use crate::{
     collect::collect_episodes,
     lab::{
         mdp::{TinyMdp, Trajectory},
-        measure::numbers,
+        measure::read_back,
     },
 };
 use burn::tensor::Tensor;
@@ -34,9 +34,9 @@ pub enum Problem {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Values {
     /// The exact one of each time step, or the better critic.
-    Good,
+    Good = 0,
     /// Half of the exact one, or the worse critic: here λ and n trade bias for variance.
-    Poor,
+    Poor = 1,
 }
 
 impl Values {
@@ -90,7 +90,7 @@ impl Problem {
 
 /// `count` trajectories of a policy with these `log_probs` `[S, K]`.
 fn trajectories(mdp: &TinyMdp, log_probs: Tensor<2>, count: usize, seed: u64) -> Vec<Trajectory> {
-    let policy = numbers(log_probs.exp().flatten(0, 1));
+    let policy = read_back(log_probs.exp().flatten(0, 1));
     let sample = |i| mdp.sample(&policy, &mut Philox::new(seed, Stream::Lab, i as u32, 0));
     (0..count).map(sample).collect()
 }

@@ -7,13 +7,13 @@
 
 use crate::{
     lab::{
-        estimator::{GradientEstimator, step_scale},
+        estimator::GradientEstimator,
         exact_gradient,
-        measure::{Reference, groups, numbers},
+        measure::{Reference, groups, read_back},
         problem::{Problem, Values, with_final_limit},
     },
     random::lab_seed,
-    reinforce::{Baseline, Credit},
+    reinforce::{Baseline, Credit, step_scale},
     value_fit::fit_values,
 };
 use burn::tensor::Tensor;
@@ -28,7 +28,8 @@ use uphill_core::{
 
 /// λ of the generalised advantages that are measured.
 pub const LAMBDAS: [f64; 6] = [0.0, 0.5, 0.9, 0.95, 0.97, 1.0];
-/// n of the n-step advantages that are measured; n + 1 rewards each.
+/// n of the n-step advantages that are measured, counted from zero as [`Estimator::NStep`] does: n + 1
+/// rewards each.
 pub const N_STEPS: [usize; 5] = [0, 1, 2, 5, 10];
 /// Constant baselines that are measured, as multiples of the optimal one.
 pub const MULTIPLES: [f64; 5] = [-1.0, 0.5, 1.0, 1.5, 2.0];
@@ -135,7 +136,7 @@ pub fn measured(
 pub fn explained(rollout: &Rollout, gamma: f64) -> f64 {
     let returns = returns(rollout, gamma);
     let batch = rollout.flatten(returns.clone(), returns);
-    numbers(explained_variance(batch.values, batch.returns))[0]
+    read_back(explained_variance(batch.values, batch.returns))[0]
 }
 
 /// What is measured: every credit with every baseline, constants around the optimal one (which is
@@ -161,6 +162,9 @@ pub fn estimators(
         ];
         all.extend(baselines.map(|baseline| GradientEstimator::Reinforce { credit, baseline }));
         let best = best_constant(credit, actor, &rollout, config.gamma);
+        if best == 0.0 {
+            continue; // All multiples are no baseline, which is there already.
+        }
         all.extend(MULTIPLES.map(|multiple| GradientEstimator::Constant {
             credit,
             constant: multiple * best,
@@ -185,5 +189,5 @@ pub fn best_constant(credit: Credit, actor: &Actor, rollout: &Rollout, gamma: f6
     let gradients = trajectory_gradients(actor, rollout, weights);
     let [count, _] = scores.dims();
     let equal = Tensor::ones([count], &scores.device());
-    numbers(optimal_constant(scores, gradients, equal))[0]
+    read_back(optimal_constant(scores, gradients, equal))[0]
 }

@@ -5,7 +5,7 @@ use anyhow::Context;
 use std::path::Path;
 
 /// Names and values of a measurement's numbers, as files and JSON have them.
-pub(super) fn numbers(row: &super::Row) -> [(&'static str, f64); 11] {
+pub(super) fn columns(row: &super::Row) -> [(&'static str, f64); 11] {
     let m = &row.measured;
     let params = m.params as f64;
     [
@@ -28,7 +28,7 @@ pub(super) fn write_csv(findings: &Findings, path: &Path) -> anyhow::Result<()> 
         let mut file = csv::Writer::from_path(path)?;
         let mut header = vec!["env", "estimator", "values", "trajectories", "repeats"];
         header.extend(["params", "reference_norm", "reference_error"]);
-        let first = findings.rows.first().map(numbers);
+        let first = findings.rows.first().map(columns);
         header.extend(first.iter().flatten().map(|(name, _)| *name));
         file.write_record(&header)?;
         for row in &findings.rows {
@@ -42,7 +42,7 @@ pub(super) fn write_csv(findings: &Findings, path: &Path) -> anyhow::Result<()> 
                 findings.reference.norm().to_string(),
                 findings.reference.standard_error.to_string(),
             ];
-            record.extend(numbers(row).map(|(_, value)| value.to_string()));
+            record.extend(columns(row).map(|(_, value)| value.to_string()));
             file.write_record(&record)?;
         }
         Ok(file.flush()?)

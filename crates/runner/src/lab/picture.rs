@@ -5,7 +5,10 @@ use anyhow::anyhow;
 use plotters::{coord::Shift, prelude::*};
 use std::path::Path;
 use uphill_algos::{
-    lab::{estimator::GradientEstimator, problem::Values},
+    lab::{
+        estimator::{GradientEstimator, credit_name},
+        problem::Values,
+    },
     reinforce::{Baseline, Credit},
 };
 use uphill_core::advantage::Estimator;
@@ -46,8 +49,8 @@ pub(super) fn draw(findings: &Findings, path: &Path) -> anyhow::Result<()> {
             Estimator::Gae { lambda } => Some(lambda.to_string()),
             _ => None,
         }),
-        advantages(findings, "n-step", "n (n + 1 rewards)", |e| match e {
-            Estimator::NStep { n } => Some(n.to_string()),
+        advantages(findings, "n-step", "rewards before V", |e| match e {
+            Estimator::NStep { n } => Some((n + 1).to_string()),
             _ => None,
         }),
     ];
@@ -147,13 +150,6 @@ fn constant(estimator: GradientEstimator, wanted: Credit) -> Option<f64> {
             baseline: Baseline::None,
         } if credit == wanted => Some(0.0),
         _ => None,
-    }
-}
-
-fn credit_name(credit: Credit) -> &'static str {
-    match credit {
-        Credit::Trajectory => "whole return",
-        Credit::RewardToGo => "reward-to-go",
     }
 }
 

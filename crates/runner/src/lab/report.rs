@@ -1,6 +1,6 @@
 //! The tables that `uphill lab` prints, and the JSON.
 
-use super::{Findings, Row, files::numbers};
+use super::{Findings, Row, files::columns};
 use crate::list::table;
 use serde_json::{Map, Value, json};
 use std::path::Path;
@@ -108,7 +108,7 @@ pub(super) fn object(findings: &Findings, out: &Path) -> Value {
             ),
             ("trajectories".to_owned(), json!(row.trajectories)),
         ]);
-        let numbers = numbers(row).map(|(name, value)| (name.to_owned(), json!(value)));
+        let numbers = columns(row).map(|(name, value)| (name.to_owned(), json!(value)));
         object.extend(numbers);
         Value::Object(object)
     };

@@ -12,7 +12,7 @@ fn the_laboratory_prints_tables_and_writes_numbers_and_a_picture() {
         "exact gradient",
         "reward-to-go optimal",
         "gae 0.95",
-        "n-step 10",
+        "n-step 11",
         "halved",
     ] {
         assert!(printed.contains(part), "no {part:?} in {printed}");
