@@ -169,13 +169,16 @@ fn a_module_without_forward_mode_gets_a_central_difference() {
 #[test]
 fn fisher_products_are_those_of_the_matrix_by_definition() {
     for kind in kinds() {
+        // Its scores are digamma functions, its information trigamma functions: series that stop.
+        let beta = matches!(kind, DistKind::Beta { .. });
+        let tolerance = if beta { 1e-9 } else { 1e-10 };
         for activation in [Activation::Tanh, Activation::Relu] {
             let actor = actor(&kind, activation);
             let v = direction(&actor.net, 27);
             let expected = times(&dense::fisher(&actor, &obs()), &numbers(v.clone()));
             let found = numbers(Fisher::new(&actor, obs()).product(v));
             let error = relative_error(&found, &expected);
-            assert!(error < 1e-10, "{kind:?} {activation:?}: {error:e}");
+            assert!(error < tolerance, "{kind:?} {activation:?}: {error:e}");
         }
         // By central differences.
         let actor = Actor::new(Residual::new(kind.param_width()), kind.clone());
