@@ -99,6 +99,7 @@ impl Trainer {
         let options = BatchOptions {
             random_ages: config.random_ages,
             frames: config.frames,
+            host_steps: config.host_steps,
         };
         let workers = config.algo.settings().workers();
         let make = |_| {
