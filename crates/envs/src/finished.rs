@@ -15,6 +15,7 @@ pub struct FinishedEpisodes {
 
 /// [`FinishedEpisodes`], read already or still to be read.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant)] // there is one of these at a time
 pub enum Finished {
     /// Known on the host.
     Host(FinishedEpisodes),

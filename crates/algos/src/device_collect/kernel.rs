@@ -92,7 +92,7 @@ pub(super) fn rollout_kernel<E: Dynamics>(
         sync_cube();
         #[unroll]
         for layer in 0..plan.layers {
-            if comptime!(layer % 2 == 0) {
+            if comptime!(layer.is_multiple_of(2)) {
                 hidden_layer(
                     &front,
                     &mut back,
@@ -115,7 +115,7 @@ pub(super) fn rollout_kernel<E: Dynamics>(
             }
             sync_cube();
         }
-        if comptime!(plan.layers % 2 == 0) {
+        if comptime!(plan.layers.is_multiple_of(2)) {
             output_layer(&front, &head, params, &mut outputs, unit, plan);
         } else {
             output_layer(&back, &head, params, &mut outputs, unit, plan);
@@ -331,7 +331,7 @@ fn choose(
     let mut best_score = largest;
     #[unroll]
     for k in 0..plan.outputs {
-        if comptime!(k % 4 == 0) {
+        if comptime!(k.is_multiple_of(4)) {
             let block = comptime!(k as u32 / 4);
             philox(&mut words, block, copy, position, stream, key_low, key_high);
         }
@@ -370,7 +370,7 @@ fn draw(
     let mut minus_log_prob = 0.0f32;
     #[unroll]
     for k in 0..plan.outputs {
-        if comptime!(k % 2 == 0) {
+        if comptime!(k.is_multiple_of(2)) {
             let block = comptime!(k as u32 / 2);
             philox(&mut words, block, copy, position, stream, key_low, key_high);
         }

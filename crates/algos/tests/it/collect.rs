@@ -27,6 +27,13 @@ fn same(found: Vec<f64>, expected: Vec<f64>, what: &str) {
     }
 }
 
+fn perceptron(hidden: &[usize]) -> MlpConfig {
+    MlpConfig {
+        hidden: hidden.to_vec(),
+        ..Default::default()
+    }
+}
+
 fn flags(tensor: Tensor<2, Bool>) -> Vec<f64> {
     numbers(tensor.float())
 }
@@ -60,7 +67,7 @@ fn compare<M: Network + Clone>(
         let mut norm = ObsNorm::new(width, 5.0, device);
         norm.merge(env.obs());
         let mut rng = SmallRng::seed_from_u64(1);
-        let mut critic = Critic::new(MlpConfig::default().build(width, 1, 1.0, &mut rng, device));
+        let mut critic = Critic::new(perceptron(&[8]).build(width, 1, 1.0, &mut rng, device));
         let mut actor = Actor::new(network(device), kind.clone());
         critic.obs_norm = Some(norm.clone());
         actor.obs_norm = Some(norm);
@@ -136,7 +143,7 @@ fn every_loop_sees_the_same_cartpole() {
 fn every_loop_sees_the_same_pendulum() {
     let network = |device: &Device| {
         let mut rng = SmallRng::seed_from_u64(3);
-        let net = MlpConfig::default().build(3, 1, 0.5, &mut rng, device);
+        let net = perceptron(&[32, 16]).build(3, 1, 0.5, &mut rng, device);
         WithLogStd::new(net, 1, 0.3, device)
     };
     compare(

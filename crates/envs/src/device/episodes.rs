@@ -72,6 +72,7 @@ impl EpisodeLog {
 /// Every thread has a stretch of neighbouring entries. It counts the episodes that end there, learns from the
 /// others' counts how many end later, and so knows the place of its own in the list.
 #[cube(launch)]
+#[allow(clippy::needless_range_loop)] // a kernel counts where Rust would iterate
 pub(super) fn last_episodes_kernel(
     ended_returns: &[f32],
     ends: &[i32],
