@@ -208,7 +208,8 @@ impl Trainer {
                 };
                 let raw_obs = rollout.flat_obs();
                 scale_rewards(&mut rollout, &mut self.reward_scaler, &self.config);
-                let metrics = algorithm.update(agent.0, agent.1, rollout, context);
+                let measured = algorithm.update(agent.0, agent.1, rollout, context);
+                let (metrics, _) = measured.read(None);
                 (raw_obs, metrics, steps)
             }
             Learner::Asynchronous(a3c) => a3c.run(agent, envs, first_step, context),
