@@ -1,5 +1,7 @@
 //! Policy and environment together: the loop that makes a rollout.
 
+#[cfg(feature = "gpu")]
+use crate::device_collect::collect_on_device;
 use crate::{host_collect::collect_on_host, random::action_noise};
 use burn::tensor::{Bool, Tensor};
 use uphill_core::{
@@ -24,6 +26,10 @@ pub fn collect(
     let position = (seed, Stream::Action, first_step);
     let size = [steps, env.num_envs()];
     if let Some(rollout) = collect_on_host((actor, critic), env, position, size) {
+        return rollout;
+    }
+    #[cfg(feature = "gpu")]
+    if let Some(rollout) = collect_on_device((actor, critic), env, position, size) {
         return rollout;
     }
     let mut record = Record::new(env, memory.clone());

@@ -20,6 +20,8 @@ pub mod checkpoint;
 pub mod collect;
 pub mod config;
 pub mod critic_fit;
+#[cfg(feature = "gpu")]
+mod device_collect;
 pub mod episodes;
 pub mod eval;
 mod host_collect;

@@ -53,7 +53,7 @@ impl Measured {
     ///
     /// An explained variance is undefined where the returns do not vary; anything else that is not
     /// finite is a sign of divergence and stays.
-    pub fn read(self, along: Option<Tensor<1>>) -> (Metrics, Vec<f64>) {
+    pub fn read(self, along: Option<Tensor<1>>) -> (Metrics, Vec<f32>) {
         let mut parts = self.values;
         parts.extend(along);
         let read = read_back::read(Tensor::cat(parts, 0));
@@ -71,7 +71,7 @@ impl Measured {
         });
         let rest = values.into_iter().map(|(name, x)| (name, Some(x)));
         let metrics = Metrics(standard.into_iter().chain(rest).collect());
-        (metrics, along.to_vec())
+        (metrics, along.iter().map(|x| *x as f32).collect())
     }
 }
 
