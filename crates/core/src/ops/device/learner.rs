@@ -42,7 +42,7 @@ impl DeviceLearner {
         loss: &ActorCriticLoss,
         step: HostStep,
     ) -> Option<Self> {
-        let plan = plan(actor, critic, batch, minibatches, loss, step.joint_norm)?;
+        let plan = plan(actor, critic, batch, minibatches, loss)?;
         let scalars = scalars(loss, step, &adam);
         Some(Self {
             actor: actor.net.flat(),
@@ -119,7 +119,7 @@ pub fn device_gradient(
     batch: &Batch,
     loss: &ActorCriticLoss,
 ) -> Option<([Tensor<1>; 2], Tensor<1>)> {
-    let plan = plan(actor, critic, batch, 1, loss, true)?;
+    let plan = plan(actor, critic, batch, 1, loss)?;
     let device = batch.obs.device();
     let step = HostStep {
         learning_rates: [0.0; 2],
@@ -160,7 +160,6 @@ fn plan(
     batch: &Batch,
     minibatches: usize,
     loss: &ActorCriticLoss,
-    joint_norm: bool,
 ) -> Option<Plan> {
     let shapes = [actor.net.perceptron()?, critic.net.perceptron()?];
     let dist = RowDist::of(&actor.kind, shapes[0].log_stds)?;
@@ -175,7 +174,7 @@ fn plan(
         standardize: loss.standardize && batch.len() > minibatches,
         ..*loss
     };
-    Plan::new(layers, dist, &loss, joint_norm, sizes, shared)
+    Plan::new(layers, dist, &loss, sizes, shared)
 }
 
 fn samples(batch: &Batch) -> backend::Batch<Dispatch> {
@@ -211,6 +210,7 @@ fn scalars(loss: &ActorCriticLoss, step: HostStep, adam: &Adam) -> [f32; scalar:
     set(scalar::BETA1, adam.beta1);
     set(scalar::BETA2, adam.beta2);
     set(scalar::EPSILON, adam.epsilon);
+    set(scalar::JOINT_NORM, f64::from(u8::from(step.joint_norm)));
     set(scalar::UNBIAS1, 1.0 - adam.beta1.powf(adam.steps as f64));
     set(scalar::UNBIAS2, 1.0 - adam.beta2.powf(adam.steps as f64));
     scalars

@@ -21,7 +21,9 @@ pub(super) mod scalar {
     /// β (1 − βᵗ) + (1 − β), which does not lose digits as a power near 1 does.
     pub(crate) const UNBIAS1: usize = 10;
     pub(crate) const UNBIAS2: usize = 11;
-    pub(crate) const COUNT: usize = 12;
+    /// 1: one gradient norm over both networks; 0: one each.
+    pub(crate) const JOINT_NORM: usize = 12;
+    pub(crate) const COUNT: usize = 13;
 }
 
 /// What a minibatch measures, in order: means of the surrogate, the entropy, the approximate KL, the share of
@@ -47,8 +49,6 @@ pub(crate) struct Plan {
     /// PPO's surrogate instead of log π(a|s) · A.
     pub(super) clipped: bool,
     pub(super) standardize: bool,
-    /// One gradient norm over both networks.
-    pub(super) joint_norm: bool,
     /// Samples `B` of the batch.
     pub(super) batch: usize,
     /// Minibatches that the batch is cut into.
@@ -63,7 +63,6 @@ impl Plan {
         [actor, critic]: [Layers; 2],
         dist: RowDist,
         loss: &ActorCriticLoss,
-        joint_norm: bool,
         [batch, minibatches]: [usize; 2],
         shared: usize,
     ) -> Option<Self> {
@@ -73,7 +72,6 @@ impl Plan {
             categorical: dist == RowDist::Categorical,
             clipped: matches!(loss.surrogate, Surrogate::Clipped { .. }),
             standardize: loss.standardize,
-            joint_norm,
             batch,
             minibatches,
             rows,

@@ -167,7 +167,7 @@ pub(super) fn adam_kernel(
     if ABSOLUTE_POS < comptime!(plan.num_params()) {
         let is_actor = ABSOLUTE_POS < own;
         let mut norm = joint;
-        if comptime!(!plan.joint_norm) {
+        if scalars[scalar::JOINT_NORM] == 0.0f32 {
             norm = select(is_actor, of_actor[0], of_critic[0]).sqrt();
         }
         let largest = scalars[scalar::MAX_GRAD_NORM];
