@@ -231,7 +231,8 @@ impl Ppo {
             return None;
         }
         let adams = self.optimizer.adams(actor.net.num_params())?;
-        HostLearner::new(actor, critic, batch, adams)
+        let minibatch = batch.len() / self.config.minibatches;
+        HostLearner::new(actor, critic, batch, minibatch, adams)
     }
 
     /// One gradient step on a minibatch; `old` is the policy that acted. Returns its diagnostics `[6]`:
