@@ -39,7 +39,7 @@ WORKLOADS = {
     "b": Workload("bench-b", 131_072),
     "c": Workload("bench-c", 122_880),
     "d": Workload("bench-d", 81_920),
-    "e": Workload("bench-a", 102_400, agents=16),
+    "e": Workload("bench-e", 102_400, agents=16),
 }
 
 

@@ -88,6 +88,12 @@ pub(crate) struct TrainArgs {
     #[arg(long, conflicts_with = "resume")]
     pub(crate) seed: Option<u64>,
 
+    /// Train this many agents at once, with seeds SEED, SEED+1, …: each as it would be trained alone, in a run
+    /// directory of its own (DIR/seed-1, …), and at the end what they come to together (DIR/summary.json).
+    /// On the CPU as many at a time as there are cores, each on one; on a GPU they take turns
+    #[arg(long, value_name = "N", conflicts_with = "resume", value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub(crate) seeds: Option<u64>,
+
     /// Run directory, which must not exist yet [default: runs/CONFIG-N, the first free N]
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     pub(crate) out: Option<PathBuf>,

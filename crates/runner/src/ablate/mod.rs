@@ -7,7 +7,6 @@
 
 mod report;
 mod rows;
-mod stats;
 mod variants;
 
 use crate::{
