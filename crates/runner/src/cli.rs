@@ -11,6 +11,7 @@ use std::path::PathBuf;
 Examples:
   uphill train configs/ppo-cartpole.toml
   uphill train ppo-cartpole --set algo.clip=0.1 --seed 7 --out runs/narrow-clip
+  uphill train ppo-cartpole --seeds 16
   uphill train --resume runs/narrow-clip
   uphill eval runs/narrow-clip --episodes 100
   uphill ablate --seeds 5 --total-steps 100000
@@ -291,6 +292,7 @@ Without CONFIG, what GPUs reached beside the CPU is kept in a file for `--device
 Examples:
   uphill bench                                   every device, 4 × 2 sizes, some minutes
   uphill bench bench-a --devices flex,ndarray    a fixed workload
+  uphill bench bench-e --seeds 16                the same for 16 agents at once
   uphill bench --envs 512,2048 --widths 256 --json > bench.json
 
 How to read the tables: docs/benchmarks.md.")]
@@ -312,7 +314,12 @@ pub(crate) struct BenchArgs {
     #[arg(value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub(crate) widths: Vec<u32>,
 
-    /// Iterations of each device in each round [default: as many as take 0.4 s]
+    /// Agents trained at once, as by `uphill train --seeds`; steps/s are those of all together, and there are
+    /// no phases
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "config", value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub(crate) seeds: u64,
+
+    /// Iterations of each device in each round, and of each agent [default: as many as take 0.4 s]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) iterations: Option<u64>,
 

@@ -75,14 +75,18 @@ struct Agent {
     error: Option<anyhow::Error>,
 }
 
-pub(crate) fn start(args: &TrainArgs, path: &str, seeds: u64) -> anyhow::Result<ExitCode> {
-    let (config, name) = configured(args, path)?;
-    let of_seed = |seed| RunConfig {
+/// The configuration with its own seed and those after it, `count` in all.
+pub(crate) fn with_seeds(config: &RunConfig, count: u64) -> impl Iterator<Item = RunConfig> {
+    // A valid seed is far below the end of u64.
+    (config.seed..config.seed + count).map(|seed| RunConfig {
         seed,
         ..config.clone()
-    };
-    // Within u64: a valid seed is far below its end.
-    let configs: Vec<RunConfig> = (config.seed..config.seed + seeds).map(of_seed).collect();
+    })
+}
+
+pub(crate) fn start(args: &TrainArgs, path: &str, seeds: u64) -> anyhow::Result<ExitCode> {
+    let (config, name) = configured(args, path)?;
+    let configs: Vec<RunConfig> = with_seeds(&config, seeds).collect();
     if let Some(last) = configs.last() {
         last.validate().context("--seeds")?;
     }
