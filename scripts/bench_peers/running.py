@@ -13,13 +13,12 @@ import time
 from pathlib import Path
 
 from failure import Failure, last_words
-from workloads import whole_iterations
 
 WORKERS = Path(__file__).resolve().parent / "workers"
 
 
 def run_uphill(program, device, workload, work):
-    """Seconds are those of the training loop, from metrics.csv; with many agents those of the whole process."""
+    """Seconds are those of the training loop: from metrics.csv, or from the summary of several agents."""
     total, agents = work["total_steps"], work["agents"]
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
@@ -35,8 +34,13 @@ def run_uphill(program, device, workload, work):
         if done.returncode != 0:
             raise Failure(f"{Path(program).name} failed: {last_words(done.stdout)}")
         if agents > 1:
-            env_steps = agents * whole_iterations(work)
-            return {"run_s": [cold_s], "cold_s": cold_s, "env_steps": env_steps, "mean_return": None}
+            summary = json.loads((out / "summary.json").read_text())
+            return {
+                "run_s": [summary["wall_s"]],
+                "cold_s": cold_s,
+                "env_steps": summary["env_steps"],
+                "mean_return": summary["return_mean"],
+            }
         with (out / "metrics.csv").open() as file:
             *_, last = csv.DictReader(file)
     mean = last["episode_return_mean"]
