@@ -146,7 +146,8 @@ Variants, all from one PPO configuration:
   ppo-noclip         all on, but ratios not clipped
   trpo+, trpo        TRPO with and without those that apply to it
 
-The directory holds ablation.csv (one row per run, written as it ends) and the configuration of every
+On the CPU as many runs at a time as there are cores, each on one; on a GPU one after the other. The
+directory holds ablation.csv (one row per run, written as it ends) and the configuration of every
 variant, which `uphill train` takes. After Ctrl-C, or for more seeds, the same command with the same
 --out does the runs that are missing.")]
 pub(crate) struct AblateArgs {
