@@ -9,12 +9,14 @@ import json
 import os
 import subprocess
 import tempfile
+import threading
 import time
 from pathlib import Path
 
 from failure import Failure, last_words
 
 WORKERS = Path(__file__).resolve().parent / "workers"
+PATIENCE = 600  # seconds for a worker, which does its work in a tenth of that
 
 
 def run_uphill(program, device, workload, work):
@@ -69,6 +71,8 @@ def run_worker(command, environment=None):
         start = time.perf_counter()
         child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment)
         reports, cold_s = [], None
+        alarm = threading.Timer(PATIENCE, child.kill)
+        alarm.start()
         try:
             for line in child.stdout:
                 cold_s = cold_s or time.perf_counter() - start
@@ -78,6 +82,7 @@ def run_worker(command, environment=None):
             raise
         finally:
             child.wait()
+            alarm.cancel()
         errors.seek(0)
         if child.returncode != 0 or not reports:
             raise Failure(f"it failed: {last_words(errors.read())}")
