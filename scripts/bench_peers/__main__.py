@@ -1,7 +1,7 @@
 """Runs the same work in Uphill and in other stacks, in turn, on this machine, and prints one table.
 
     cargo build --release
-    python3 scripts/bench_peers                             # all workloads and peers, 6 minutes
+    python3 scripts/bench_peers                             # all workloads and peers, 6 to 7 minutes
     python3 scripts/bench_peers --workloads a,e --peers jax # some of them
     python3 scripts/bench_peers --full --rounds 5           # longer runs, and more of them
     python3 scripts/bench_peers --json > peers.json

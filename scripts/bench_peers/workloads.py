@@ -37,11 +37,11 @@ class Workload(NamedTuple):
 
 
 WORKLOADS = {
-    "a": Workload("bench-a", 256_000, 20_480),
-    "b": Workload("bench-b", 524_288, 65_536),
-    "c": Workload("bench-c", 253_952, 40_960),
-    "d": Workload("bench-d", 163_840, 24_576),
-    "e": Workload("bench-e", 102_400, 20_480, agents=16),
+    "a": Workload("bench-a", 204_800, 10_240),
+    "b": Workload("bench-b", 262_144, 65_536),
+    "c": Workload("bench-c", 204_800, 24_576),
+    "d": Workload("bench-d", 40_960, 16_384),
+    "e": Workload("bench-e", 51_200, 10_240, agents=16),
 }
 
 
