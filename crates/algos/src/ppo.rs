@@ -236,8 +236,10 @@ impl Ppo {
             return Steps::OnTensors;
         }
         if actor.net.fused() {
+            let minibatch = batch.len() / c.minibatches;
             let adams = self.optimizer.adams(actor.net.num_params());
-            let host = adams.and_then(|adams| HostLearner::new(actor, critic, batch, adams));
+            let host =
+                adams.and_then(|adams| HostLearner::new(actor, critic, batch, minibatch, adams));
             return host.map_or(Steps::OnTensors, Steps::OnHost);
         }
         let (loss, size) = (now.loss(c), now.step_size(c));

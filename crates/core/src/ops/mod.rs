@@ -9,18 +9,23 @@
 
 mod acting;
 mod adam;
+mod block_loss;
 #[cfg(feature = "gpu")]
 mod device;
 #[cfg(not(feature = "gpu"))]
 #[path = "no_device.rs"]
 mod device;
+mod exp;
 mod fused;
 mod gemm;
 mod learner;
+mod minibatch;
 mod mlp;
+mod narrow;
 mod rows;
 mod simd;
 mod tanh;
+mod team;
 
 pub use acting::HostPolicy;
 #[cfg(feature = "gpu")]
@@ -87,7 +92,14 @@ pub(crate) fn adam_step(adam: &mut Adam, params: Tensor<1>, grad: Tensor<1>, lr:
     let [mut first, mut second] = adam.take_moments();
     let mut params = values(params);
     let grad = values(grad);
-    AdamStep::of(adam, &mut params, &grad, [&mut first, &mut second], lr).run();
+    AdamStep::of(
+        adam,
+        &mut params,
+        (&grad, 1.0),
+        [&mut first, &mut second],
+        lr,
+    )
+    .run();
     adam.first = tensor(first, shape, &device);
     adam.second = tensor(second, shape, &device);
     tensor(params, shape, &device)
