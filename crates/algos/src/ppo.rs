@@ -233,20 +233,20 @@ impl Ppo {
     fn steps(&self, actor: &Actor, critic: &Critic, batch: &Batch, now: &Now) -> Steps {
         let c = &self.config;
         if c.objective != Objective::Clip {
-            return Steps::OnTensors;
+            return Steps::Tensors;
         }
         if actor.net.fused() {
             let minibatch = batch.len() / c.minibatches;
             let adams = self.optimizer.adams(actor.net.num_params());
             let host =
                 adams.and_then(|adams| HostLearner::new(actor, critic, batch, minibatch, adams));
-            return host.map_or(Steps::OnTensors, Steps::OnHost);
+            return host.map_or(Steps::Tensors, Steps::Host);
         }
         let (loss, size) = (now.loss(c), now.step_size(c));
         let device = self.optimizer.joined().and_then(|adam| {
             DeviceLearner::new(actor, critic, batch, c.minibatches, adam, &loss, size)
         });
-        device.map_or(Steps::OnTensors, Steps::OnDevice)
+        device.map_or(Steps::Tensors, Steps::Device)
     }
 
     /// One gradient step on a minibatch; `old` is the policy that acted. Returns its diagnostics `[6]`:
@@ -310,9 +310,9 @@ impl Ppo {
 /// devices allow.
 #[allow(clippy::large_enum_variant)] // there is one of these in an update
 enum Steps {
-    OnHost(HostLearner),
-    OnDevice(DeviceLearner),
-    OnTensors,
+    Host(HostLearner),
+    Device(DeviceLearner),
+    Tensors,
 }
 
 impl Now {
@@ -412,17 +412,17 @@ impl Algorithm for Ppo {
             let device = batch.obs.device();
             let mut next = epochs + 1;
             diagnostics.push(match &mut steps {
-                Steps::OnHost(learner) => {
+                Steps::Host(learner) => {
                     let parts = minibatches(batch.units(), c.minibatches, order(epochs));
                     fused_epoch(learner, &parts, &c, &now, &device)
                 }
-                Steps::OnDevice(learner) => {
+                Steps::Device(learner) => {
                     // Without a KL to look at there is no reason to come back between epochs.
                     next = if c.target_kl > 0.0 { next } else { c.epochs };
                     let keys: Vec<_> = (epochs..next).map(|e| shuffle_key(order(e))).collect();
                     learner.epochs(shuffle_keys(&keys, &device))
                 }
-                Steps::OnTensors => {
+                Steps::Tensors => {
                     let step = |part| {
                         let minibatch = batch.select(part);
                         self.minibatch_step(actor, critic, &old, minibatch, &now)
@@ -442,18 +442,18 @@ impl Algorithm for Ppo {
             }
         }
         let summary = match steps {
-            Steps::OnDevice(learner) => {
+            Steps::Device(learner) => {
                 let summary = learner.summary(diagnostics);
                 let adam = learner.finish(&mut actor.net, &mut critic.net);
                 self.optimizer.set_joined(adam, actor.net.num_params());
                 summary
             }
-            Steps::OnHost(learner) => {
+            Steps::Host(learner) => {
                 let adams = learner.finish(&mut actor.net, &mut critic.net);
                 self.optimizer.set_adams(adams);
                 summary_of(diagnostics, &batch, actor, critic)
             }
-            Steps::OnTensors => summary_of(diagnostics, &batch, actor, critic),
+            Steps::Tensors => summary_of(diagnostics, &batch, actor, critic),
         };
 
         let mut known = vec![("lr", now.size.learning_rate)];
