@@ -53,6 +53,9 @@ pub struct RunConfig {
     /// Latest observations that the policy sees as one.
     #[serde(default = "default_frames")]
     pub frames: usize,
+    /// Step environments on the host also where a kernel could on the device.
+    #[serde(default)]
+    pub host_steps: bool,
     /// Of actor and critic.
     #[serde(default)]
     pub network: NetworkConfig,
@@ -186,6 +189,7 @@ impl RunConfig {
             checkpoint_every: 0,
             random_ages: false,
             frames: default_frames(),
+            host_steps: false,
             network: NetworkConfig::default(),
             normalize: NormalizeConfig::default(),
             algo,

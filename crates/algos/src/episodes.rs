@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
-use uphill_envs::Episode;
+use uphill_envs::{Episode, FinishedEpisodes};
 
 /// Episodes that a mean is taken over.
 pub const WINDOW: usize = 100;
@@ -24,8 +24,23 @@ impl EpisodeStats {
     /// Takes in the episodes that finished up to `env_steps`. True if the mean return over a full
     /// window is the best so far.
     pub fn update(&mut self, finished: &[Episode], env_steps: u64, threshold: Option<f64>) -> bool {
-        for episode in finished {
-            self.episodes += 1;
+        let finished = FinishedEpisodes {
+            count: finished.len() as u64,
+            last: finished.to_vec(),
+        };
+        self.update_finished(&finished, env_steps, threshold)
+    }
+
+    /// [`update`](Self::update) with the number of the finished episodes and the last [`WINDOW`] of them (all,
+    /// if they are fewer), which comes to the same.
+    pub fn update_finished(
+        &mut self,
+        finished: &FinishedEpisodes,
+        env_steps: u64,
+        threshold: Option<f64>,
+    ) -> bool {
+        self.episodes += finished.count;
+        for episode in &finished.last {
             self.window
                 .push_back((episode.episode_return, episode.length));
             if self.window.len() > WINDOW {
@@ -65,5 +80,32 @@ impl EpisodeStats {
     fn mean(&self, value: impl Fn(&(f64, u32)) -> f64) -> Option<f64> {
         let count = self.window.len();
         (count > 0).then(|| self.window.iter().map(value).sum::<f64>() / count as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_episodes_and_their_number_are_enough() {
+        let episode = |i: usize| Episode {
+            env: 0,
+            episode_return: (i * i % 37) as f64,
+            length: i as u32,
+            terminated: true,
+        };
+        let (mut all, mut last) = (EpisodeStats::default(), EpisodeStats::default());
+        let mut from = 0;
+        for count in [0, 3, 250, 0, 60, 99, 101] {
+            let finished: Vec<Episode> = (from..from + count).map(episode).collect();
+            from += count;
+            let improved = all.update(&finished, from as u64, Some(18.0));
+            let finished = FinishedEpisodes::of(finished, WINDOW);
+            let found = last.update_finished(&finished, from as u64, Some(18.0));
+            assert_eq!(found, improved);
+            assert_eq!(last, all);
+        }
+        assert!(all.solved_at.is_some(), "{:?}", all.mean_return());
     }
 }

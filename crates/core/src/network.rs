@@ -3,6 +3,8 @@
 //! Burn's `Module` cannot be a trait object, and a type parameter for it would spread through every
 //! algorithm. [`Net`] erases it once: algorithms see a forward pass and a flat parameter vector.
 
+#[cfg(feature = "gpu")]
+use crate::ops::DeviceMlp;
 use crate::{
     ops::{FusedMlp, MlpShape, Weights, on_host},
     params::{self, ParamSpec},
@@ -38,26 +40,60 @@ pub trait Network: Module + ModuleDisplay + 'static {
 
 /// A [`Network`] whose type is forgotten.
 #[derive(Debug)]
-pub struct Net(Box<dyn ErasedNetwork>);
+pub struct Net {
+    network: Box<dyn ErasedNetwork>,
+    /// What it looks like, if kernels may take its passes over.
+    perceptron: Option<Arc<MlpShape>>,
+}
 
 impl Net {
     /// Wraps a module. Its parameters are taken off autodiff; gradients are recorded only between
     /// [`tracked`](Net::tracked) and [`flat_grad`](Net::flat_grad).
     ///
-    /// A perceptron in host memory gets fused passes, see [`ops`](crate::ops).
+    /// A perceptron gets fused passes where there are some for its device, see [`ops`](crate::ops).
     pub fn new(module: impl Network) -> Self {
         let shape = module.mlp_shape();
-        let stock = Self::stock(module);
-        match shape {
-            Some(shape) if on_host(&stock.flat()) => Self(Box::new(FusedMlp::new(shape, stock.0))),
+        let stock = Self::stock(module).network;
+        let network = match &shape {
+            Some(shape) if on_host(&stock.flat()) => {
+                Box::new(FusedMlp::new(shape.clone(), stock)) as Box<dyn ErasedNetwork>
+            }
+            #[cfg(feature = "gpu")]
+            Some(shape) => DeviceMlp::over(shape, stock),
             _ => stock,
+        };
+        Self {
+            network,
+            perceptron: shape.map(Arc::new),
         }
     }
 
     /// Like [`new`](Net::new), but always on Burn's own operations: the reference that fused passes
     /// are compared with.
     pub fn stock(module: impl Network) -> Self {
-        Self(Box::new(params::plain(module)))
+        Self::other(Box::new(params::plain(module)))
+    }
+
+    /// A network whose passes are its own.
+    fn other(network: Box<dyn ErasedNetwork>) -> Self {
+        Self {
+            network,
+            perceptron: None,
+        }
+    }
+
+    /// The same network in another state.
+    fn with(&self, network: Box<dyn ErasedNetwork>) -> Self {
+        Self {
+            network,
+            perceptron: self.perceptron.clone(),
+        }
+    }
+
+    /// What it looks like, if it is a perceptron whose passes kernels may take over, on any device; its
+    /// parameters are [`flat`](Net::flat).
+    pub fn perceptron(&self) -> Option<&MlpShape> {
+        self.perceptron.as_deref()
     }
 
     /// Whether passes through this network are fused; where not, they are several times slower on
@@ -68,12 +104,12 @@ impl Net {
 
     /// What it looks like, if its passes are fused.
     pub(crate) fn mlp_shape(&self) -> Option<&MlpShape> {
-        self.0.fused_shape()
+        self.network.fused_shape()
     }
 
     /// Wraps a module with memory.
     pub fn recurrent(module: impl RecurrentNetwork) -> Self {
-        Self(Box::new(Recurrent(params::plain(module))))
+        Self::other(Box::new(Recurrent(params::plain(module))))
     }
 
     /// `[B, O]` → `[B, W]`. With memory: at the first step of an episode.
@@ -84,18 +120,18 @@ impl Net {
 
     /// States `[N, H]` at the beginning of episodes; `None` without memory.
     pub fn start(&self, envs: usize) -> Option<Tensor<2>> {
-        let memory = self.0.memory()?;
+        let memory = self.network.memory()?;
         Some(Tensor::zeros([envs, memory.state_width()], &self.device()))
     }
 
     /// One step: observations `[N, O]` and states `[N, H]` → outputs `[N, W]` and next states.
     pub fn step(&self, obs: Tensor<2>, state: Option<Tensor<2>>) -> (Tensor<2>, Option<Tensor<2>>) {
-        match (self.0.memory(), state) {
+        match (self.network.memory(), state) {
             (Some(memory), Some(state)) => {
                 let (outputs, state) = memory.step(obs, state);
                 (outputs, Some(state))
             }
-            (None, None) => (self.0.forward(obs), None),
+            (None, None) => (self.network.forward(obs), None),
             (memory, _) => panic!(
                 "a network {} memory was given {} state",
                 if memory.is_some() { "with" } else { "without" },
@@ -112,7 +148,7 @@ impl Net {
         state: Option<Tensor<2>>,
         keep: Tensor<2>,
     ) -> (Tensor<2>, Option<Tensor<2>>) {
-        match (self.0.memory(), state) {
+        match (self.network.memory(), state) {
             (Some(memory), Some(state)) => {
                 let (outputs, states) = memory.unroll(obs, state, keep);
                 (outputs, Some(states))
@@ -130,38 +166,38 @@ impl Net {
     /// (f(θ + hv) − f(θ − hv)) / 2h with h = ε^⅓ (1 + ‖θ‖) / ‖v‖, where ε is the float type's
     /// rounding: the length that balances truncation, O(h²), with rounding, O(ε / h).
     pub fn jvp(&self, obs: Tensor<2>, direction: Tensor<1>) -> Tensor<2> {
-        self.0.jvp(obs, direction)
+        self.network.jvp(obs, direction)
     }
 
     /// All parameters, `[P]`.
     pub fn flat(&self) -> Tensor<1> {
-        self.0.flat()
+        self.network.flat()
     }
 
     /// This network with other parameters `[P]`.
     pub fn with_flat(&self, flat: Tensor<1>) -> Self {
-        Self(self.0.with_flat(flat))
+        self.with(self.network.with_flat(flat))
     }
 
     /// This network recording gradients.
     pub fn tracked(&self) -> Self {
-        Self(self.0.tracked())
+        self.with(self.network.tracked())
     }
 
     /// Gradient by all parameters `[P]`, after the backward pass of a loss that a
     /// [`tracked`](Net::tracked) network took part in.
     pub fn flat_grad(&self, grads: &Gradients) -> Tensor<1> {
-        self.0.flat_grad(grads)
+        self.network.flat_grad(grads)
     }
 
     /// Its parameters as fused passes read them, if its passes are fused.
     pub(crate) fn host_weights(&self) -> Option<Arc<Weights>> {
-        self.0.host_weights()
+        self.network.host_weights()
     }
 
     /// Names and shapes inside the flat vector.
     pub fn layout(&self) -> Vec<ParamSpec> {
-        self.0.layout()
+        self.network.layout()
     }
 
     /// Number of parameters `P`.
@@ -177,7 +213,7 @@ impl Net {
 
 impl Clone for Net {
     fn clone(&self) -> Self {
-        Self(self.0.boxed_clone())
+        self.with(self.network.boxed_clone())
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use burn::tensor::{Bool, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::{EnvError, EnvSpec};
+use crate::{EnvError, EnvSpec, Finished};
 
 /// `N` copies of an environment on one device.
 ///
@@ -32,7 +32,8 @@ pub trait BatchEnv: Send {
     ///
     /// # Panics
     ///
-    /// If `actions` has another shape, or a discrete action is no index or not allowed.
+    /// If `actions` has another shape, or a discrete action is no index or not allowed. A batch that is stepped
+    /// on a device never sees the actions and cannot check the latter.
     fn step(&mut self, actions: Tensor<2>) -> Step;
 
     /// The same batch stepped on slices, where its states are in host memory.
@@ -42,10 +43,22 @@ pub trait BatchEnv: Send {
         None
     }
 
+    /// The same batch for kernels that step it themselves, where it lives on a device.
+    #[cfg(feature = "gpu")]
+    fn on_device(&mut self) -> Option<&mut dyn crate::device::DeviceSteps> {
+        None
+    }
+
     /// Episodes finished since the last call, ordered by step, then by copy.
     ///
     /// They gather until someone takes them.
     fn take_episodes(&mut self) -> Vec<Episode>;
+
+    /// Like [`take_episodes`](Self::take_episodes), for callers who need the number of episodes and the last
+    /// `most` of them. Where the batch lives on a device nothing is read back.
+    fn take_finished(&mut self, most: usize) -> Finished {
+        Finished::of(self.take_episodes(), most)
+    }
 
     /// Everything needed to continue exactly from here.
     fn save(&self) -> EnvState;

@@ -101,6 +101,49 @@ pub fn terminated(state: &[f32], base: usize) -> bool {
     state[base].abs() > X_LIMIT || state[base + 2].abs() > ANGLE_LIMIT
 }
 
+/// Writes a start state at `base` from four numbers uniform in [0, 1).
+#[cfg_attr(feature = "gpu", cube)]
+pub fn start(state: &mut [f32], base: usize, u0: f32, u1: f32, u2: f32, u3: f32) {
+    state[base] = spread(u0, START);
+    state[base + 1] = spread(u1, START);
+    state[base + 2] = spread(u2, START);
+    state[base + 3] = spread(u3, START);
+}
+
+/// Writes what the agent sees of the state at `base` to `obs`, from `at` on.
+#[cfg_attr(feature = "gpu", cube)]
+pub fn observe(state: &[f32], base: usize, obs: &mut [f32], at: usize) {
+    obs[at] = state[base];
+    obs[at + 1] = state[base + 1];
+    obs[at + 2] = state[base + 2];
+    obs[at + 3] = state[base + 3];
+}
+
+#[cfg(feature = "gpu")]
+#[cube]
+impl crate::device::Dynamics for CartPole {
+    fn start(state: &mut [f32], base: usize, u0: f32, u1: f32, u2: f32, u3: f32) {
+        start(state, base, u0, u1, u2, u3);
+    }
+
+    fn step(state: &mut [f32], base: usize, actions: &[f32], at: usize) -> f32 {
+        step(state, base, u32::cast_from(actions[at]))
+    }
+
+    fn terminated(state: &[f32], base: usize) -> bool {
+        terminated(state, base)
+    }
+
+    fn observe(state: &[f32], base: usize, obs: &mut [f32], at: usize) {
+        observe(state, base, obs, at);
+    }
+}
+
+#[cfg(feature = "gpu")]
+impl crate::device::OnDevice for CartPole {
+    const KERNEL: crate::device::DeviceEnv = crate::device::DeviceEnv::CartPole;
+}
+
 impl HostEnv for CartPole {
     fn spec(&self) -> EnvSpec {
         EnvSpec {
@@ -122,7 +165,8 @@ impl HostEnv for CartPole {
     }
 
     fn reset(&self, state: &mut [f32], rng: &mut Philox) {
-        state.fill_with(|| rng.range(-START, START));
+        let [u0, u1, u2, u3] = std::array::from_fn(|_| rng.uniform());
+        start(state, 0, u0, u1, u2, u3);
     }
 
     fn step(&self, state: &mut [f32], action: &[f32], _rng: &mut Philox) -> Outcome {
@@ -134,7 +178,7 @@ impl HostEnv for CartPole {
     }
 
     fn observe(&self, state: &[f32], obs: &mut [f32]) {
-        obs.copy_from_slice(state);
+        observe(state, 0, obs, 0);
     }
 }
 

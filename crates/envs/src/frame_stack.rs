@@ -2,7 +2,7 @@
 
 use burn::tensor::{Bool, Tensor, TensorData};
 
-use crate::{BatchEnv, EnvError, EnvSpec, EnvState, Episode, Step};
+use crate::{BatchEnv, EnvError, EnvSpec, EnvState, Episode, Finished, Step};
 
 /// A batch whose observations are the last `frames` ones of another, oldest first: `[N, frames · O]`.
 ///
@@ -86,6 +86,10 @@ impl BatchEnv for FrameStack {
 
     fn take_episodes(&mut self) -> Vec<Episode> {
         self.inner.take_episodes()
+    }
+
+    fn take_finished(&mut self, most: usize) -> Finished {
+        self.inner.take_finished(most)
     }
 
     fn save(&self) -> EnvState {

@@ -9,7 +9,9 @@ use crate::{
     ActionSpace, BatchEnv, EnvError, EnvSpec, EnvState, Episode, HostSteps, Philox, Step, StepRows,
     Stream,
 };
-use rows::{Clock, Rows, Stepper};
+pub(crate) use rows::Clock;
+use rows::{Rows, Stepper};
+pub(crate) use state::Saved;
 
 /// The dynamics of one environment.
 ///
@@ -114,6 +116,17 @@ impl<E: HostEnv> HostBatch<E> {
         self.spec.time_limit = time_limit;
         self.reset(0);
         self
+    }
+
+    /// Everything that changes from step to step.
+    pub(crate) fn saved(&self) -> Saved {
+        Saved {
+            seed: self.seed,
+            steps: self.steps,
+            clocks: self.clocks.clone(),
+            episodes: self.episodes.clone(),
+            states: self.states.clone(),
+        }
     }
 
     /// Checks actions `[N · A]` and clips them to their bounds.
@@ -289,10 +302,14 @@ impl<E: HostEnv> BatchEnv for HostBatch<E> {
     }
 
     fn save(&self) -> EnvState {
-        self.to_state()
+        self.saved().to_state()
     }
 
     fn restore(&mut self, state: &EnvState) -> Result<(), EnvError> {
-        self.set_state(state)
+        let saved = Saved::read(state, self.num_envs(), self.state_size)?;
+        (self.seed, self.steps) = (saved.seed, saved.steps);
+        (self.clocks, self.episodes, self.states) = (saved.clocks, saved.episodes, saved.states);
+        self.observe();
+        Ok(())
     }
 }

@@ -20,3 +20,10 @@ pub(crate) fn select<T>(condition: bool, then: T, otherwise: T) -> T {
 pub(crate) fn clip(x: f32, limit: f32) -> f32 {
     select(x > limit, limit, select(x < -limit, -limit, x))
 }
+
+/// A number in `[−limit, limit)` from `u` in [0, 1).
+#[cfg_attr(feature = "gpu", cube)]
+#[inline]
+pub(crate) fn spread(u: f32, limit: f32) -> f32 {
+    -limit + (limit + limit) * u
+}

@@ -5,6 +5,9 @@
 //!    │      HostBatch adds time limits, autoreset, clipping, statistics, threads, seeds
 //!    ▼
 //! BatchEnv  N copies behind one object, tensors in and tensors out (what algorithms see)
+//!    ↑
+//!    │      DeviceBatch steps all copies in one kernel, where a GPU has the tensors
+//! Dynamics  the same dynamics as functions of a kernel             (CartPole, Pendulum)
 //! ```
 //!
 //! ```
@@ -36,7 +39,10 @@
 #![cfg_attr(feature = "gpu", allow(missing_docs))]
 
 mod batch;
+#[cfg(feature = "gpu")]
+pub mod device;
 mod error;
+mod finished;
 mod frame_stack;
 mod host;
 mod kernel;
@@ -53,6 +59,7 @@ pub use batch::{BatchEnv, EnvState, Episode, HostSteps, Step, StepRows};
 pub use cartpole::CartPole;
 pub use cartpole_positions::CartPolePositions;
 pub use error::EnvError;
+pub use finished::{Finished, FinishedEpisodes};
 pub use frame_stack::FrameStack;
 pub use host::{HostBatch, HostEnv, Outcome};
 pub use pendulum::Pendulum;

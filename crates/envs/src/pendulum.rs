@@ -90,6 +90,47 @@ pub fn step(state: &mut [f32], base: usize, torque: f32) -> f32 {
     -cost
 }
 
+/// Writes a start state at `base` from two numbers uniform in [0, 1).
+#[cfg_attr(feature = "gpu", cube)]
+pub fn start(state: &mut [f32], base: usize, u0: f32, u1: f32) {
+    state[base] = spread(u0, PI);
+    state[base + 1] = spread(u1, START_SPEED);
+}
+
+/// Writes what the agent sees of the state at `base` to `obs`, from `at` on.
+#[cfg_attr(feature = "gpu", cube)]
+pub fn observe(state: &[f32], base: usize, obs: &mut [f32], at: usize) {
+    let angle = state[base];
+    obs[at] = angle.cos();
+    obs[at + 1] = angle.sin();
+    obs[at + 2] = state[base + 1];
+}
+
+#[cfg(feature = "gpu")]
+#[cube]
+impl crate::device::Dynamics for Pendulum {
+    fn start(state: &mut [f32], base: usize, u0: f32, u1: f32, _u2: f32, _u3: f32) {
+        start(state, base, u0, u1);
+    }
+
+    fn step(state: &mut [f32], base: usize, actions: &[f32], at: usize) -> f32 {
+        step(state, base, actions[at])
+    }
+
+    fn terminated(_state: &[f32], _base: usize) -> bool {
+        false
+    }
+
+    fn observe(state: &[f32], base: usize, obs: &mut [f32], at: usize) {
+        observe(state, base, obs, at);
+    }
+}
+
+#[cfg(feature = "gpu")]
+impl crate::device::OnDevice for Pendulum {
+    const KERNEL: crate::device::DeviceEnv = crate::device::DeviceEnv::Pendulum;
+}
+
 impl HostEnv for Pendulum {
     fn spec(&self) -> EnvSpec {
         EnvSpec {
@@ -109,8 +150,8 @@ impl HostEnv for Pendulum {
     }
 
     fn reset(&self, state: &mut [f32], rng: &mut Philox) {
-        state[0] = rng.range(-PI, PI);
-        state[1] = rng.range(-START_SPEED, START_SPEED);
+        let [u0, u1] = std::array::from_fn(|_| rng.uniform());
+        start(state, 0, u0, u1);
     }
 
     fn step(&self, state: &mut [f32], action: &[f32], _rng: &mut Philox) -> Outcome {
@@ -121,8 +162,7 @@ impl HostEnv for Pendulum {
     }
 
     fn observe(&self, state: &[f32], obs: &mut [f32]) {
-        let (sin, cos) = state[0].sin_cos();
-        obs.copy_from_slice(&[cos, sin, state[1]]);
+        observe(state, 0, obs, 0);
     }
 }
 

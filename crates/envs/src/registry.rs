@@ -2,6 +2,8 @@
 
 use burn::tensor::Device;
 
+#[cfg(feature = "gpu")]
+use crate::device::{DeviceBatch, OnDevice, has_kernels};
 use crate::frame_stack::{FrameStack, stacked_spec};
 use crate::probe::{
     ProbeAction, ProbeConstant, ProbeDigits, ProbeIdentity, ProbeLqr, ProbeLqr17x6, ProbeMask,
@@ -13,9 +15,9 @@ use crate::{
 
 /// Every environment that [`make`] knows. A new one is one more line here.
 const REGISTRY: [Entry; 14] = [
-    Entry::host::<CartPole>("CartPole-v1"),
+    Entry::kernel::<CartPole>("CartPole-v1"),
     Entry::host::<CartPolePositions>("CartPolePositions-v1"),
-    Entry::host::<Pendulum>("Pendulum-v1"),
+    Entry::kernel::<Pendulum>("Pendulum-v1"),
     Entry::host::<ProbeConstant>("ProbeConstant-v0"),
     Entry::host::<ProbeObservation>("ProbeObservation-v0"),
     Entry::host::<ProbeTwoStep>("ProbeTwoStep-v0"),
@@ -48,6 +50,8 @@ pub struct BatchOptions {
     pub random_ages: bool,
     /// Observations that the policy sees as one, at least 1; see [`FrameStack`].
     pub frames: usize,
+    /// Step on the host also where a kernel could step on the device.
+    pub host_steps: bool,
 }
 
 impl Default for BatchOptions {
@@ -55,11 +59,15 @@ impl Default for BatchOptions {
         Self {
             random_ages: false,
             frames: 1,
+            host_steps: false,
         }
     }
 }
 
 /// A batch of `num_envs` copies of the environment called `name`, its tensors on `device`.
+///
+/// Where `device` is a GPU and the environment has a kernel, the copies live there and a step reads nothing back;
+/// otherwise they are stepped on the host.
 ///
 /// # Errors
 ///
@@ -117,22 +125,45 @@ impl Entry {
         Self {
             name,
             spec: || E::default().spec(),
-            make: host_batch::<E>,
+            make: |num_envs, device, options| {
+                Ok(Box::new(host_batch::<E>(num_envs, device, options)?))
+            },
         }
+    }
+
+    /// An environment that a kernel can step, where there are kernels.
+    #[cfg(feature = "gpu")]
+    const fn kernel<E: OnDevice + Default + 'static>(name: &'static str) -> Self {
+        Self {
+            make: |num_envs, device, options| {
+                let host = host_batch::<E>(num_envs, device, options)?;
+                Ok(if has_kernels(device) && !options.host_steps {
+                    Box::new(DeviceBatch::new(host))
+                } else {
+                    Box::new(host)
+                })
+            },
+            ..Self::host::<E>(name)
+        }
+    }
+
+    #[cfg(not(feature = "gpu"))]
+    const fn kernel<E: HostEnv + Default + 'static>(name: &'static str) -> Self {
+        Self::host::<E>(name)
     }
 }
 
-fn host_batch<E: HostEnv + Default + 'static>(
+fn host_batch<E: HostEnv + Default>(
     num_envs: usize,
     device: &Device,
     options: BatchOptions,
-) -> Result<Box<dyn BatchEnv>, EnvError> {
+) -> Result<HostBatch<E>, EnvError> {
     let batch = HostBatch::new(E::default(), num_envs, device)?;
-    Ok(Box::new(if options.random_ages {
+    Ok(if options.random_ages {
         batch.with_random_ages()
     } else {
         batch
-    }))
+    })
 }
 
 fn find(name: &str) -> Result<&'static Entry, EnvError> {

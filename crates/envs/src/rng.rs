@@ -20,26 +20,33 @@ use std::f64::consts::TAU;
 use rand::rand_core::utils::{fill_bytes_via_next_word, next_u64_via_u32};
 use rand::{Rng, TryRng};
 
+/// Rounds of Philox.
+pub(crate) const ROUNDS: u32 = 10;
+/// What a round multiplies the first word by.
+pub(crate) const MULTIPLIER_A: u32 = 0xD251_1F53;
+/// What a round multiplies the third word by.
+pub(crate) const MULTIPLIER_B: u32 = 0xCD9E_8D57;
+/// What the first word of the key grows by: the golden ratio.
+pub(crate) const KEY_STEP_A: u32 = 0x9E37_79B9;
+/// What the second word of the key grows by: √3 − 1.
+pub(crate) const KEY_STEP_B: u32 = 0xBB67_AE85;
+
 /// Philox4x32-10: four random words, a pure function of a position (`counter`) and a seed (`key`).
 ///
 /// Ten rounds; each multiplies two of the words by constants and mixes high and low halves with the other two
 /// and the key, which grows by the golden ratio and √3 − 1 between rounds.
 #[must_use]
 pub const fn philox4x32(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
-    const ROUNDS: u32 = 10;
-    const MULTIPLIERS: [u64; 2] = [0xD251_1F53, 0xCD9E_8D57];
-    const KEY_STEPS: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
-
     let [mut c0, mut c1, mut c2, mut c3] = counter;
     let [mut k0, mut k1] = key;
     let mut round = 0;
     while round < ROUNDS {
-        let a = MULTIPLIERS[0] * c0 as u64;
-        let b = MULTIPLIERS[1] * c2 as u64;
+        let a = MULTIPLIER_A as u64 * c0 as u64;
+        let b = MULTIPLIER_B as u64 * c2 as u64;
         (c0, c2) = ((b >> 32) as u32 ^ c1 ^ k0, (a >> 32) as u32 ^ c3 ^ k1);
         (c1, c3) = (b as u32, a as u32);
-        k0 = k0.wrapping_add(KEY_STEPS[0]);
-        k1 = k1.wrapping_add(KEY_STEPS[1]);
+        k0 = k0.wrapping_add(KEY_STEP_A);
+        k1 = k1.wrapping_add(KEY_STEP_B);
         round += 1;
     }
     [c0, c1, c2, c3]

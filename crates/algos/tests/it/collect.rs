@@ -1,7 +1,7 @@
-//! The loop in host memory against the loop on tensors.
+//! The loops that leave tensors (in host memory, in a kernel) against the loop on tensors, and against each other.
 
 use crate::device;
-use burn::tensor::{Bool, Tensor};
+use burn::tensor::{Bool, Device, Tensor};
 use rand::{SeedableRng, rngs::SmallRng};
 use uphill_algos::collect::{collect, start};
 use uphill_core::{
@@ -23,7 +23,7 @@ fn same(found: Vec<f64>, expected: Vec<f64>, what: &str) {
     assert_eq!(found.len(), expected.len(), "{what}: number of elements");
     for (i, (f, e)) in found.iter().zip(&expected).enumerate() {
         let error = (f - e).abs() / e.abs().max(1.0);
-        assert!(error < 1e-3, "{what} {i}: host {f}, tensors {e}");
+        assert!(error < 1e-3, "{what} {i}: found {f}, expected {e}");
     }
 }
 
@@ -31,35 +31,64 @@ fn flags(tensor: Tensor<2, Bool>) -> Vec<f64> {
     numbers(tensor.float())
 }
 
-/// Two rollouts one after the other, and the observations after them.
-fn rollouts(env: &mut dyn BatchEnv, actor: &Actor, critic: &Critic) -> (Vec<Rollout>, Vec<f64>) {
+/// Two rollouts of `steps` steps one after the other, and the observations after them.
+fn rollouts(
+    env: &mut dyn BatchEnv,
+    (actor, critic): (&Actor, &Critic),
+    steps: usize,
+) -> (Vec<Rollout>, Vec<f64>) {
     let mut memory = start(actor, critic, env.num_envs());
-    let rollout = |first| collect((actor, critic), env, &mut memory, 45, (3, first));
-    let rollouts = [0, 45].map(rollout).into();
+    let rollout = |first| collect((actor, critic), env, &mut memory, steps, (3, first));
+    let rollouts = [0, steps as u64].map(rollout).into();
     (rollouts, numbers(env.obs()))
 }
 
-fn compare(name: &str, kind: DistKind, copies: usize, network: impl Network + Clone) {
-    let mut rng = SmallRng::seed_from_u64(1);
+fn compare<M: Network + Clone>(
+    name: &str,
+    kind: DistKind,
+    [steps, copies]: [usize; 2],
+    network: impl Fn(&Device) -> M,
+) {
     let options = BatchOptions {
         random_ages: true,
         ..Default::default()
     };
-    let make = || make_with(name, copies, &device(), options).unwrap();
-    let width = make().spec().obs.dim();
-    let mut norm = ObsNorm::new(width, 5.0, &device());
-    norm.merge(make().obs());
-    let mut critic = Critic::new(MlpConfig::default().build(width, 1, 1.0, &mut rng, &device()));
-    let mut actor = Actor::new(network.clone(), kind);
-    critic.obs_norm = Some(norm.clone());
-    actor.obs_norm = Some(norm);
+    let make = |device: &Device| make_with(name, copies, device, options).unwrap();
+    let agent = |device: &Device| {
+        let env = make(device);
+        let width = env.spec().obs.dim();
+        let mut norm = ObsNorm::new(width, 5.0, device);
+        norm.merge(env.obs());
+        let mut rng = SmallRng::seed_from_u64(1);
+        let mut critic = Critic::new(MlpConfig::default().build(width, 1, 1.0, &mut rng, device));
+        let mut actor = Actor::new(network(device), kind.clone());
+        critic.obs_norm = Some(norm.clone());
+        actor.obs_norm = Some(norm);
+        (actor, critic)
+    };
+    let (actor, critic) = agent(&device());
+    let run = |device: &Device, actor: &Actor, critic: &Critic| {
+        rollouts(&mut *make(device), (actor, critic), steps)
+    };
+    let found = run(&device(), &actor, &critic);
+    let stock = actor.with_net(Net::stock(network(&device())));
+    same_rollouts(&found, &run(&device(), &stock, &critic));
+    let host = Device::flex();
+    if device() != host {
+        let (actor, critic) = agent(&host);
+        same_rollouts(&found, &run(&host, &actor, &critic));
+    }
+}
 
-    let (found, after) = rollouts(&mut *make(), &actor, &critic);
-    let stock = actor.with_net(Net::stock(network));
-    let (expected, expected_after) = rollouts(&mut *make(), &stock, &critic);
-    same(after, expected_after, "observation afterwards");
+fn same_rollouts(found: &(Vec<Rollout>, Vec<f64>), expected: &(Vec<Rollout>, Vec<f64>)) {
+    same(
+        found.1.clone(),
+        expected.1.clone(),
+        "observation afterwards",
+    );
     let mut ended = 0.0;
-    for (found, expected) in found.into_iter().zip(expected) {
+    for (found, expected) in found.0.iter().zip(&expected.0) {
+        let (found, expected) = (found.clone(), expected.clone());
         ended += flags(expected.ended()).iter().sum::<f64>();
         same(numbers(found.obs), numbers(expected.obs), "observation");
         same(numbers(found.actions), numbers(expected.actions), "action");
@@ -87,16 +116,31 @@ fn compare(name: &str, kind: DistKind, copies: usize, network: impl Network + Cl
 }
 
 #[test]
-fn host_and_tensors_see_the_same_cartpole() {
-    let mut rng = SmallRng::seed_from_u64(2);
-    let net = MlpConfig::default().build(4, 2, 0.5, &mut rng, &device());
-    compare("CartPole-v1", DistKind::Categorical { choices: 2 }, 6, net);
+fn every_loop_sees_the_same_cartpole() {
+    let network = |device: &Device| {
+        let mut rng = SmallRng::seed_from_u64(2);
+        MlpConfig::default().build(4, 2, 0.5, &mut rng, device)
+    };
+    compare(
+        "CartPole-v1",
+        DistKind::Categorical { choices: 2 },
+        [45, 6],
+        network,
+    );
 }
 
+/// So many copies that a kernel serves several in one group of threads, and the last group is not full.
 #[test]
-fn host_and_tensors_see_the_same_pendulum() {
-    let mut rng = SmallRng::seed_from_u64(3);
-    let net = MlpConfig::default().build(3, 1, 0.5, &mut rng, &device());
-    let net = WithLogStd::new(net, 1, 0.3, &device());
-    compare("Pendulum-v1", DistKind::Gaussian { dim: 1 }, 20, net);
+fn every_loop_sees_the_same_pendulum() {
+    let network = |device: &Device| {
+        let mut rng = SmallRng::seed_from_u64(3);
+        let net = MlpConfig::default().build(3, 1, 0.5, &mut rng, device);
+        WithLogStd::new(net, 1, 0.3, device)
+    };
+    compare(
+        "Pendulum-v1",
+        DistKind::Gaussian { dim: 1 },
+        [20, 513],
+        network,
+    );
 }

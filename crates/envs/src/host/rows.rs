@@ -11,15 +11,15 @@ const ROWS_PER_TASK: usize = 1024;
 
 /// Where one copy is in its episode.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Clock {
+pub(crate) struct Clock {
     /// Steps since the episode began; the time limit counts these.
-    pub(super) age: u32,
+    pub(crate) age: u32,
     /// Age at which this episode began: 0, but for a random one in a first episode.
-    pub(super) start_age: u32,
+    pub(crate) start_age: u32,
     /// Episodes of this copy that have ended.
-    pub(super) episode: u32,
+    pub(crate) episode: u32,
     /// Rewards of this episode so far.
-    pub(super) episode_return: f64,
+    pub(crate) episode_return: f64,
 }
 
 impl Clock {

@@ -11,8 +11,7 @@
 
 use std::collections::BTreeMap;
 
-use super::rows::Clock;
-use super::{HostBatch, HostEnv};
+use crate::host::Clock;
 use crate::{EnvError, EnvState, Episode};
 
 const SEED: &str = "seed";
@@ -24,8 +23,23 @@ const EPISODE_RETURN: &str = "episode_return";
 const FINISHED: &str = "finished";
 const STATE: &str = "state";
 
-impl<E: HostEnv> HostBatch<E> {
-    pub(super) fn to_state(&self) -> EnvState {
+/// A batch as numbers in host memory, wherever it lives.
+#[derive(Clone, Debug)]
+pub(crate) struct Saved {
+    /// Seed of the last reset.
+    pub(crate) seed: u64,
+    /// Steps since then.
+    pub(crate) steps: u64,
+    /// Of every copy, `[N]`.
+    pub(crate) clocks: Vec<Clock>,
+    /// Finished and not yet taken.
+    pub(crate) episodes: Vec<Episode>,
+    /// `[N, S]`.
+    pub(crate) states: Vec<f32>,
+}
+
+impl Saved {
+    pub(crate) fn to_state(&self) -> EnvState {
         let clocks = |field: fn(&Clock) -> u64| self.clocks.iter().map(field).collect();
         let finished = self.episodes.iter().flat_map(pack);
         let ints = [
@@ -46,9 +60,8 @@ impl<E: HostEnv> HostBatch<E> {
         }
     }
 
-    /// Reads and checks everything before it changes anything.
-    pub(super) fn set_state(&mut self, saved: &EnvState) -> Result<(), EnvError> {
-        let n = self.clocks.len();
+    /// Reads and checks a state of `n` copies.
+    pub(crate) fn read(saved: &EnvState, n: usize, state_size: usize) -> Result<Self, EnvError> {
         let seed = list(&saved.ints, SEED, 1)?[0];
         let steps = list(&saved.ints, STEPS, 1)?[0];
         let ages = counters(saved, AGE, n)?;
@@ -56,20 +69,20 @@ impl<E: HostEnv> HostBatch<E> {
         let episodes = counters(saved, EPISODE, n)?;
         let returns = list(&saved.ints, EPISODE_RETURN, n)?;
         let finished = finished(saved, n)?;
-        let states = list(&saved.floats, STATE, n * self.state_size)?;
-
-        for (i, clock) in self.clocks.iter_mut().enumerate() {
-            *clock = Clock {
-                age: ages[i],
-                start_age: start_ages[i],
-                episode: episodes[i],
-                episode_return: f64::from_bits(returns[i]),
-            };
-        }
-        (self.seed, self.steps, self.episodes) = (seed, steps, finished);
-        self.states.copy_from_slice(states);
-        self.observe();
-        Ok(())
+        let states = list(&saved.floats, STATE, n * state_size)?;
+        let clock = |i: usize| Clock {
+            age: ages[i],
+            start_age: start_ages[i],
+            episode: episodes[i],
+            episode_return: f64::from_bits(returns[i]),
+        };
+        Ok(Self {
+            seed,
+            steps,
+            clocks: (0..n).map(clock).collect(),
+            episodes: finished,
+            states: states.to_vec(),
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use uphill_envs::{ActionSpace, BatchEnv, BatchOptions, NAMES, make_with, spec_with};
 
+use crate::device::device as device_under_test;
 use crate::tools::{bools, device, floats, random_actions, run};
 
 #[test]
@@ -11,18 +12,37 @@ fn every_environment_keeps_the_contract() {
             let options = BatchOptions {
                 random_ages,
                 frames,
+                ..Default::default()
             };
             let make = |n| make_with(name, n, &device(), options).unwrap();
-            check_contract(name, frames, &make);
+            check_contract(name, frames, 1000, &make);
         }
     }
 }
 
-fn check_contract(name: &str, frames: usize, make: &dyn Fn(usize) -> Box<dyn BatchEnv>) {
+/// The environments that have a kernel, where it steps them. Every number is read back, so there are fewer.
+#[test]
+fn kernels_keep_the_contract() {
+    for name in ["CartPole-v1", "Pendulum-v1"] {
+        let options = BatchOptions {
+            random_ages: true,
+            ..Default::default()
+        };
+        let make = |n| make_with(name, n, &device_under_test(), options).unwrap();
+        check_contract(name, 1, 300, &make);
+    }
+}
+
+fn check_contract(
+    name: &str,
+    frames: usize,
+    steps: u32,
+    make: &dyn Fn(usize) -> Box<dyn BatchEnv>,
+) {
     let mut env = make(5);
     assert_eq!(env.spec(), &spec_with(name, frames).unwrap());
     check_spec(env.as_ref());
-    check_thousand_steps(env.as_mut());
+    check_steps(env.as_mut(), steps);
 
     // The same seed is the same run, on the same batch and on another one; another seed is another run.
     env.reset(3);
@@ -100,7 +120,7 @@ fn check_spec(env: &dyn BatchEnv) {
     }
 }
 
-fn check_thousand_steps(env: &mut dyn BatchEnv) {
+fn check_steps(env: &mut dyn BatchEnv, steps: u32) {
     let spec = env.spec().clone();
     let name = &spec.name;
     let (n, dim) = (env.num_envs(), spec.obs.dim());
@@ -115,7 +135,7 @@ fn check_thousand_steps(env: &mut dyn BatchEnv) {
     assert_eq!(env.reset(1).dims(), [n, dim], "{name}");
     assert_eq!(env.obs().dims(), [n, dim], "{name}");
     let mut ended = 0;
-    for t in 0..1000 {
+    for t in 0..steps {
         let step = env.step(random_actions(env, t));
         assert_eq!(step.obs.dims(), [n, dim], "{name}");
         assert_eq!(step.next_obs.dims(), [n, dim], "{name}");

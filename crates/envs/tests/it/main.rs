@@ -2,10 +2,14 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod contract;
+#[path = "../../../core/tests/it/device.rs"]
+mod device;
 mod frame_stack;
 mod golden;
 mod host;
 mod make;
+#[cfg(feature = "gpu")]
+mod on_device;
 mod probes;
 mod saved;
 mod tools;

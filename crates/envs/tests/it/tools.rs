@@ -19,15 +19,18 @@ pub(crate) fn bools(tensor: &Tensor<1, Bool>) -> Vec<bool> {
 
 /// `[N, A]` from the numbers of all copies.
 pub(crate) fn actions(values: &[f32], width: usize) -> Tensor<2> {
-    Tensor::from_data(
-        TensorData::new(values.to_vec(), [values.len() / width, width]),
-        &device(),
-    )
+    actions_on(&device(), values, width)
+}
+
+fn actions_on(device: &Device, values: &[f32], width: usize) -> Tensor<2> {
+    let data = TensorData::new(values.to_vec(), [values.len() / width, width]);
+    Tensor::from_data(data, device)
 }
 
 /// The actions of step `t` for every copy: any (allowed) index, or real numbers up to one and a half times the bounds.
 pub(crate) fn random_actions(env: &dyn BatchEnv, t: u32) -> Tensor<2> {
     let width = env.spec().action.width();
+    let device = env.obs().device();
     let obs = floats(&env.obs());
     let values: Vec<f32> = (0..env.num_envs() as u32)
         .flat_map(|i| {
@@ -51,7 +54,7 @@ pub(crate) fn random_actions(env: &dyn BatchEnv, t: u32) -> Tensor<2> {
             }
         })
         .collect();
-    actions(&values, width)
+    actions_on(&device, &values, width)
 }
 
 /// A step on the host, its numbers as bits so that equal means identical.

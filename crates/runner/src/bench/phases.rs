@@ -19,7 +19,8 @@ use uphill_core::{
     rollout::{Memory, Rollout},
 };
 use uphill_envs::{
-    BatchEnv, BatchOptions, EnvError, EnvSpec, EnvState, Episode, HostSteps, Step, StepRows,
+    BatchEnv, BatchOptions, EnvError, EnvSpec, EnvState, Episode, Finished, HostSteps, Step,
+    StepRows,
 };
 
 /// Something about each phase of an iteration.
@@ -27,7 +28,7 @@ use uphill_envs::{
 pub(super) struct Phases<T> {
     /// The policy acting, then values and log-probabilities of the rollout.
     pub(super) inference: T,
-    /// Stepping the copies.
+    /// Stepping the copies; 0 where one kernel does that and the policy's acting.
     pub(super) environment: T,
     /// `None` where the algorithm has no estimator of its own for it: a part of `update` then.
     pub(super) advantage: Option<T>,
@@ -78,6 +79,7 @@ impl Probe {
         let options = BatchOptions {
             random_ages: config.random_ages,
             frames: config.frames,
+            host_steps: config.host_steps,
         };
         let mut env = uphill_envs::make_with(&config.env, config.num_envs, device, options)?;
         env.reset(config.seed);
@@ -150,7 +152,9 @@ impl Probe {
         };
         let (actor, critic) = (&mut self.actor, &mut self.critic);
         let (_metrics, update) = timed(&self.device, || {
-            self.algorithm.update(actor, critic, rollout, context)
+            self.algorithm
+                .update(actor, critic, rollout, context)
+                .read(None)
         })?;
         self.env.take_episodes();
         self.iteration += 1;
@@ -259,6 +263,11 @@ impl BatchEnv for TimedEnv {
         Some(self)
     }
 
+    #[cfg(any(feature = "wgpu", feature = "cuda"))]
+    fn on_device(&mut self) -> Option<&mut dyn uphill_envs::device::DeviceSteps> {
+        self.inner.on_device()
+    }
+
     fn spec(&self) -> &EnvSpec {
         self.inner.spec()
     }
@@ -277,6 +286,10 @@ impl BatchEnv for TimedEnv {
 
     fn take_episodes(&mut self) -> Vec<Episode> {
         self.inner.take_episodes()
+    }
+
+    fn take_finished(&mut self, most: usize) -> Finished {
+        self.inner.take_finished(most)
     }
 
     fn save(&self) -> EnvState {

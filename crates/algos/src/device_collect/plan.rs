@@ -1,0 +1,163 @@
+//! What the kernel is compiled for.
+
+use uphill_core::{dist::DistKind, nn::Activation, policy::Actor};
+use uphill_envs::device::Sizes;
+
+/// Hidden layers, at most.
+const LAYERS: usize = 3;
+/// Neurons of a hidden layer, at most: one thread each.
+const WIDEST: usize = 128;
+/// Weights that a thread keeps in registers, at most.
+const REGISTERS: usize = 160;
+/// Outputs of the network, at most.
+const OUTPUTS: usize = 32;
+/// Cubes of a launch, at most.
+const CUBES: usize = 65_535;
+
+/// Shape of the work: everything that the kernel takes for a constant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Plan {
+    /// Of the environment.
+    pub(super) sizes: Sizes,
+    /// Widths of the hidden layers; 0 where there is none.
+    hidden: [usize; LAYERS],
+    /// Number of hidden layers.
+    pub(super) layers: usize,
+    /// Logits, or means.
+    pub(super) outputs: usize,
+    /// Rectifiers instead of tanh.
+    pub(super) relu: bool,
+    /// A categorical policy instead of a Gaussian one.
+    pub(super) categorical: bool,
+    /// Observations are normalised.
+    pub(super) normalize: bool,
+    /// And clipped.
+    pub(super) clip: bool,
+    /// Copies of the environment that a cube serves.
+    pub(super) copies: usize,
+    /// Threads of a cube.
+    pub(super) units: usize,
+}
+
+impl Plan {
+    /// For `envs` copies. `None` if the policy is of another kind than the kernel knows, or too large for it.
+    pub(super) fn new(actor: &Actor, sizes: Sizes, envs: usize) -> Option<Self> {
+        let shape = actor.net.perceptron()?;
+        let categorical = match &actor.kind {
+            DistKind::Categorical { .. } if shape.log_stds == 0 => true,
+            DistKind::Gaussian { dim } if shape.log_stds == *dim => false,
+            _ => return None,
+        };
+        let norm = actor.obs_norm.as_ref();
+        let (inputs, hidden, outputs) = match &shape.widths[..] {
+            [inputs, hidden @ .., outputs] => (*inputs, hidden, *outputs),
+            _ => return None,
+        };
+        let widest = hidden.iter().copied().max()?;
+        let kept: usize = inputs + hidden[..hidden.len() - 1].iter().sum::<usize>();
+        let copies = (envs / 256).next_power_of_two().min(8);
+        let fits = hidden.len() <= LAYERS
+            && widest <= WIDEST
+            && kept <= REGISTERS
+            && outputs <= OUTPUTS
+            && envs.div_ceil(copies) <= CUBES
+            && inputs == sizes.obs
+            && norm.is_none_or(|norm| norm.features() == inputs);
+        let mut widths = [0; LAYERS];
+        fits.then(|| {
+            widths[..hidden.len()].copy_from_slice(hidden);
+            Self {
+                sizes,
+                hidden: widths,
+                layers: hidden.len(),
+                outputs,
+                relu: shape.activation == Activation::Relu,
+                categorical,
+                normalize: norm.is_some(),
+                clip: norm.is_some_and(|norm| norm.clip > 0.0),
+                copies,
+                units: widest.max(copies).next_multiple_of(32),
+            }
+        })
+    }
+
+    /// Outputs of a layer.
+    pub(super) fn width(&self, layer: usize) -> usize {
+        if layer == self.layers {
+            self.outputs
+        } else {
+            self.hidden[layer]
+        }
+    }
+
+    /// Inputs of a layer.
+    pub(super) fn inputs(&self, layer: usize) -> usize {
+        if layer == 0 {
+            self.sizes.obs
+        } else {
+            self.hidden[layer - 1]
+        }
+    }
+
+    /// Where the weights `[I, O]` of a layer begin in the flat parameters.
+    pub(super) fn weights_at(&self, layer: usize) -> usize {
+        (0..layer)
+            .map(|l| (self.inputs(l) + 1) * self.width(l))
+            .sum()
+    }
+
+    /// Where its bias begins.
+    pub(super) fn bias_at(&self, layer: usize) -> usize {
+        self.weights_at(layer) + self.inputs(layer) * self.width(layer)
+    }
+
+    /// Where the log standard deviations begin.
+    pub(super) fn log_stds_at(&self) -> usize {
+        self.weights_at(self.layers + 1)
+    }
+
+    /// Where a thread keeps its column of a hidden layer's weights.
+    pub(super) fn column_at(&self, layer: usize) -> usize {
+        (0..layer).map(|l| self.inputs(l)).sum()
+    }
+
+    /// Numbers between the activations of one copy and the next.
+    pub(super) fn stride(&self) -> usize {
+        let widest = (0..self.layers).map(|l| self.width(l)).max().unwrap_or(0);
+        widest.max(self.sizes.obs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_found_where_a_perceptron_keeps_them() {
+        let sizes = Sizes {
+            state: 2,
+            action: 1,
+            obs: 3,
+        };
+        let plan = Plan {
+            sizes,
+            hidden: [5, 4, 0],
+            layers: 2,
+            outputs: 2,
+            relu: false,
+            categorical: false,
+            normalize: false,
+            clip: false,
+            copies: 1,
+            units: 32,
+        };
+        // 3·5 weights, 5 biases, 5·4, 4, 4·2, 2, then log σ.
+        let at: Vec<_> = (0..3)
+            .map(|l| (plan.weights_at(l), plan.bias_at(l)))
+            .collect();
+        assert_eq!(at, [(0, 15), (20, 40), (44, 52)]);
+        assert_eq!(plan.log_stds_at(), 54);
+        assert_eq!((plan.column_at(0), plan.column_at(1)), (0, 3));
+        assert_eq!(plan.stride(), 5);
+    }
+}

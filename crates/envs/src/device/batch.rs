@@ -1,0 +1,234 @@
+//! The batch whose copies live on the device.
+
+use burn::backend::Dispatch;
+use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData, Transaction};
+
+use super::ops::EnvOps;
+use super::{DeviceRules, DeviceState, EpisodeLog, OnDevice};
+use crate::host::{Clock, Saved};
+use crate::{BatchEnv, EnvError, EnvSpec, EnvState, Episode, Finished, HostBatch, Step};
+
+/// Steps (or rollouts) after which the log of finished episodes is read, if nobody has taken it.
+const LONGEST_LOG: usize = 4096;
+
+/// `N` copies of an environment that are stepped by a kernel where their tensors are.
+///
+/// It does what a [`HostBatch`] does, up to the rounding of the device, and exchanges saved states with one.
+/// Returns of running episodes are kept in 32 bits. Actions are not looked at before they act: the kernel
+/// decides what an index beyond the last one means.
+///
+/// A new batch stands where `reset(0)` would put it.
+pub struct DeviceBatch<E> {
+    /// Makes start states and checks saved ones. Its own copies stand still.
+    host: HostBatch<E>,
+    seed: u64,
+    steps: u64,
+    state: DeviceState,
+    /// What the policy sees next, `[N, O]`.
+    obs: Tensor<2>,
+    /// Finished before the first step in `log`.
+    earlier: Vec<Episode>,
+    log: EpisodeLog,
+}
+
+/// A batch that kernels of others may step.
+pub trait DeviceSteps {
+    /// What such a kernel has to know.
+    fn rules(&self) -> DeviceRules;
+
+    /// Where the copies stand.
+    fn state(&self) -> DeviceState;
+
+    /// Takes over what `ends.dims()[0]` steps brought: the state after them, the observations that the policy
+    /// sees next `[N, O]`, and `ended_returns` and `ends` `[T, N]` as described at [`advance`](super::advance).
+    fn advanced(
+        &mut self,
+        state: DeviceState,
+        obs: Tensor<2>,
+        ended_returns: Tensor<2>,
+        ends: Tensor<2, Int>,
+    );
+}
+
+impl<E: OnDevice> DeviceBatch<E> {
+    /// The copies of `host`, from its `reset(0)` on.
+    pub(crate) fn new(mut host: HostBatch<E>) -> Self {
+        let obs = host.reset(0);
+        let saved = host.saved();
+        Self {
+            seed: saved.seed,
+            steps: saved.steps,
+            state: upload(&saved, &obs.device()),
+            obs,
+            earlier: vec![],
+            log: EpisodeLog::default(),
+            host,
+        }
+    }
+
+    /// Goes where `host` stands.
+    fn follow_host(&mut self) {
+        let saved = self.host.saved();
+        self.obs = BatchEnv::obs(&self.host);
+        self.state = upload(&saved, &self.obs.device());
+        (self.seed, self.steps) = (saved.seed, saved.steps);
+        self.earlier = saved.episodes;
+        self.log = EpisodeLog::default();
+    }
+
+    fn read(&self) -> Saved {
+        let DeviceState {
+            states,
+            clocks,
+            returns,
+        } = self.state.clone();
+        let read = Transaction::default()
+            .register(states)
+            .register(clocks)
+            .register(returns);
+        let [states, clocks, returns]: [TensorData; 3] = read
+            .execute()
+            .try_into()
+            .unwrap_or_else(|_| unreachable!("three tensors were registered"));
+        let clocks: Vec<u32> = clocks.iter::<i32>().map(|x| x as u32).collect();
+        let clock = |(counters, episode_return): (&[u32], f32)| Clock {
+            age: counters[0],
+            start_age: counters[1],
+            episode: counters[2],
+            episode_return: episode_return.into(),
+        };
+        let clocks = clocks.chunks_exact(3).zip(returns.iter::<f32>());
+        let mut episodes = self.earlier.clone();
+        episodes.extend(self.log.clone().read());
+        Saved {
+            seed: self.seed,
+            steps: self.steps,
+            clocks: clocks.map(clock).collect(),
+            episodes,
+            states: states.iter().collect(),
+        }
+    }
+}
+
+impl<E: OnDevice> BatchEnv for DeviceBatch<E> {
+    fn spec(&self) -> &EnvSpec {
+        self.host.spec()
+    }
+
+    fn num_envs(&self) -> usize {
+        self.host.num_envs()
+    }
+
+    fn reset(&mut self, seed: u64) -> Tensor<2> {
+        self.host.reset(seed);
+        self.follow_host();
+        self.obs.clone()
+    }
+
+    fn obs(&self) -> Tensor<2> {
+        self.obs.clone()
+    }
+
+    fn step(&mut self, actions: Tensor<2>) -> Step {
+        let wanted = [self.num_envs(), self.spec().action.width()];
+        assert_eq!(actions.dims(), wanted, "shape of the actions, [N, A]");
+        let batch = self.state.clone().into_tensors();
+        let out = Dispatch::step_envs(batch, actions.into_dispatch(), self.rules());
+        let state = DeviceState::from_tensors(out.batch);
+        let obs = Tensor::from_dispatch(out.obs);
+        let ends = Tensor::<2, Int>::from_dispatch(out.ends);
+        let [terminated, truncated] = how_ended(ends.clone()).map(|flags| flags.squeeze_dim(0));
+        let ended_returns = Tensor::from_dispatch(out.ended_returns);
+        self.advanced(state, obs.clone(), ended_returns, ends);
+        Step {
+            obs,
+            next_obs: Tensor::from_dispatch(out.next_obs),
+            rewards: Tensor::from_dispatch(out.rewards),
+            terminated,
+            truncated,
+        }
+    }
+
+    fn on_device(&mut self) -> Option<&mut dyn DeviceSteps> {
+        Some(self)
+    }
+
+    fn take_episodes(&mut self) -> Vec<Episode> {
+        let mut episodes = std::mem::take(&mut self.earlier);
+        episodes.extend(std::mem::take(&mut self.log).read());
+        episodes
+    }
+
+    fn take_finished(&mut self, most: usize) -> Finished {
+        if self.earlier.is_empty()
+            && let Some(last) = std::mem::take(&mut self.log).last(most)
+        {
+            return Finished::Device(last);
+        }
+        Finished::of(self.take_episodes(), most)
+    }
+
+    fn save(&self) -> EnvState {
+        self.read().to_state()
+    }
+
+    fn restore(&mut self, state: &EnvState) -> Result<(), EnvError> {
+        self.host.restore(state)?;
+        self.follow_host();
+        Ok(())
+    }
+}
+
+impl<E: OnDevice> DeviceSteps for DeviceBatch<E> {
+    fn rules(&self) -> DeviceRules {
+        DeviceRules {
+            env: E::KERNEL,
+            seed: self.seed,
+            time_limit: self.spec().time_limit.unwrap_or(0),
+        }
+    }
+
+    fn state(&self) -> DeviceState {
+        self.state.clone()
+    }
+
+    fn advanced(
+        &mut self,
+        state: DeviceState,
+        obs: Tensor<2>,
+        ended_returns: Tensor<2>,
+        ends: Tensor<2, Int>,
+    ) {
+        self.steps += ends.dims()[0] as u64;
+        self.state = state;
+        self.obs = obs;
+        self.log.push(ended_returns, ends);
+        // Where nobody ever takes them, what is known of finished episodes is all that may grow.
+        if self.log.parts() >= LONGEST_LOG {
+            self.earlier.extend(std::mem::take(&mut self.log).read());
+        }
+    }
+}
+
+/// Where `ends` `[T, N]`, as described at [`advance`](super::advance), say that an episode was terminated and
+/// where truncated.
+pub fn how_ended(ends: Tensor<2, Int>) -> [Tensor<2, Bool>; 2] {
+    let how = ends.bitwise_and_scalar(3);
+    [how.clone().equal_elem(1), how.equal_elem(2)]
+}
+
+fn upload(saved: &Saved, device: &Device) -> DeviceState {
+    let copies = saved.clocks.len();
+    let counters = |clock: &Clock| [clock.age, clock.start_age, clock.episode].map(|x| x as i32);
+    let clocks: Vec<i32> = saved.clocks.iter().flat_map(counters).collect();
+    let returns = saved.clocks.iter().map(|clock| clock.episode_return as f32);
+    let size = saved.states.len() / copies;
+    DeviceState {
+        states: Tensor::from_data(
+            TensorData::new(saved.states.clone(), [copies, size]),
+            device,
+        ),
+        clocks: Tensor::from_data(TensorData::new(clocks, [copies, 3]), (device, DType::I32)),
+        returns: Tensor::from_data(TensorData::new(returns.collect(), [copies]), device),
+    }
+}

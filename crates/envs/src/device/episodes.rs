@@ -1,0 +1,130 @@
+//! Finished episodes that are still on the device.
+
+use burn::backend::Dispatch;
+use burn::tensor::{Int, Tensor, Transaction};
+
+use super::ops::EnvOps;
+use crate::Episode;
+#[allow(clippy::wildcard_imports)] // the vocabulary of kernels
+use crate::kernel::*;
+
+/// Where episodes ended, step by step.
+#[derive(Clone, Debug, Default)]
+pub struct EpisodeLog {
+    /// Returns of the episodes that ended, and `ends` as in [`advance`](super::advance): `[T, N]` each.
+    parts: Vec<(Tensor<2>, Tensor<2, Int>)>,
+}
+
+impl EpisodeLog {
+    /// Appends the next steps.
+    pub fn push(&mut self, ended_returns: Tensor<2>, ends: Tensor<2, Int>) {
+        self.parts.push((ended_returns, ends));
+    }
+
+    /// Number of pieces that were appended.
+    pub(super) fn parts(&self) -> usize {
+        self.parts.len()
+    }
+
+    /// All steps in one piece.
+    fn joined(self) -> Option<(Tensor<2>, Tensor<2, Int>)> {
+        if self.parts.len() == 1 {
+            return self.parts.into_iter().next();
+        }
+        let (returns, ends): (Vec<_>, Vec<_>) = self.parts.into_iter().unzip();
+        (!returns.is_empty()).then(|| (Tensor::cat(returns, 0), Tensor::cat(ends, 0)))
+    }
+
+    /// All episodes, read back at once.
+    #[must_use]
+    pub fn read(self) -> Vec<Episode> {
+        let Some((returns, ends)) = self.joined() else {
+            return vec![];
+        };
+        let [_, copies] = ends.dims();
+        let read = Transaction::default().register(returns).register(ends);
+        let [returns, ends]: [_; 2] = read
+            .execute()
+            .try_into()
+            .unwrap_or_else(|_| unreachable!("two tensors were registered"));
+        let ends = returns.iter::<f32>().zip(ends.iter::<i32>());
+        let ends = ends.enumerate().filter(|(_, (_, end))| *end >= 4);
+        ends.map(|(entry, (episode_return, end))| Episode {
+            env: entry % copies,
+            episode_return: episode_return.into(),
+            length: (end / 4) as u32,
+            terminated: end % 4 == 1,
+        })
+        .collect()
+    }
+
+    /// [`Finished::Device`](crate::Finished::Device) for the last `most` episodes; `None` without steps.
+    #[must_use]
+    pub fn last(self, most: usize) -> Option<Tensor<1>> {
+        let (returns, ends) = self.joined()?;
+        let last = Dispatch::last_episodes(returns.into_dispatch(), ends.into_dispatch(), most);
+        Some(Tensor::from_dispatch(last))
+    }
+}
+
+/// The number of episodes and the last `most` of them, in one cube of `units` threads.
+///
+/// Every thread has a stretch of neighbouring entries. It counts the episodes that end there, learns from the
+/// others' counts how many end later, and so knows the place of its own in the list.
+#[cube(launch)]
+pub(super) fn last_episodes_kernel(
+    ended_returns: &[f32],
+    ends: &[i32],
+    out: &mut [f32],
+    copies: usize,
+    most: u32,
+    #[comptime] units: u32,
+) {
+    let unit = UNIT_POS as usize;
+    let entries = ends.len();
+    let stretch = (entries + comptime!(units as usize - 1)) / comptime!(units as usize);
+    let first = min(unit * stretch, entries);
+    let end = min(first + stretch, entries);
+
+    let mut counts = Shared::<[u32]>::new_slice(comptime!(units as usize));
+    let mut mine = 0u32;
+    for entry in first..end {
+        mine += select(ends[entry] >= 4i32, 1u32, 0u32);
+    }
+    counts[unit] = mine;
+    sync_cube();
+
+    let mut total = 0u32;
+    let mut later = 0u32;
+    for other in 0..units {
+        let count = counts[other as usize];
+        total += count;
+        later += select(other > UNIT_POS, count, 0u32);
+    }
+    let shown = min(total, most);
+    if unit == 0 {
+        out[0] = f32::cast_from(total);
+    }
+    let mut row = shown + UNIT_POS;
+    while row < most {
+        let at = 1 + 4 * row as usize;
+        out[at] = 0.0f32;
+        out[at + 1] = 0.0f32;
+        out[at + 2] = 0.0f32;
+        out[at + 3] = 0.0f32;
+        row += units;
+    }
+    for back in first..end {
+        let entry = end - 1 - (back - first);
+        if ends[entry] >= 4i32 {
+            if later < shown {
+                let at = 1 + 4 * (shown - 1 - later) as usize;
+                out[at] = f32::cast_from(entry % copies);
+                out[at + 1] = ended_returns[entry];
+                out[at + 2] = f32::cast_from(ends[entry] / 4i32);
+                out[at + 3] = f32::cast_from(ends[entry] & 1i32);
+            }
+            later += 1u32;
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Environments that stay on the device: one kernel steps all copies, and nothing is read back.
+//!
+//! The dynamics are the functions that the CPU calls, compiled as kernels ([`Dynamics`]); what a batch adds to
+//! them (clocks, autoreset, statistics) is [`advance`], once for every environment and for every kernel that
+//! steps one. Start states come from the same counter-based generator, so a batch on the device does what a
+//! batch on the host does, up to rounding.
+
+mod batch;
+mod episodes;
+mod kernel;
+mod ops;
+mod random;
+
+pub use batch::{DeviceBatch, DeviceSteps, how_ended};
+pub use episodes::EpisodeLog;
+pub use kernel::{Dynamics, Sizes, advance};
+pub use ops::{BatchTensors, BatchTensorsMetadata};
+pub use random::{philox, uniform};
+
+use burn::{
+    backend::{Dispatch, DispatchDevice},
+    tensor::{DType, Device, Int, Tensor},
+};
+
+use crate::HostEnv;
+
+/// Environments whose dynamics are a kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceEnv {
+    /// [`CartPole`](crate::CartPole).
+    CartPole,
+    /// [`Pendulum`](crate::Pendulum).
+    Pendulum,
+}
+
+impl DeviceEnv {
+    /// Widths of its rows.
+    #[must_use]
+    pub const fn sizes(self) -> Sizes {
+        let (state, action, obs) = match self {
+            Self::CartPole => (4, 1, 4),
+            Self::Pendulum => (2, 1, 3),
+        };
+        Sizes { state, action, obs }
+    }
+}
+
+/// An environment that has a kernel.
+pub trait OnDevice: HostEnv {
+    /// The kernel.
+    const KERNEL: DeviceEnv;
+}
+
+/// What changes from step to step.
+#[derive(Clone, Debug)]
+pub struct DeviceState {
+    /// States of the copies, `[N, S]`.
+    pub states: Tensor<2>,
+    /// Steps since the episode began, those of them that were not taken (a random age), and episodes of this
+    /// copy that have ended: `[N, 3]`.
+    pub clocks: Tensor<2, Int>,
+    /// Rewards of the running episodes so far, `[N]`.
+    pub returns: Tensor<1>,
+}
+
+impl DeviceState {
+    /// Below the tensors, for an operation.
+    #[must_use]
+    pub fn into_tensors(self) -> BatchTensors<Dispatch> {
+        BatchTensors {
+            states: self.states.into_dispatch(),
+            clocks: self.clocks.into_dispatch(),
+            returns: self.returns.into_dispatch(),
+        }
+    }
+
+    /// Back from an operation.
+    #[must_use]
+    pub fn from_tensors(batch: BatchTensors<Dispatch>) -> Self {
+        Self {
+            states: Tensor::from_dispatch(batch.states),
+            clocks: Tensor::from_dispatch(batch.clocks),
+            returns: Tensor::from_dispatch(batch.returns),
+        }
+    }
+}
+
+/// What a kernel has to know beside the state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceRules {
+    /// Whose dynamics.
+    pub env: DeviceEnv,
+    /// Of the last reset.
+    pub seed: u64,
+    /// Steps after which an episode is truncated; 0: never.
+    pub time_limit: u32,
+}
+
+/// Whether tensors of this device can be stepped by a kernel.
+pub(crate) fn has_kernels(device: &Device) -> bool {
+    matches!(device.as_dispatch(), DispatchDevice::Cube(_))
+        && DType::from(device.settings().float_dtype) == DType::F32
+}

@@ -1,0 +1,110 @@
+//! Finished episodes, as many of them as statistics need.
+
+use burn::tensor::Tensor;
+
+use crate::Episode;
+
+/// How many episodes finished, and the last of them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FinishedEpisodes {
+    /// Number of episodes.
+    pub count: u64,
+    /// The last ones, ordered by step, then by copy.
+    pub last: Vec<Episode>,
+}
+
+/// [`FinishedEpisodes`], read already or still to be read.
+#[derive(Clone, Debug)]
+pub enum Finished {
+    /// Known on the host.
+    Host(FinishedEpisodes),
+    /// On the device, `[1 + 4 M]` for the last `M` episodes: their number, then (copy, return, length,
+    /// whether terminated) of each, oldest first; rows without an episode are last and mean nothing.
+    /// [`FinishedEpisodes::from_values`] makes sense of them.
+    Device(Tensor<1>),
+}
+
+impl FinishedEpisodes {
+    /// Of all that finished, the last `most`.
+    #[must_use]
+    pub fn of(mut episodes: Vec<Episode>, most: usize) -> Self {
+        let count = episodes.len();
+        Self {
+            count: count as u64,
+            last: episodes.split_off(count.saturating_sub(most)),
+        }
+    }
+
+    /// From the numbers of [`Finished::Device`], `[1 + 4 M]`.
+    #[must_use]
+    pub fn from_values(values: &[f32]) -> Self {
+        let Some((count, rows)) = values.split_first() else {
+            return Self::default();
+        };
+        let count = *count as u64;
+        let episode = |row: &[f32]| Episode {
+            env: row[0] as usize,
+            episode_return: row[1].into(),
+            length: row[2] as u32,
+            terminated: row[3] != 0.0,
+        };
+        let rows = rows.chunks_exact(4).take(count as usize);
+        Self {
+            count,
+            last: rows.map(episode).collect(),
+        }
+    }
+}
+
+impl Finished {
+    /// The last `most` of these episodes.
+    #[must_use]
+    pub fn of(episodes: Vec<Episode>, most: usize) -> Self {
+        Self::Host(FinishedEpisodes::of(episodes, most))
+    }
+
+    /// Reads what is on a device.
+    #[must_use]
+    pub fn read(self) -> FinishedEpisodes {
+        match self {
+            Self::Host(episodes) => episodes,
+            Self::Device(tensor) => {
+                let values: Vec<f32> = tensor.into_data().iter().collect();
+                FinishedEpisodes::from_values(&values)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_beyond_the_count_mean_nothing() {
+        let values = [
+            2.0, 5.0, -1.5, 7.0, 1.0, 0.0, 2.0, 8.0, 0.0, 9.0, 9.0, 9.0, 9.0,
+        ];
+        let found = FinishedEpisodes::from_values(&values);
+        let episode = |env, episode_return, length, terminated| Episode {
+            env,
+            episode_return,
+            length,
+            terminated,
+        };
+        let last = vec![episode(5, -1.5, 7, true), episode(0, 2.0, 8, false)];
+        assert_eq!(found, FinishedEpisodes { count: 2, last });
+    }
+
+    #[test]
+    fn the_last_episodes_are_kept() {
+        let episode = |env| Episode {
+            env,
+            episode_return: 1.0,
+            length: 1,
+            terminated: true,
+        };
+        let found = FinishedEpisodes::of((0..5).map(episode).collect(), 2);
+        assert_eq!((found.count, found.last), (5, vec![episode(3), episode(4)]));
+    }
+}
