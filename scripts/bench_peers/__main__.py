@@ -1,14 +1,15 @@
 """Runs the same work in Uphill and in other stacks, in turn, on this machine, and prints one table.
 
     cargo build --release
-    python3 scripts/bench_peers                             # workloads a to d; Stable-Baselines3, PyTorch, JAX
-    python3 scripts/bench_peers --workloads a --peers jax   # some of them
-    python3 scripts/bench_peers --workloads a --peers rust  # a crate from crates.io
+    python3 scripts/bench_peers                             # all workloads and peers, 6 to 7 minutes
+    python3 scripts/bench_peers --workloads a,e --peers jax # some of them
+    python3 scripts/bench_peers --full --rounds 5           # longer runs, and more of them
     python3 scripts/bench_peers --json > peers.json
 
 Needs Python 3.11 with its module venv and, the first time, a network: pinned versions of the peers go into a virtual
-environment of their own. Workloads are configs/bench-*.toml; the peers, written for this comparison, are in workers/.
-Leave the machine alone meanwhile. What cannot be installed, or fails, is left out and said so.
+environment of their own, and the one in Rust is built, which takes some minutes more. Workloads are
+configs/bench-*.toml; the peers, written for this comparison, are in workers/ and rust_peer/. Leave the machine alone
+meanwhile. What cannot be installed, or fails, is left out and said so.
 """
 
 import argparse
@@ -70,14 +71,15 @@ def arguments():
     )
     peers = [*STACKS, rust.KEY]
     option = parser.add_argument
-    option("--workloads", metavar="A,..", type=names_of(WORKLOADS), default="a,b,c,d",
+    option("--workloads", metavar="A,..", type=names_of(WORKLOADS), default=",".join(WORKLOADS),
            help=f"some of {', '.join(WORKLOADS)} [default: %(default)s]")
-    option("--peers", metavar="A,..", type=names_of(peers), default="sb3,torch,jax",
+    option("--peers", metavar="A,..", type=names_of(peers), default=",".join(peers),
            help=f"some of {', '.join(peers)} [default: %(default)s]")
     option("--rounds", metavar="N", type=positive, default=3,
            help="runs of every program, in turn [default: %(default)s]")
     option("--steps", metavar="N", type=positive,
-           help="environment steps per run and agent [default: the configuration's, fewer for slow peers]")
+           help="environment steps per run and agent [default: as many as take seconds, fewer for slow peers]")
+    option("--full", action="store_true", help="as many steps as the configuration has, but for slow peers")
     option("--threads", metavar="N", type=positive, default=0,
            help="threads of PyTorch [default: its own choice]")
     option("--uphill", metavar="PATH", type=Path, default=ROOT / "target/release/uphill",
@@ -177,10 +179,7 @@ def measure(args, programs, left_out):
             order = list(runs)
             for name in order[round_ % len(order):] + order[: round_ % len(order)]:
                 work = settings(workload) | {"seed": round_ + 1, "threads": args.threads}
-                if name in slow:
-                    work["total_steps"] = workload.slow_steps
-                if args.steps:
-                    work["total_steps"] = args.steps
+                work["total_steps"] = steps_of(args, workload, work, name in slow)
                 try:
                     run = programs[name](workload, work)
                 except Failure as failure:
@@ -193,6 +192,15 @@ def measure(args, programs, left_out):
                 say(f"{key} round {round_ + 1}: {name} {rate:,.0f} env steps/s")
         results[key] = {name: summary(of_program) for name, of_program in runs.items()}
     return results
+
+
+def steps_of(args, workload, work, slow):
+    """Environment steps of one run and agent."""
+    if args.steps:
+        return args.steps
+    if slow:
+        return workload.slow_steps
+    return work["total_steps"] if args.full else workload.steps
 
 
 # Circumstances

@@ -9,17 +9,18 @@ import json
 import os
 import subprocess
 import tempfile
+import threading
 import time
 from pathlib import Path
 
 from failure import Failure, last_words
-from workloads import whole_iterations
 
 WORKERS = Path(__file__).resolve().parent / "workers"
+PATIENCE = 600  # seconds for a worker, which does its work in a tenth of that
 
 
 def run_uphill(program, device, workload, work):
-    """Seconds are those of the training loop, from metrics.csv; with many agents those of the whole process."""
+    """Seconds are those of the training loop: from metrics.csv, or from the summary of several agents."""
     total, agents = work["total_steps"], work["agents"]
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
@@ -35,8 +36,13 @@ def run_uphill(program, device, workload, work):
         if done.returncode != 0:
             raise Failure(f"{Path(program).name} failed: {last_words(done.stdout)}")
         if agents > 1:
-            env_steps = agents * whole_iterations(work)
-            return {"run_s": [cold_s], "cold_s": cold_s, "env_steps": env_steps, "mean_return": None}
+            summary = json.loads((out / "summary.json").read_text())
+            return {
+                "run_s": [summary["wall_s"]],
+                "cold_s": cold_s,
+                "env_steps": summary["env_steps"],
+                "mean_return": summary["return_mean"],
+            }
         with (out / "metrics.csv").open() as file:
             *_, last = csv.DictReader(file)
     mean = last["episode_return_mean"]
@@ -65,6 +71,8 @@ def run_worker(command, environment=None):
         start = time.perf_counter()
         child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment)
         reports, cold_s = [], None
+        alarm = threading.Timer(PATIENCE, child.kill)
+        alarm.start()
         try:
             for line in child.stdout:
                 cold_s = cold_s or time.perf_counter() - start
@@ -74,6 +82,7 @@ def run_worker(command, environment=None):
             raise
         finally:
             child.wait()
+            alarm.cancel()
         errors.seek(0)
         if child.returncode != 0 or not reports:
             raise Failure(f"it failed: {last_words(errors.read())}")

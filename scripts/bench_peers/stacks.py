@@ -9,9 +9,7 @@ from typing import NamedTuple
 from failure import Failure, last_words
 
 NUMPY = "numpy==2.4.6"
-# The builds without a GPU are a tenth of the size; where their index cannot be reached, the usual ones do.
 TORCH = "torch==2.15.0"
-TORCH_CPU = "https://download.pytorch.org/whl/cpu"
 
 
 class Stack(NamedTuple):
@@ -54,14 +52,7 @@ def install(python, stack, say):
         return
     say(f"installing {' '.join(missing)}")
     pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    if TORCH in missing:
-        try:
-            run([*pip, "--retries", "0", "--index-url", TORCH_CPU, TORCH], "installing")
-            missing.remove(TORCH)
-        except Failure as failure:
-            say(f"no CPU build of PyTorch, taking the usual one: {failure}")
-    if missing:
-        run([*pip, *missing], f"installing {' '.join(missing)}")
+    run([*pip, *missing], f"installing {' '.join(missing)}")
 
 
 def installed_version(python, requirement):

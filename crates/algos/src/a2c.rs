@@ -3,7 +3,7 @@
 //! The synchronous form of A3C (Mnih et al., arXiv:1602.01783), as OpenAI Baselines has it.
 
 use crate::{
-    Algorithm, Horizon, Learner, Metrics, Settings, UpdateContext,
+    Algorithm, Horizon, Learner, Measured, Settings, UpdateContext,
     checkpoint::{Checkpoint, CheckpointError},
     config::ConfigError,
     optimizer::{Optimizer, OptimizerKind, StepSize},
@@ -179,7 +179,7 @@ impl Algorithm for A2c {
         critic: &mut Critic,
         rollout: Rollout,
         context: UpdateContext,
-    ) -> Metrics {
+    ) -> Measured {
         let c = &self.config;
         let size = StepSize {
             learning_rate: c.learning_rate.at(context.progress),
@@ -209,7 +209,7 @@ impl Algorithm for A2c {
             ("grad_norm", grad_norm),
             ("param_norm", param_norm([&actor.net, &critic.net])),
         ];
-        Metrics::read(scalars, &[("lr", size.learning_rate)])
+        Measured::new(scalars, &[("lr", size.learning_rate)])
     }
 
     fn save(&self, checkpoint: &mut Checkpoint) {

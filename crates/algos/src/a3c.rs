@@ -9,7 +9,7 @@
 //! operating system. With one worker it is.
 
 use crate::{
-    Horizon, Learner, Metrics, Settings, UpdateContext,
+    Horizon, Learner, Measured, Metrics, Settings, UpdateContext,
     checkpoint::{Checkpoint, CheckpointError},
     collect::collect,
     config::ConfigError,
@@ -316,7 +316,7 @@ impl A3c {
         let part = |i: usize| mean.clone().narrow(0, i, 1);
         let staleness: Vec<u64> = logs.iter().flat_map(|log| log.staleness.clone()).collect();
         let (sum, max) = (staleness.iter().sum::<u64>(), staleness.iter().max());
-        Metrics::read(
+        let measured = Measured::new(
             vec![
                 ("policy_loss", part(0)),
                 ("value_loss", part(1)),
@@ -329,7 +329,8 @@ impl A3c {
                 ("staleness_max", max.copied().unwrap_or(0) as f64),
                 ("lr", self.config.learning_rate.at(context.progress)),
             ],
-        )
+        );
+        measured.read(None).0
     }
 
     /// Adds the mean square to a checkpoint.

@@ -6,6 +6,7 @@ use crate::{host_collect::collect_on_host, random::action_noise};
 use burn::tensor::{Bool, Tensor};
 use uphill_core::{
     policy::{Actor, Critic},
+    read_back,
     rollout::{Memory, Rollout, Span},
 };
 use uphill_envs::{BatchEnv, Step, Stream};
@@ -135,8 +136,9 @@ impl Record {
     /// Which episodes the last step ended, read back, `[N]`.
     fn ended(&self) -> Vec<bool> {
         let last = self.terminated.last().zip(self.truncated.last());
-        let flags = last.map(|(a, b)| a.clone().bool_or(b.clone()).into_data());
-        flags.map_or(vec![], |flags| flags.iter::<bool>().collect())
+        let flags = last.map(|(a, b)| a.clone().bool_or(b.clone()).float());
+        let flags = flags.map_or(vec![], read_back::read);
+        flags.into_iter().map(|flag| flag != 0.0).collect()
     }
 
     /// The rollout, and what the networks remember after it.

@@ -44,7 +44,7 @@ pub struct RunConfig {
     /// Of every random stream of the run.
     #[serde(default = "default_seed")]
     pub seed: u64,
-    /// Environment steps between checkpoints; 0: twenty over the run.
+    /// Environment steps between checkpoints; 0: twenty over the run, or fewer where they would cost much time.
     #[serde(default)]
     pub checkpoint_every: u64,
     /// Start the copies at random ages, so that time limits do not end their episodes in step.

@@ -5,7 +5,7 @@
 //!                │ step()
 //!                ├─ collect   T steps or whole episodes    => Rollout [T, N, ..]
 //!                ├─ scale     rewards, if asked for
-//!                ├─ update    the algorithm's one page     => Metrics
+//!                ├─ update    the algorithm's one page     => Measured
 //!                └─ normalise learn from the observations  => Report
 //! ```
 //!
@@ -45,7 +45,7 @@ pub mod vpg;
 pub use agent::{agent_params, build_actor, build_critic, dist_kind};
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use config::{ConfigError, NetworkConfig, NormalizeConfig, RunConfig};
-pub use metrics::Metrics;
+pub use metrics::{Measured, Metrics};
 pub use registry::{ALGORITHMS, AlgoConfig};
 pub use settings::{Horizon, Settings};
 pub use train::{Diverged, Report, TrainError, Trainer};
@@ -75,7 +75,7 @@ pub trait Algorithm: Send {
         critic: &mut Critic,
         rollout: Rollout,
         context: UpdateContext,
-    ) -> Metrics;
+    ) -> Measured;
 
     /// Adds the optimiser state to a checkpoint.
     fn save(&self, checkpoint: &mut Checkpoint);

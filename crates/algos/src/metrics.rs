@@ -1,6 +1,7 @@
 //! Named numbers of one update.
 
 use burn::tensor::Tensor;
+use uphill_core::read_back;
 
 /// What every algorithm reports first, in this order, whether it has it or not.
 const COMMON: [&str; 8] = [
@@ -19,16 +20,49 @@ const COMMON: [&str; 8] = [
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Metrics(pub Vec<(&'static str, Option<f64>)>);
 
-impl Metrics {
-    /// Reads scalars `[1]` back from the device, all at once, and adds what the host knows already.
+/// What an update measured, still on the device: reading it back is left to whoever has more to read at the
+/// same time.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    names: Vec<&'static str>,
+    /// One after the other, as many as there are names.
+    values: Vec<Tensor<1>>,
+    known: Vec<(&'static str, f64)>,
+}
+
+impl Measured {
+    /// Scalars `[1]`, and what the host knows already.
+    pub fn new(scalars: Vec<(&'static str, Tensor<1>)>, known: &[(&'static str, f64)]) -> Self {
+        let (names, values) = scalars.into_iter().unzip();
+        Self {
+            names,
+            values,
+            known: known.to_vec(),
+        }
+    }
+
+    /// Adds values `[names]` that are one tensor already.
+    pub fn with(mut self, names: &[&'static str], values: Tensor<1>) -> Self {
+        assert_eq!(values.dims(), [names.len()], "number of values");
+        self.names.extend(names);
+        self.values.push(values);
+        self
+    }
+
+    /// Reads everything back from the device at once, with what else `[K]` there is to read.
     ///
     /// An explained variance is undefined where the returns do not vary; anything else that is not
     /// finite is a sign of divergence and stays.
-    pub fn read(scalars: Vec<(&'static str, Tensor<1>)>, known: &[(&'static str, f64)]) -> Self {
-        let (names, scalars): (Vec<_>, Vec<_>) = scalars.into_iter().unzip();
-        let read = Tensor::cat(scalars, 0).into_data();
-        let read = names.into_iter().zip(read.iter::<f64>());
-        let mut values: Vec<(&'static str, f64)> = read.chain(known.iter().copied()).collect();
+    pub fn read(self, along: Option<Tensor<1>>) -> (Metrics, Vec<f32>) {
+        let mut parts = self.values;
+        parts.extend(along);
+        let read = read_back::read(Tensor::cat(parts, 0));
+        let (measured, along) = read.split_at(self.names.len());
+        let measured = self.names.into_iter().zip(measured);
+        let mut values: Vec<(&'static str, f64)> = measured
+            .map(|(name, value)| (name, *value))
+            .chain(self.known)
+            .collect();
         values.retain(|(name, x)| x.is_finite() || *name != "explained_variance");
 
         let standard = COMMON.map(|name| {
@@ -36,9 +70,12 @@ impl Metrics {
             (name, at.map(|at| values.remove(at).1))
         });
         let rest = values.into_iter().map(|(name, x)| (name, Some(x)));
-        Self(standard.into_iter().chain(rest).collect())
+        let metrics = Metrics(standard.into_iter().chain(rest).collect());
+        (metrics, along.iter().map(|x| *x as f32).collect())
     }
+}
 
+impl Metrics {
     /// The value called `name`, if there is one.
     pub fn get(&self, name: &str) -> Option<f64> {
         let (_, value) = self.0.iter().find(|(n, _)| *n == name)?;

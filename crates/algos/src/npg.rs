@@ -4,7 +4,7 @@
 //! arXiv:1703.02660 §3.
 
 use crate::{
-    Algorithm, Horizon, Learner, Metrics, Settings, UpdateContext,
+    Algorithm, Horizon, Learner, Measured, Settings, UpdateContext,
     checkpoint::{Checkpoint, CheckpointError},
     config::ConfigError,
     critic_fit::{CriticConfig, CriticFit},
@@ -134,7 +134,7 @@ impl Algorithm for Npg {
         critic: &mut Critic,
         rollout: Rollout,
         context: UpdateContext,
-    ) -> Metrics {
+    ) -> Measured {
         let c = &self.config;
         let entropy_coef = c.entropy_coef.at(context.progress);
         let size = NaturalGradient {
@@ -159,7 +159,7 @@ impl Algorithm for Npg {
             ("predicted_kl", step.predicted_kl),
             ("cg_residual", step.cg_residual),
         ]);
-        Metrics::read(scalars, &[("lr", self.critic_fit.learning_rate(context))])
+        Measured::new(scalars, &[("lr", self.critic_fit.learning_rate(context))])
     }
 
     fn save(&self, checkpoint: &mut Checkpoint) {

@@ -113,6 +113,28 @@ impl Optimizer {
         };
     }
 
+    /// Adam's state for the actor's parameters, followed by the critic's; `None` under another rule.
+    pub fn joined(&self) -> Option<Adam> {
+        match self {
+            Self::Shared(Rule::Adam(adam)) => Some(adam.clone()),
+            Self::Separate(Rule::Adam(actor), Rule::Adam(critic)) => {
+                Some(Adam::joined([actor.clone(), critic.clone()]))
+            }
+            _ => None,
+        }
+    }
+
+    /// Takes the state of [`joined`](Self::joined) back; the actor has `len` parameters.
+    pub fn set_joined(&mut self, adam: Adam, len: usize) {
+        *self = match self {
+            Self::Shared(_) => Self::Shared(Rule::Adam(adam)),
+            Self::Separate(..) => {
+                let [actor, critic] = adam.split(len);
+                Self::Separate(Rule::Adam(actor), Rule::Adam(critic))
+            }
+        };
+    }
+
     /// Adds the states to a checkpoint.
     pub fn save(&self, checkpoint: &mut Checkpoint) {
         match self {

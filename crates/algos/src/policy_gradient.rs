@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use uphill_core::{
     loss::{approx_kl, policy_gradient_surrogate, value_loss},
     network::Net,
-    ops::{ActorCriticLoss, Surrogate, actor_critic_gradient},
+    ops::{ActorCriticLoss, Surrogate, actor_critic_gradient, device_gradient},
     policy::{Actor, Critic},
     rollout::{Batch, Rollout},
 };
@@ -71,6 +71,14 @@ pub(crate) fn actor_critic(
         return ActorCriticGradient {
             grads: (of_actor, of_critic),
             parts: parts.map(|x| Tensor::from_data([x], &device)),
+        };
+    }
+
+    if let Some(([of_actor, of_critic], means)) = device_gradient(actor, critic, &batch, &loss) {
+        let mean = |i| means.clone().narrow(0, i, 1);
+        return ActorCriticGradient {
+            grads: (of_actor, of_critic),
+            parts: [mean(0).neg(), mean(4), mean(1)],
         };
     }
 

@@ -8,6 +8,7 @@ use uphill_core::{
     dist::Dist,
     loss::{explained_variance, surrogate_improvement},
     policy::{Actor, Critic},
+    read_back,
     rollout::{Batch, Rollout},
 };
 
@@ -89,7 +90,7 @@ impl Change {
     /// Improvement and mean KL, read back.
     pub(crate) fn read(&self) -> (f64, f64) {
         let pair = vec![self.improvement.clone(), self.mean_kl.clone()];
-        let read: Vec<f64> = Tensor::cat(pair, 0).into_data().iter().collect();
+        let read = read_back::read(Tensor::cat(pair, 0));
         (read[0], read[1])
     }
 

@@ -5,28 +5,32 @@
 //! are in [`RunConfig`](crate::RunConfig), because every algorithm has them).
 
 use crate::{
-    Algorithm, Horizon, Learner, Metrics, Settings, UpdateContext,
+    Algorithm, Horizon, Learner, Measured, Settings, UpdateContext,
     checkpoint::{Checkpoint, CheckpointError},
     config::ConfigError,
     optimizer::{Optimizer, OptimizerKind, StepSize},
     policy_gradient::param_norm,
-    random::{index_tensor, minibatches},
+    random::{index_tensor, minibatches, shuffle_key},
     settings::{
         at_least_one, ensure, not_negative, positive, positive_schedules, rollout_fits,
         unit_interval,
     },
 };
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use uphill_core::{
-    advantage::{gae, standardize},
+    advantage::{gae_with_returns, standardize},
     loss::{
         adapt_kl_coef, approx_kl, clip_fraction, clipped_surrogate, clipped_value_loss,
         explained_variance, ratio_surrogate, value_loss,
     },
-    ops::{ActorCriticLoss, HostLearner, HostStep, StepDiagnostics, Surrogate},
+    ops::{
+        ActorCriticLoss, DeviceLearner, HostLearner, HostStep, StepDiagnostics, Surrogate,
+        shuffle_keys,
+    },
     optim::RuleKind,
     policy::{Actor, Critic},
+    read_back,
     rollout::{Batch, Rollout},
     schedule::Schedule,
 };
@@ -225,13 +229,24 @@ impl Ppo {
         }
     }
 
-    /// Everything that the epochs need in host memory, where [`fused_epoch`] can take the gradient steps.
-    fn on_host(&self, actor: &Actor, critic: &Critic, batch: &Batch) -> Option<HostLearner> {
-        if self.config.objective != Objective::Clip {
-            return None;
+    /// Who takes the gradient steps of an update.
+    fn steps(&self, actor: &Actor, critic: &Critic, batch: &Batch, now: &Now) -> Steps {
+        let c = &self.config;
+        if c.objective != Objective::Clip {
+            return Steps::Tensors;
         }
-        let adams = self.optimizer.adams(actor.net.num_params())?;
-        HostLearner::new(actor, critic, batch, adams)
+        if actor.net.fused() {
+            let minibatch = batch.len() / c.minibatches;
+            let adams = self.optimizer.adams(actor.net.num_params());
+            let host =
+                adams.and_then(|adams| HostLearner::new(actor, critic, batch, minibatch, adams));
+            return host.map_or(Steps::Tensors, Steps::Host);
+        }
+        let (loss, size) = (now.loss(c), now.step_size(c));
+        let device = self.optimizer.joined().and_then(|adam| {
+            DeviceLearner::new(actor, critic, batch, c.minibatches, adam, &loss, size)
+        });
+        device.map_or(Steps::Tensors, Steps::Device)
     }
 
     /// One gradient step on a minibatch; `old` is the policy that acted. Returns its diagnostics `[6]`:
@@ -291,51 +306,71 @@ impl Ppo {
     }
 }
 
-/// [`Ppo::minibatch_step`] for each of the minibatches, fused.
+/// Three ways to the same parameters; the loop on tensors is the reference, and the others are as fast as their
+/// devices allow.
+#[allow(clippy::large_enum_variant)] // there is one of these in an update
+enum Steps {
+    Host(HostLearner),
+    Device(DeviceLearner),
+    Tensors,
+}
+
+impl Now {
+    fn loss(&self, c: &PpoConfig) -> ActorCriticLoss {
+        let clip = self.clip as f32;
+        ActorCriticLoss {
+            surrogate: Surrogate::Clipped { clip },
+            value_clip: c.value_clip as f32,
+            value_coef: c.value_coef as f32,
+            entropy_coef: self.entropy_coef as f32,
+            standardize: c.normalize_advantages == AdvantageNorm::Minibatch,
+        }
+    }
+
+    fn step_size(&self, c: &PpoConfig) -> HostStep {
+        let (joint, size) = (c.optimizer == OptimizerKind::Shared, self.size);
+        let critic_rate = if joint {
+            size.learning_rate
+        } else {
+            size.critic_learning_rate
+        };
+        HostStep {
+            learning_rates: [size.learning_rate, critic_rate],
+            max_grad_norm: size.max_grad_norm,
+            joint_norm: joint,
+        }
+    }
+}
+
+/// [`Ppo::minibatch_step`] for each of the minibatches, fused; `[M, 6]`.
 fn fused_epoch(
     host: &mut HostLearner,
     minibatches: &[Vec<i32>],
     c: &PpoConfig,
     now: &Now,
     device: &Device,
-) -> Vec<Tensor<1>> {
-    let clip = now.clip as f32;
-    let loss = ActorCriticLoss {
-        surrogate: Surrogate::Clipped { clip },
-        value_clip: c.value_clip as f32,
-        value_coef: c.value_coef as f32,
-        entropy_coef: now.entropy_coef as f32,
-        standardize: c.normalize_advantages == AdvantageNorm::Minibatch,
-    };
-    let joint = c.optimizer == OptimizerKind::Shared;
-    let size = now.size;
-    let critic_rate = if joint {
-        size.learning_rate
-    } else {
-        size.critic_learning_rate
-    };
-    let step = HostStep {
-        learning_rates: [size.learning_rate, critic_rate],
-        max_grad_norm: size.max_grad_norm,
-        joint_norm: joint,
-    };
-    let tensor = |d: StepDiagnostics| {
+) -> Tensor<2> {
+    let numbers = |d: StepDiagnostics| {
         let means = [-d.surrogate, d.value_loss, d.entropy];
         let sizes = [d.approx_kl, d.clip_fraction, d.grad_norm];
-        Tensor::from_data([means, sizes].as_flattened(), device)
+        [means, sizes].as_flattened().to_vec()
     };
-    let steps = host.epoch(minibatches, &loss, step);
-    steps.into_iter().map(tensor).collect()
+    let steps = host.epoch(minibatches, &now.loss(c), now.step_size(c));
+    let shape = [steps.len(), 6];
+    let values: Vec<f32> = steps.into_iter().flat_map(numbers).collect();
+    Tensor::from_data(TensorData::new(values, shape), device)
 }
 
-/// What [`Ppo::minibatch_step`] measures, in order.
-const DIAGNOSTICS: [&str; 6] = [
+/// What an update measures: first the means of what [`Ppo::minibatch_step`] does, in order.
+const SUMMARY: [&str; 8] = [
     "policy_loss",
     "value_loss",
     "entropy",
     "approx_kl",
     "clip_fraction",
     "grad_norm",
+    "explained_variance",
+    "param_norm",
 ];
 /// Position of the mean KL among them.
 const APPROX_KL: usize = 3;
@@ -350,7 +385,7 @@ impl Algorithm for Ppo {
         critic: &mut Critic,
         rollout: Rollout,
         context: UpdateContext,
-    ) -> Metrics {
+    ) -> Measured {
         let c = self.config.clone();
         let now = Now {
             clip: c.clip.at(context.progress),
@@ -362,59 +397,76 @@ impl Algorithm for Ppo {
             },
         };
 
-        let advantages = gae(&rollout.trace(), c.gamma, c.gae_lambda);
-        let returns = advantages.clone() + rollout.values.clone();
+        let [advantages, returns] = gae_with_returns(&rollout.trace(), c.gamma, c.gae_lambda);
         let mut batch = rollout.flatten(advantages, returns);
         if c.normalize_advantages == AdvantageNorm::Batch {
             batch.advantages = standardize(batch.advantages);
         }
 
         let old = actor.clone();
-        let device = batch.obs.device();
-        let mut host = self.on_host(actor, critic, &batch);
-        let mut diagnostics = Vec::with_capacity(c.epochs * c.minibatches);
+        let mut steps = self.steps(actor, critic, &batch, &now);
+        let mut diagnostics = vec![];
         let mut epochs = 0;
         while epochs < c.epochs {
-            let order = (context.seed, context.iteration, epochs);
-            let parts = minibatches(batch.units(), c.minibatches, order);
-            match &mut host {
-                Some(host) => diagnostics.extend(fused_epoch(host, &parts, &c, &now, &device)),
-                None => diagnostics.extend(parts.into_iter().map(|indices| {
-                    let minibatch = batch.select(index_tensor(indices, &device));
-                    self.minibatch_step(actor, critic, &old, minibatch, &now)
-                })),
-            }
-            epochs += 1;
+            let order = |epoch| (context.seed, context.iteration, epoch);
+            let device = batch.obs.device();
+            let mut next = epochs + 1;
+            diagnostics.push(match &mut steps {
+                Steps::Host(learner) => {
+                    let parts = minibatches(batch.units(), c.minibatches, order(epochs));
+                    fused_epoch(learner, &parts, &c, &now, &device)
+                }
+                Steps::Device(learner) => {
+                    // Without a KL to look at there is no reason to come back between epochs.
+                    next = if c.target_kl > 0.0 { next } else { c.epochs };
+                    let keys: Vec<_> = (epochs..next).map(|e| shuffle_key(order(e))).collect();
+                    learner.epochs(shuffle_keys(&keys, &device))
+                }
+                Steps::Tensors => {
+                    let step = |part| {
+                        let minibatch = batch.select(part);
+                        self.minibatch_step(actor, critic, &old, minibatch, &now)
+                    };
+                    let parts = minibatches(batch.units(), c.minibatches, order(epochs));
+                    let parts = parts.into_iter().map(|part| index_tensor(part, &device));
+                    Tensor::stack(parts.map(step).collect(), 0)
+                }
+            });
+            epochs = next;
             if c.target_kl > 0.0 {
-                let epoch = &diagnostics[diagnostics.len() - c.minibatches..];
-                let kl: f64 = mean_of(epoch).narrow(0, APPROX_KL, 1).into_scalar();
-                if kl > c.target_kl {
+                let means = mean_of(diagnostics[diagnostics.len() - 1..].to_vec());
+                let kl = read_back::read(means.narrow(0, APPROX_KL, 1));
+                if kl[0] > c.target_kl {
                     break;
                 }
             }
         }
-        if let Some(host) = host {
-            let adams = host.finish(&mut actor.net, &mut critic.net);
-            self.optimizer.set_adams(adams);
-        }
-        let mut scalars = diagnostics_of_update(&diagnostics);
-        let explained = explained_variance(batch.values.clone(), batch.returns.clone());
-        scalars.push(("explained_variance", explained));
-        scalars.push(("param_norm", param_norm([&actor.net, &critic.net])));
-        if c.objective == Objective::Kl {
-            let kl = old.dist_on(&batch).kl(&actor.dist_on(&batch));
-            scalars.push(("kl", kl.mean()));
-        }
-        let bound = match c.objective {
-            Objective::Clip => ("clip", now.clip),
-            Objective::Kl => ("kl_coef", self.kl_coef),
+        let summary = match steps {
+            Steps::Device(learner) => {
+                let summary = learner.summary(diagnostics);
+                let adam = learner.finish(&mut actor.net, &mut critic.net);
+                self.optimizer.set_joined(adam, actor.net.num_params());
+                summary
+            }
+            Steps::Host(learner) => {
+                let adams = learner.finish(&mut actor.net, &mut critic.net);
+                self.optimizer.set_adams(adams);
+                summary_of(diagnostics, &batch, actor, critic)
+            }
+            Steps::Tensors => summary_of(diagnostics, &batch, actor, critic),
         };
-        let rate = ("lr", now.size.learning_rate);
-        let metrics = Metrics::read(scalars, &[rate, bound, ("epochs", epochs as f64)]);
-        if let Some(kl) = metrics.get("kl") {
+
+        let mut known = vec![("lr", now.size.learning_rate)];
+        if c.objective == Objective::Kl {
+            let kl = old.dist_on(&batch).kl(&actor.dist_on(&batch)).mean();
+            let kl = read_back::read(kl)[0];
+            known.extend([("kl", kl), ("kl_coef", self.kl_coef)]);
             self.kl_coef = adapt_kl_coef(self.kl_coef, kl, c.kl_target);
+        } else {
+            known.push(("clip", now.clip));
         }
-        metrics
+        known.push(("epochs", epochs as f64));
+        Measured::new(vec![], &known).with(&SUMMARY, summary)
     }
 
     fn save(&self, checkpoint: &mut Checkpoint) {
@@ -428,16 +480,19 @@ impl Algorithm for Ppo {
     }
 }
 
-/// Means over minibatches, still on the device, `[6]`.
-fn mean_of(diagnostics: &[Tensor<1>]) -> Tensor<1> {
-    Tensor::stack::<2>(diagnostics.to_vec(), 0)
-        .mean_dim(0)
-        .squeeze_dim(0)
+/// Means over minibatches `[M, 6]` of one or more epochs, still on the device, `[6]`.
+fn mean_of(diagnostics: Vec<Tensor<2>>) -> Tensor<1> {
+    Tensor::cat(diagnostics, 0).mean_dim(0).squeeze_dim(0)
 }
 
-/// Named means over minibatches, still on the device.
-fn diagnostics_of_update(diagnostics: &[Tensor<1>]) -> Vec<(&'static str, Tensor<1>)> {
-    let means = mean_of(diagnostics);
-    let scalar = |(i, name)| (name, means.clone().narrow(0, i, 1));
-    DIAGNOSTICS.into_iter().enumerate().map(scalar).collect()
+/// [`SUMMARY`], still on the device.
+fn summary_of(
+    diagnostics: Vec<Tensor<2>>,
+    batch: &Batch,
+    actor: &Actor,
+    critic: &Critic,
+) -> Tensor<1> {
+    let explained = explained_variance(batch.values.clone(), batch.returns.clone());
+    let size = param_norm([&actor.net, &critic.net]);
+    Tensor::cat(vec![mean_of(diagnostics), explained, size], 0)
 }

@@ -54,6 +54,12 @@ pub fn minibatches(
     order.chunks_exact(len / parts).map(<[_]>::to_vec).collect()
 }
 
+/// What the random order of one epoch's samples is made from on a GPU, instead of [`minibatches`].
+pub fn shuffle_key((seed, iteration, epoch): (u64, u64, usize)) -> [u32; 2] {
+    let mut rng = Philox::new(seed, Stream::Shuffle, iteration as u32, epoch as u32);
+    [rng.below(u32::MAX), rng.below(u32::MAX)]
+}
+
 /// Indices `[M]` on the device.
 pub fn index_tensor(indices: Vec<i32>, device: &Device) -> Tensor<1, Int> {
     let len = indices.len();

@@ -10,7 +10,7 @@
 //! are not discounted, and a value function that goes on where the clock cut an episode off.
 
 use crate::{
-    Algorithm, Horizon, Learner, Metrics, Settings, UpdateContext,
+    Algorithm, Horizon, Learner, Measured, Settings, UpdateContext,
     checkpoint::{Checkpoint, CheckpointError},
     config::ConfigError,
     optimizer::{descend, load_rule, save_rule},
@@ -239,7 +239,7 @@ impl Algorithm for Reinforce {
         critic: &mut Critic,
         rollout: Rollout,
         context: UpdateContext,
-    ) -> Metrics {
+    ) -> Measured {
         let c = &self.config;
         let learning_rate = c.learning_rate.at(context.progress);
 
@@ -275,7 +275,7 @@ impl Algorithm for Reinforce {
             ("param_norm", param_norm([&actor.net, &critic.net])),
         ]);
         let samples = batch.len() as f64;
-        Metrics::read(scalars, &[("lr", learning_rate), ("samples", samples)])
+        Measured::new(scalars, &[("lr", learning_rate), ("samples", samples)])
     }
 
     fn save(&self, checkpoint: &mut Checkpoint) {

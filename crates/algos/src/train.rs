@@ -6,7 +6,7 @@ use crate::{
     checkpoint::{Checkpoint, CheckpointError},
     collect::{collect, collect_episodes, start},
     config::{ConfigError, RunConfig},
-    episodes::EpisodeStats,
+    episodes::{EpisodeStats, WINDOW},
     metrics::Metrics,
     random::{fresh_start_seed, worker_seed},
     settings::{Horizon, ensure},
@@ -18,7 +18,7 @@ use uphill_core::{
     policy::{Actor, Critic},
     rollout::{Memory, Rollout},
 };
-use uphill_envs::{BatchEnv, BatchOptions, EnvError, Episode};
+use uphill_envs::{BatchEnv, BatchOptions, EnvError, Episode, Finished, FinishedEpisodes};
 
 /// Why a run cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -193,7 +193,7 @@ impl Trainer {
         // Every copy has taken as many, which makes it the position of the action noise.
         let first_step = self.counters.env_steps / self.config.num_envs as u64;
         let (agent, envs) = ((&mut self.actor, &mut self.critic), &mut self.envs);
-        let (raw_obs, metrics, steps) = match &mut self.learner {
+        let (raw_obs, metrics, finished, steps) = match &mut self.learner {
             Learner::Synchronous(algorithm) => {
                 let env = envs[0].as_mut();
                 let (pair, position) = ((&*agent.0, &*agent.1), (context.seed, first_step));
@@ -209,10 +209,31 @@ impl Trainer {
                 };
                 let raw_obs = rollout.flat_obs();
                 scale_rewards(&mut rollout, &mut self.reward_scaler, &self.config);
-                let metrics = algorithm.update(agent.0, agent.1, rollout, context);
-                (raw_obs, metrics, steps)
+                let finished = match self.config.algo.settings().horizon() {
+                    Horizon::Steps(_) => env.take_finished(WINDOW),
+                    Horizon::Episodes { per_env } => {
+                        let episodes = env.take_episodes();
+                        let copies = self.config.num_envs;
+                        Finished::of(first_of_each_copy(episodes, per_env, copies), WINDOW)
+                    }
+                };
+                let measured = algorithm.update(agent.0, agent.1, rollout, context);
+                // The one wait for the device in an iteration.
+                let (metrics, finished) = match finished {
+                    Finished::Host(finished) => (measured.read(None).0, finished),
+                    Finished::Device(tensor) => {
+                        let (metrics, values) = measured.read(Some(tensor));
+                        (metrics, FinishedEpisodes::from_values(&values))
+                    }
+                };
+                (raw_obs, metrics, finished, steps)
             }
-            Learner::Asynchronous(a3c) => a3c.run(agent, envs, first_step, context),
+            Learner::Asynchronous(a3c) => {
+                let (raw_obs, metrics, steps) = a3c.run(agent, envs, first_step, context);
+                let episodes = envs.iter_mut().flat_map(|env| env.take_episodes());
+                let finished = FinishedEpisodes::of(episodes.collect(), WINDOW);
+                (raw_obs, metrics, finished, steps)
+            }
         };
 
         self.counters.iteration += 1;
@@ -232,7 +253,7 @@ impl Trainer {
                 norm.merge(raw_obs.clone());
             }
         }
-        Ok(self.report(metrics))
+        Ok(self.report(metrics, &finished))
     }
 
     /// True once the step budget is spent.
@@ -341,20 +362,12 @@ impl Trainer {
         Ok(())
     }
 
-    fn report(&mut self, metrics: Metrics) -> Report {
-        let mut finished: Vec<Episode> = self
-            .envs
-            .iter_mut()
-            .flat_map(|env| env.take_episodes())
-            .collect();
-        if let Horizon::Episodes { per_env } = self.config.algo.settings().horizon() {
-            finished = first_of_each_copy(finished, per_env, self.config.num_envs);
-        }
+    fn report(&mut self, metrics: Metrics, finished: &FinishedEpisodes) -> Report {
         let counters = &mut self.counters;
         let threshold = self.envs[0].spec().reward_threshold;
         let improved = counters
             .stats
-            .update(&finished, counters.env_steps, threshold);
+            .update_finished(finished, counters.env_steps, threshold);
         Report {
             iteration: counters.iteration,
             env_steps: counters.env_steps,

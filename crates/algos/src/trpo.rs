@@ -3,7 +3,7 @@
 //! Schulman et al., arXiv:1502.05477.
 
 use crate::{
-    Algorithm, Horizon, Learner, Metrics, Settings, UpdateContext,
+    Algorithm, Horizon, Learner, Measured, Settings, UpdateContext,
     checkpoint::{Checkpoint, CheckpointError},
     config::ConfigError,
     critic_fit::{CriticConfig, CriticFit},
@@ -140,7 +140,7 @@ impl Algorithm for Trpo {
         critic: &mut Critic,
         rollout: Rollout,
         context: UpdateContext,
-    ) -> Metrics {
+    ) -> Measured {
         let c = &self.config;
         let entropy_coef = c.entropy_coef.at(context.progress);
         let size = NaturalGradient {
@@ -192,7 +192,7 @@ impl Algorithm for Trpo {
             ("backtracks", backtracks as f64),
             ("accepted", accepted),
         ];
-        Metrics::read(scalars, &known)
+        Measured::new(scalars, &known)
     }
 
     fn save(&self, checkpoint: &mut Checkpoint) {

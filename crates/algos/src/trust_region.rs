@@ -5,7 +5,7 @@
 //! policy instead.
 
 use crate::{
-    Algorithm, Horizon, Learner, Metrics, Settings, UpdateContext,
+    Algorithm, Horizon, Learner, Measured, Settings, UpdateContext,
     checkpoint::{Checkpoint, CheckpointError},
     config::ConfigError,
     critic_fit::{CriticConfig, CriticFit},
@@ -107,7 +107,7 @@ impl Algorithm for TrustRegion {
         critic: &mut Critic,
         rollout: Rollout,
         context: UpdateContext,
-    ) -> Metrics {
+    ) -> Measured {
         let c = &self.config;
         let epsilon = c.epsilon.at(context.progress);
         let entropy_coef = c.entropy_coef.at(context.progress);
@@ -124,7 +124,7 @@ impl Algorithm for TrustRegion {
         let value_loss = self.critic_fit.fit(critic, &batch, context);
         scalars.extend(diagnostics(gradient, &batch, value_loss, (actor, critic)));
         scalars.push(("predicted_improvement", predicted_improvement));
-        Metrics::read(scalars, &[("lr", self.critic_fit.learning_rate(context))])
+        Measured::new(scalars, &[("lr", self.critic_fit.learning_rate(context))])
     }
 
     fn save(&self, checkpoint: &mut Checkpoint) {

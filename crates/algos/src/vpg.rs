@@ -4,7 +4,7 @@
 //! As in Spinning Up (Achiam 2018); advantages after Schulman et al., arXiv:1506.02438.
 
 use crate::{
-    Algorithm, Horizon, Learner, Metrics, Settings, UpdateContext,
+    Algorithm, Horizon, Learner, Measured, Settings, UpdateContext,
     checkpoint::{Checkpoint, CheckpointError},
     config::ConfigError,
     optimizer::{descend, load_rule, save_rule},
@@ -138,7 +138,7 @@ impl Algorithm for Vpg {
         critic: &mut Critic,
         rollout: Rollout,
         context: UpdateContext,
-    ) -> Metrics {
+    ) -> Measured {
         let c = &self.config;
         let learning_rate = c.learning_rate.at(context.progress);
 
@@ -174,7 +174,7 @@ impl Algorithm for Vpg {
             ("grad_norm", grad_norm),
             ("param_norm", param_norm([&actor.net, &critic.net])),
         ];
-        Metrics::read(scalars, &[("lr", learning_rate)])
+        Measured::new(scalars, &[("lr", learning_rate)])
     }
 
     fn save(&self, checkpoint: &mut Checkpoint) {

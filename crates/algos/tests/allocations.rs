@@ -62,7 +62,7 @@ fn a_minibatch_allocates_next_to_nothing() {
     let batch = rollout.flatten(rollout.rewards.clone(), rollout.rewards.clone());
     let adams =
         [&actor.net, &critic.net].map(|net| Adam::new(net.num_params(), 1e-5, &Device::flex()));
-    let mut learner = HostLearner::new(&actor, &critic, &batch, adams).unwrap();
+    let mut learner = HostLearner::new(&actor, &critic, &batch, 64, adams).unwrap();
     let loss = ActorCriticLoss {
         surrogate: Surrogate::Clipped { clip: 0.2 },
         value_clip: 0.2,

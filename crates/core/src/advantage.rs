@@ -5,7 +5,7 @@
 //! the last row of a rollout needs no special case. Termination zeroes the bootstrap; termination
 //! and truncation both cut the trace.
 
-use crate::scan;
+use crate::{ops, scan};
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 
 /// What a rollout says about rewards and episode ends, `[T, N]` each.
@@ -100,8 +100,28 @@ pub fn td_residuals(trace: &Trace, gamma: f64) -> Tensor<2> {
 /// Schulman et al., arXiv:1506.02438 eq. 16. λ = 0 is the TD residual, λ = 1 the discounted return
 /// minus V.
 pub fn gae(trace: &Trace, gamma: f64, gae_lambda: f64) -> Tensor<2> {
+    let [advantages, _] = gae_with_returns(trace, gamma, gae_lambda);
+    advantages
+}
+
+/// [`gae`], and the value targets that go with it: these plus V(s_t). Both `[T, N]`.
+pub fn gae_with_returns(trace: &Trace, gamma: f64, gae_lambda: f64) -> [Tensor<2>; 2] {
+    trace.check();
+    if ops::on_device(&trace.rewards) {
+        let Trace {
+            rewards,
+            values,
+            next_values,
+            terminated,
+            truncated,
+        } = trace.clone();
+        let numbers = [rewards, values, next_values];
+        return ops::device_gae(numbers, [terminated, truncated], gamma, gae_lambda);
+    }
     let decay = trace.continues() * (gamma * gae_lambda);
-    scan::reverse(td_residuals(trace, gamma), decay)
+    let advantages = scan::reverse(td_residuals(trace, gamma), decay);
+    let returns = advantages.clone() + trace.values.clone();
+    [advantages, returns]
 }
 
 /// G_t = Σ_l γ^l r_{t+l} within the episode, `[T, N]`, continued by γ^k V where the rollout or a

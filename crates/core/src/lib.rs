@@ -15,7 +15,7 @@
 //! | [`nn`] | multi-layer perceptron with orthogonal or uniform initialisation |
 //! | [`network`] | any Burn module as a network; its parameters as one flat vector |
 //! | [`heads`] | from a network's outputs to distribution parameters: state-dependent σ, masks |
-//! | [`ops`] | fused forward, backward and directional derivative of perceptrons on the CPU |
+//! | [`ops`] | fused passes of perceptrons, on the CPU and as kernels on GPUs |
 //! | [`recurrent`] | networks with memory: gated recurrent unit |
 //! | [`policy`] | [`Actor`](policy::Actor) and [`Critic`](policy::Critic) |
 //! | [`normalize`] | running moments, observation normaliser, reward scaling |
@@ -29,6 +29,7 @@
 //! | [`line_search`] | backtracking under a KL constraint |
 //! | [`lbfgs`] | limited-memory BFGS |
 //! | [`optim`] | Adam, RMSProp, SGD and global-norm clipping on one flat vector |
+//! | [`read_back`] | reading from the device, counted |
 //! | [`schedule`] | constants and linear schedules over training progress |
 
 pub mod advantage;
@@ -47,6 +48,7 @@ pub mod ops;
 pub mod optim;
 pub mod params;
 pub mod policy;
+pub mod read_back;
 pub mod recurrent;
 pub mod rollout;
 mod scan;

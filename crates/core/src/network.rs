@@ -3,6 +3,8 @@
 //! Burn's `Module` cannot be a trait object, and a type parameter for it would spread through every
 //! algorithm. [`Net`] erases it once: algorithms see a forward pass and a flat parameter vector.
 
+#[cfg(feature = "gpu")]
+use crate::ops::DeviceMlp;
 use crate::{
     ops::{FusedMlp, MlpShape, Weights, on_host},
     params::{self, ParamSpec},
@@ -48,7 +50,7 @@ impl Net {
     /// Wraps a module. Its parameters are taken off autodiff; gradients are recorded only between
     /// [`tracked`](Net::tracked) and [`flat_grad`](Net::flat_grad).
     ///
-    /// A perceptron in host memory gets fused passes, see [`ops`](crate::ops).
+    /// A perceptron gets fused passes where there are some for its device, see [`ops`](crate::ops).
     pub fn new(module: impl Network) -> Self {
         let shape = module.mlp_shape();
         let stock = Self::stock(module).network;
@@ -56,6 +58,8 @@ impl Net {
             Some(shape) if on_host(&stock.flat()) => {
                 Box::new(FusedMlp::new(shape.clone(), stock)) as Box<dyn ErasedNetwork>
             }
+            #[cfg(feature = "gpu")]
+            Some(shape) => DeviceMlp::over(shape, stock),
             _ => stock,
         };
         Self {

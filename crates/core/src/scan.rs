@@ -1,8 +1,9 @@
 //! First-order linear recurrences along time.
 //!
 //! Every trace of reinforcement learning (returns, GAE, discounted sums of rewards) is one of these.
-//! In host memory that is one loop. Elsewhere they are evaluated by recursive doubling (Hillis & Steele
-//! 1986): ⌈log₂ T⌉ whole-tensor steps instead of T small ones, without leaving the device.
+//! In host memory that is one loop, on a GPU one launch. Elsewhere (where gradients are recorded, in other
+//! float types) they are evaluated by recursive doubling (Hillis & Steele 1986): ⌈log₂ T⌉ whole-tensor steps
+//! instead of T small ones, without leaving the device.
 
 use crate::ops;
 use burn::tensor::Tensor;
@@ -12,6 +13,9 @@ pub(crate) fn reverse(x: Tensor<2>, decay: Tensor<2>) -> Tensor<2> {
     assert_eq!(decay.dims(), x.dims(), "shape of decay");
     if ops::on_host(&x) && !x.device().is_autodiff() {
         return ops::scan_reverse(x, decay);
+    }
+    if ops::on_device(&x) {
+        return ops::device_scan(x, decay);
     }
     doubling(x, decay)
 }

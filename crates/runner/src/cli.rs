@@ -11,6 +11,7 @@ use std::path::PathBuf;
 Examples:
   uphill train configs/ppo-cartpole.toml
   uphill train ppo-cartpole --set algo.clip=0.1 --seed 7 --out runs/narrow-clip
+  uphill train ppo-cartpole --seeds 16
   uphill train --resume runs/narrow-clip
   uphill eval runs/narrow-clip --episodes 100
   uphill ablate --seeds 5 --total-steps 100000
@@ -88,6 +89,12 @@ pub(crate) struct TrainArgs {
     #[arg(long, conflicts_with = "resume")]
     pub(crate) seed: Option<u64>,
 
+    /// Train this many agents at once, with seeds SEED, SEED+1, …: each as it would be trained alone, in a run
+    /// directory of its own (DIR/seed-1, …), and at the end what they come to together (DIR/summary.json).
+    /// On the CPU as many at a time as there are cores, each on one; on a GPU they take turns
+    #[arg(long, value_name = "N", conflicts_with = "resume", value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub(crate) seeds: Option<u64>,
+
     /// Run directory, which must not exist yet [default: runs/CONFIG-N, the first free N]
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     pub(crate) out: Option<PathBuf>,
@@ -139,7 +146,8 @@ Variants, all from one PPO configuration:
   ppo-noclip         all on, but ratios not clipped
   trpo+, trpo        TRPO with and without those that apply to it
 
-The directory holds ablation.csv (one row per run, written as it ends) and the configuration of every
+On the CPU as many runs at a time as there are cores, each on one; on a GPU one after the other. The
+directory holds ablation.csv (one row per run, written as it ends) and the configuration of every
 variant, which `uphill train` takes. After Ctrl-C, or for more seeds, the same command with the same
 --out does the runs that are missing.")]
 pub(crate) struct AblateArgs {
@@ -285,6 +293,7 @@ Without CONFIG, what GPUs reached beside the CPU is kept in a file for `--device
 Examples:
   uphill bench                                   every device, 4 × 2 sizes, some minutes
   uphill bench bench-a --devices flex,ndarray    a fixed workload
+  uphill bench bench-e --seeds 16                the same for 16 agents at once
   uphill bench --envs 512,2048 --widths 256 --json > bench.json
 
 How to read the tables: docs/benchmarks.md.")]
@@ -306,7 +315,12 @@ pub(crate) struct BenchArgs {
     #[arg(value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub(crate) widths: Vec<u32>,
 
-    /// Iterations of each device in each round [default: as many as take 0.4 s]
+    /// Agents trained at once, as by `uphill train --seeds`; steps/s are those of all together, and there are
+    /// no phases
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "config", value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub(crate) seeds: u64,
+
+    /// Iterations of each device in each round, and of each agent [default: as many as take 0.4 s]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) iterations: Option<u64>,
 

@@ -15,10 +15,13 @@ mod eval;
 mod failure;
 mod lab;
 mod list;
+mod many;
 mod metrics_csv;
 mod presets;
 mod progress;
 mod run_dir;
+mod session;
+mod stats;
 mod tensorboard;
 mod train;
 

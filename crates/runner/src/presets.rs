@@ -36,6 +36,7 @@ pub(crate) const PRESETS: &[Preset] = presets![
     "bench-b",
     "bench-c",
     "bench-d",
+    "bench-e",
 ];
 
 /// A configuration file built into the program.

@@ -8,7 +8,7 @@
 //! checkpoints/latest/…, best/…    to go on from, to evaluate
 //! ```
 
-use crate::{cli::Which, failure::UsageError, presets};
+use crate::{cli::Which, failure::UsageError, many, presets};
 use anyhow::{Context, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -215,11 +215,17 @@ fn hint(path: &Path) -> String {
         let best = path.iter().any(|part| part == "best");
         let which = if best { " --checkpoint best" } else { "" };
         format!(", it is inside of one: give {}{which}", run.display())
+    } else if let Some(one) = many::first_run(path) {
+        format!(
+            " but holds those of several seeds: give one of them, such as {}",
+            one.display()
+        )
     } else if is_run(&Path::new("runs").join(path)) {
         format!(", did you mean runs/{name}?")
     } else if presets::find(&name).is_some() || config {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-        match newest(&stem).filter(|run| is_run(run)) {
+        let run = newest(&stem).and_then(|run| many::first_run(&run).or(Some(run)));
+        match run.filter(|run| is_run(run)) {
             Some(run) => format!(" but a configuration, did you mean {}?", run.display()),
             None => format!(" but a configuration: train it first, with `uphill train {name}`"),
         }

@@ -184,13 +184,12 @@ def adam_step(agent, adam, grads, rate, work):
     return jax.tree.map(move, agent, first, second), Adam(first, second, steps)
 
 
-def train(key, work):
-    """Sum and number of the returns of finished episodes, [iterations, 2], and the agent."""
+def train(agent, key, work):
+    """Sum and number of the returns of finished episodes, [iterations, 2], and the trained agent."""
     dynamics = DYNAMICS[work.env]
     batch_size = work.steps * work.num_envs
     rounds = iterations(work)
-    key, agent_key, start_key = random.split(key, 3)
-    agent = init_agent(agent_key, dynamics, work.hidden)
+    key, start_key = random.split(key)
     zeros = jax.tree.map(jnp.zeros_like, agent)
     adam = Adam(zeros, zeros, jnp.zeros((), jnp.float32))
     copies = start_copies(dynamics, start_key, work.num_envs)
@@ -232,6 +231,20 @@ def train(key, work):
     return finished, agent
 
 
+def train_all(keys, work):
+    """`train` from fresh agents, one for each key."""
+    init_keys, keys = jax.vmap(random.split, out_axes=1)(keys)
+    # Not in the vmap: XLA's batched QR can wait forever for the threads of a small processor.
+    agents = lax.map(lambda key: init_agent(key, DYNAMICS[work.env], work.hidden), init_keys)
+    return jax.vmap(partial(train, work=work))(agents, keys)
+
+
+def train_one(key, work):
+    """`train` from a fresh agent."""
+    init_key, key = random.split(key)
+    return train(init_agent(init_key, DYNAMICS[work.env], work.hidden), key, work)
+
+
 def mean_return(finished):
     """Over the last iterations that have enough episodes together; `finished` is [iterations, 2]."""
     sums, counts = numpy.cumsum(finished[::-1], 0).T
@@ -244,11 +257,10 @@ def mean_return(finished):
 def main():
     work = workload()
     agents = work.agents
-    one = partial(train, work=work)
-    program = jax.jit(jax.vmap(one) if agents > 1 else one)
     keys = random.key(work.seed)
     if agents > 1:
         keys = random.split(keys, agents)
+    program = jax.jit(partial(train_all if agents > 1 else train_one, work=work))
     program = program.lower(keys).compile()
     for _ in range(2):
         start = time.perf_counter()

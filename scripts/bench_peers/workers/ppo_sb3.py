@@ -13,7 +13,7 @@ from gymnasium import spaces
 from stable_baselines3 import PPO
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv
-from protocol import report, workload
+from protocol import report, warm_up, workload
 
 
 class BatchVecEnv(VecEnv):
@@ -94,12 +94,20 @@ def mean_return(model, env):
     return float(numpy.mean(returns)) if returns else None
 
 
-if __name__ == "__main__":
-    work = workload()
-    if work.threads:
-        torch.set_num_threads(work.threads)
+def train(work):
+    """The trained model, its environment and the seconds of training."""
     env = make_env(work)
     model = make_model(work, env)
     start = time.perf_counter()
     model.learn(work.total_steps)
-    report(time.perf_counter() - start, model.num_timesteps, mean_return(model, env))
+    run_s = time.perf_counter() - start
+    return model, env, run_s
+
+
+if __name__ == "__main__":
+    work = workload()
+    if work.threads:
+        torch.set_num_threads(work.threads)
+    train(warm_up(work))
+    model, env, run_s = train(work)
+    report(run_s, model.num_timesteps, mean_return(model, env))

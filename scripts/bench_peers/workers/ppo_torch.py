@@ -12,7 +12,7 @@ import torch
 from numpy_batch import NumpyBatch
 from torch import nn
 from torch.distributions import Categorical, Independent, Normal
-from protocol import iterations, report, workload
+from protocol import iterations, report, warm_up, workload
 
 
 def layer(inputs, outputs, gain):
@@ -136,6 +136,7 @@ if __name__ == "__main__":
     work = workload()
     if work.threads:
         torch.set_num_threads(work.threads)
+    train(warm_up(work))
     start = time.perf_counter()
     env_steps, mean_return = train(work)
     report(time.perf_counter() - start, env_steps, mean_return)

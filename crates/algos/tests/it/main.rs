@@ -10,6 +10,8 @@ mod collect;
 mod config;
 #[path = "../../../core/tests/it/device.rs"]
 mod device;
+#[cfg(all(feature = "gpu", feature = "flex"))]
+mod device_iteration;
 mod eval;
 mod lab;
 mod memory;

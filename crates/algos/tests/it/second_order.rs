@@ -213,7 +213,8 @@ fn update(settings: TrpoConfig, (config, actor, rollout): (RunConfig, Actor, Rol
         progress: 0.0,
         seed: config.seed,
     };
-    let metrics = algorithm.update(&mut new, &mut critic, rollout, context);
+    let measured = algorithm.update(&mut new, &mut critic, rollout, context);
+    let (metrics, _) = measured.read(None);
     let kl = actor.dist(obs.clone()).kl(&new.dist(obs)).mean();
     let flat = |actor: &Actor| actor.net.flat().into_data().iter().collect();
     Outcome {

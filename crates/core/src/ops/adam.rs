@@ -8,6 +8,8 @@ use pulp::{Simd, WithSimd};
 pub(crate) struct AdamStep<'a> {
     pub(crate) params: &'a mut [f32],
     pub(crate) grad: &'a [f32],
+    /// The gradient is multiplied by this first.
+    pub(crate) scale: f32,
     pub(crate) first: &'a mut [f32],
     pub(crate) second: &'a mut [f32],
     pub(crate) beta1: f32,
@@ -24,13 +26,14 @@ impl<'a> AdamStep<'a> {
     pub(crate) fn of(
         adam: &Adam,
         params: &'a mut [f32],
-        grad: &'a [f32],
+        (grad, scale): (&'a [f32], f32),
         [first, second]: [&'a mut [f32]; 2],
         learning_rate: f64,
     ) -> Self {
         Self {
             params,
             grad,
+            scale,
             first,
             second,
             beta1: adam.beta1 as f32,
@@ -55,6 +58,7 @@ impl WithSimd for AdamStep<'_> {
         let (keep1, keep2) = (1.0 - self.beta1, 1.0 - self.beta2);
         let moments = self.first.iter_mut().zip(self.second);
         for ((param, grad), (first, second)) in self.params.iter_mut().zip(self.grad).zip(moments) {
+            let grad = grad * self.scale;
             *first = *first * self.beta1 + grad * keep1;
             *second = *second * self.beta2 + grad * grad * keep2;
             let scale = (*second * self.unbias).sqrt() + self.epsilon;

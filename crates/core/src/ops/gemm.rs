@@ -1,27 +1,24 @@
 //! Matrix products of the sizes that small networks need, with what surrounds them fused in.
 //!
-//! Rows are samples. A product runs through four rows and one panel of columns at a time, keeps the
-//! sixteen-column result in registers, and applies bias, nonlinearity or its derivative before it
-//! stores. Every result is a function of its operands alone: sums run in one fixed order.
+//! Rows are samples. A product runs through some rows and one panel of sixteen columns at a time, keeps the
+//! result in registers, and applies bias, nonlinearity or its derivative before it stores. Every result is a
+//! function of its operands alone: sums run in one fixed order.
 
 use super::{simd::dispatch, tanh::tanh};
 use crate::nn::Activation;
 use pulp::{Simd, WithSimd};
 
-/// Columns of the widest panel.
+/// Columns of a panel, which is also what fits into a line of the cache.
 const PANEL: usize = 16;
-/// Row lengths of buffers are multiples of this; the surplus columns hold zeros.
-const PAD: usize = 8;
-/// Rows that are carried through a panel together.
-const ROWS: usize = 4;
 
-/// `width` rounded up to a whole number of vectors.
+/// Length of a row in the buffers of layers that are `width` wide: whole panels, and an odd number of them.
+/// Rows an even number of cache lines apart would compete for the same places in the cache.
 pub(crate) fn padded(width: usize) -> usize {
-    width.next_multiple_of(PAD)
+    (width.div_ceil(PANEL) | 1) * PANEL
 }
 
-/// The columns of a `[K, N]` matrix cut into panels of 16 (the last may have 8), each stored
-/// contiguously as `[K, 16]` and filled up with zeros.
+/// The columns of a `[K, N]` matrix cut into panels, each stored contiguously as `[K, 16]` and filled up with
+/// zeros.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Panels {
     values: Vec<f32>,
@@ -39,26 +36,42 @@ impl Panels {
 
     /// Takes a row-major matrix `[inner, columns]`.
     pub(crate) fn pack(&mut self, matrix: &[f32], inner: usize, columns: usize) {
-        let values = self.resize(inner, columns);
-        for (first, panel) in values {
-            let width = panel.len() / inner;
-            let used = width.min(columns - first);
-            for (k, row) in panel.chunks_exact_mut(width).enumerate() {
-                row[..used].copy_from_slice(&matrix[k * columns + first..][..used]);
+        for (first, panel) in self.resize(inner, columns) {
+            for (from, to) in matrix.chunks_exact(columns).zip(panel) {
+                let from = &from[first..];
+                match from.first_chunk() {
+                    Some(whole) => *to = *whole,
+                    None => to[..from.len()].copy_from_slice(from),
+                }
             }
         }
     }
 
     /// Takes the transpose of a row-major matrix `[columns, inner]`.
     pub(crate) fn pack_transposed(&mut self, matrix: &[f32], inner: usize, columns: usize) {
-        let values = self.resize(inner, columns);
-        for (first, panel) in values {
-            let width = panel.len() / inner;
-            let rows = matrix[first * inner..].chunks_exact(inner);
-            for (c, from) in rows.take(width).enumerate() {
-                for (to, x) in panel[c..].iter_mut().step_by(width).zip(from) {
-                    *to = *x;
+        for (first, panel) in self.resize(inner, columns) {
+            let used = PANEL.min(columns - first);
+            let rows = &matrix[first * inner..][..used * inner];
+            let mut whole = 0;
+            for (q, four) in rows.chunks_exact(4 * inner).enumerate() {
+                let (a, four) = four.split_at(inner);
+                let (b, four) = four.split_at(inner);
+                let (c, d) = four.split_at(inner);
+                let [a, b, c, d] = [a, b, c, d].map(|row| row.as_chunks::<4>().0);
+                let squares = panel.chunks_exact_mut(4);
+                for ((((a, b), c), d), to) in a.iter().zip(b).zip(c).zip(d).zip(squares) {
+                    let from = [a, b, c, d];
+                    for (k, to) in to.iter_mut().enumerate() {
+                        to[4 * q..][..4].copy_from_slice(&from.map(|row| row[k]));
+                    }
                 }
+                whole = inner / 4 * 4;
+            }
+            let of_squares = used / 4 * 4;
+            for (c, row) in rows.chunks_exact(inner).enumerate() {
+                let skip = if c < of_squares { whole } else { 0 };
+                let to = panel[skip..].iter_mut().map(|to| &mut to[c]);
+                to.zip(&row[skip..]).for_each(|(to, x)| *to = *x);
             }
         }
     }
@@ -68,29 +81,24 @@ impl Panels {
         &mut self,
         inner: usize,
         columns: usize,
-    ) -> impl Iterator<Item = (usize, &mut [f32])> {
+    ) -> impl Iterator<Item = (usize, &mut [[f32; PANEL]])> {
         if (self.inner, self.columns) != (inner, columns) {
             (self.inner, self.columns) = (inner, columns);
             self.values.clear();
+            self.values
+                .resize(inner * columns.next_multiple_of(PANEL), 0.0);
         }
-        self.values.resize(inner * padded(columns), 0.0);
-        let of_panels = self.values.chunks_mut(inner * PANEL);
-        panels(columns).map(|(first, _)| first).zip(of_panels)
+        let (rows, _) = self.values.as_chunks_mut();
+        (0..columns)
+            .step_by(PANEL)
+            .zip(rows.chunks_exact_mut(inner))
     }
-}
-
-/// First column and width of each panel.
-fn panels(columns: usize) -> impl Iterator<Item = (usize, usize)> {
-    let end = padded(columns);
-    (0..end)
-        .step_by(PANEL)
-        .map(move |first| (first, PANEL.min(end - first)))
 }
 
 /// What a product starts from and what happens to it before it is stored.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Epilogue<'a> {
-    /// act(A B + b) with a bias padded to whole vectors.
+    /// act(A B + b) with a bias padded to whole panels.
     Layer {
         bias: &'a [f32],
         activation: Option<Activation>,
@@ -131,58 +139,151 @@ impl WithSimd for Product<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(mut self, simd: S) {
-        let mut at = 0;
-        for (first, width) in panels(self.b.columns) {
-            let panel = &self.b.values[at..at + self.b.inner * width];
-            at += panel.len();
-            // Vectors in a panel are a constant of the instruction set.
-            match (S::F32_LANES, width == PANEL) {
-                (8, true) => self.panel::<S, 2>(simd, first, panel),
-                (8, false) => self.panel::<S, 1>(simd, first, panel),
-                (4, true) => self.panel::<S, 4>(simd, first, panel),
-                (4, false) => self.panel::<S, 2>(simd, first, panel),
-                (1, true) => self.panel::<S, 16>(simd, first, panel),
-                (1, false) => self.panel::<S, 8>(simd, first, panel),
-                (lanes, _) => unreachable!("vectors of {lanes}"),
-            }
+    fn with_simd<S: Simd>(self, simd: S) {
+        use Activation::{Relu, Tanh};
+        match self.epilogue {
+            Epilogue::Layer { bias, activation } => match activation {
+                None => self.run(simd, bias, Identity),
+                Some(Tanh) => self.run(simd, bias, OfTanh),
+                Some(Relu) => self.run(simd, bias, OfRelu),
+            },
+            Epilogue::Derivative {
+                outputs,
+                activation,
+            } => match activation {
+                Tanh => self.run(simd, &[], TimesTanhDerivative(outputs)),
+                Relu => self.run(simd, &[], TimesReluDerivative(outputs)),
+            },
         }
+    }
+}
+
+/// What happens to a vector of results, whose first stands at `at`, before it is stored.
+trait Finish: Copy {
+    fn finish<S: Simd>(self, simd: S, x: S::f32s, at: usize) -> S::f32s;
+}
+
+#[derive(Clone, Copy)]
+struct Identity;
+#[derive(Clone, Copy)]
+struct OfTanh;
+#[derive(Clone, Copy)]
+struct OfRelu;
+/// By the outputs of the layer.
+#[derive(Clone, Copy)]
+struct TimesTanhDerivative<'a>(&'a [f32]);
+#[derive(Clone, Copy)]
+struct TimesReluDerivative<'a>(&'a [f32]);
+
+impl Finish for Identity {
+    #[inline(always)]
+    fn finish<S: Simd>(self, _: S, x: S::f32s, _: usize) -> S::f32s {
+        x
+    }
+}
+
+impl Finish for OfTanh {
+    #[inline(always)]
+    fn finish<S: Simd>(self, simd: S, x: S::f32s, _: usize) -> S::f32s {
+        tanh(simd, x)
+    }
+}
+
+impl Finish for OfRelu {
+    #[inline(always)]
+    fn finish<S: Simd>(self, simd: S, x: S::f32s, _: usize) -> S::f32s {
+        simd.max_f32s(x, simd.splat_f32s(0.0))
+    }
+}
+
+impl Finish for TimesTanhDerivative<'_> {
+    /// x (1 − h²)
+    #[inline(always)]
+    fn finish<S: Simd>(self, simd: S, x: S::f32s, at: usize) -> S::f32s {
+        let [h] = load::<S, 1>(&self.0[at..]);
+        let slope = simd.negate_mul_add_e_f32s(h, h, simd.splat_f32s(1.0));
+        simd.mul_f32s(x, slope)
+    }
+}
+
+impl Finish for TimesReluDerivative<'_> {
+    #[inline(always)]
+    fn finish<S: Simd>(self, simd: S, x: S::f32s, at: usize) -> S::f32s {
+        let zero = simd.splat_f32s(0.0);
+        let [h] = load::<S, 1>(&self.0[at..]);
+        simd.select_f32s(simd.greater_than_f32s(h, zero), x, zero)
     }
 }
 
 impl Product<'_> {
     #[inline(always)]
-    fn panel<S: Simd, const V: usize>(&mut self, simd: S, first: usize, panel: &[f32]) {
-        let rows = self.c.len() / self.width;
-        let whole = rows / ROWS * ROWS;
-        for row in (0..whole).step_by(ROWS) {
-            self.tile::<S, ROWS, V>(simd, row, first, panel);
-        }
-        for row in whole..rows {
-            self.tile::<S, 1, V>(simd, row, first, panel);
+    fn run<S: Simd, F: Finish>(mut self, simd: S, bias: &[f32], finish: F) {
+        for first in (0..self.b.columns).step_by(PANEL) {
+            // Columns beyond the last are not worth a vector of their own. How many vectors there are and how
+            // many rows keep all registers busy are constants of the instruction set.
+            let half = self.b.columns - first <= PANEL / 2;
+            match (S::F32_LANES, half) {
+                (16, _) => self.panel::<S, F, 12, 1>(simd, first, bias, finish),
+                (8, false) => self.panel::<S, F, 6, 2>(simd, first, bias, finish),
+                (8, true) => self.panel::<S, F, 12, 1>(simd, first, bias, finish),
+                (4, false) => self.panel::<S, F, 4, 4>(simd, first, bias, finish),
+                (4, true) => self.panel::<S, F, 6, 2>(simd, first, bias, finish),
+                (1, false) => self.panel::<S, F, 2, 16>(simd, first, bias, finish),
+                (1, true) => self.panel::<S, F, 2, 8>(simd, first, bias, finish),
+                (lanes, _) => unreachable!("vectors of {lanes}"),
+            }
         }
     }
 
     #[inline(always)]
-    fn tile<S: Simd, const R: usize, const V: usize>(
+    fn panel<S: Simd, F: Finish, const R: usize, const V: usize>(
+        &mut self,
+        simd: S,
+        first: usize,
+        bias: &[f32],
+        finish: F,
+    ) {
+        let rows = self.c.len() / self.width;
+        let mut row = 0;
+        // Tiles of four, which are nearly as fast, take what large ones would leave over.
+        while rows - row >= 4 && !(rows - row).is_multiple_of(R) {
+            self.tile::<S, F, 4, V>(simd, row, first, bias, finish);
+            row += 4;
+        }
+        while rows - row >= R {
+            self.tile::<S, F, R, V>(simd, row, first, bias, finish);
+            row += R;
+        }
+        while row < rows {
+            self.tile::<S, F, 1, V>(simd, row, first, bias, finish);
+            row += 1;
+        }
+    }
+
+    #[inline(always)]
+    fn tile<S: Simd, F: Finish, const R: usize, const V: usize>(
         &mut self,
         simd: S,
         row: usize,
         first: usize,
-        panel: &[f32],
+        bias: &[f32],
+        finish: F,
     ) {
         let inner = self.b.inner;
         let mut a: [&[f32]; R] = [&[]; R];
         for (r, slice) in a.iter_mut().enumerate() {
             *slice = &self.a[(row + r) * self.stride..][..inner];
         }
-        let mut sum = [[simd.splat_f32s(0.0); V]; R];
-        match self.epilogue {
-            Epilogue::Layer { bias, .. } => sum = [load::<S, V>(&bias[first..]); R],
-            Epilogue::Derivative { .. } => {}
-        }
-        let (panel, _) = S::as_simd_f32s(panel);
-        for (k, b) in (0..inner).zip(panel.chunks_exact(V)) {
+        let start = if bias.is_empty() {
+            [simd.splat_f32s(0.0); V]
+        } else {
+            load::<S, V>(&bias[first..])
+        };
+        let mut sum = [start; R];
+        let panel = &self.b.values[first * inner..][..PANEL * inner];
+        let (panel, _) = panel.as_chunks::<PANEL>();
+        for (k, b) in (0..inner).zip(panel) {
+            let b = load::<S, V>(b);
             for r in 0..R {
                 let x = simd.splat_f32s(a[r][k]);
                 for v in 0..V {
@@ -190,30 +291,12 @@ impl Product<'_> {
                 }
             }
         }
-        for (r, sum) in sum.iter_mut().enumerate() {
+        for (r, sum) in sum.into_iter().enumerate() {
             let at = (row + r) * self.width + first;
-            match self.epilogue {
-                Epilogue::Layer {
-                    activation: Some(activation),
-                    ..
-                } => {
-                    for x in sum.iter_mut() {
-                        *x = activate(simd, activation, *x);
-                    }
-                }
-                Epilogue::Derivative {
-                    outputs,
-                    activation,
-                } => {
-                    let outputs = load::<S, V>(&outputs[at..]);
-                    for (x, h) in sum.iter_mut().zip(outputs) {
-                        *x = times_derivative(simd, activation, *x, h);
-                    }
-                }
-                Epilogue::Layer { .. } => {}
-            }
             let (c, _) = S::as_mut_simd_f32s(&mut self.c[at..at + V * S::F32_LANES]);
-            c.copy_from_slice(sum);
+            for (v, (c, x)) in c.iter_mut().zip(sum).enumerate() {
+                *c = finish.finish(simd, x, at + v * S::F32_LANES);
+            }
         }
     }
 }
@@ -226,84 +309,69 @@ fn load<S: Simd, const V: usize>(from: &[f32]) -> [S::f32s; V] {
     loaded
 }
 
-#[inline(always)]
-fn activate<S: Simd>(simd: S, activation: Activation, x: S::f32s) -> S::f32s {
-    match activation {
-        Activation::Tanh => tanh(simd, x),
-        Activation::Relu => simd.max_f32s(x, simd.splat_f32s(0.0)),
-    }
+/// Where a gradient goes: the weights `[K, N]` and the bias `[N]` of a layer.
+pub(crate) struct Gradient<'a> {
+    pub(crate) weights: &'a mut [f32],
+    pub(crate) bias: &'a mut [f32],
+    /// Replaces what is there instead of adding to it.
+    pub(crate) fresh: bool,
 }
 
-/// x · act′ where `h` is the activation's output.
-#[inline(always)]
-fn times_derivative<S: Simd>(simd: S, activation: Activation, x: S::f32s, h: S::f32s) -> S::f32s {
-    match activation {
-        // x (1 − h²)
-        Activation::Tanh => {
-            let square = simd.mul_f32s(h, h);
-            simd.mul_f32s(x, simd.sub_f32s(simd.splat_f32s(1.0), square))
-        }
-        Activation::Relu => {
-            let zero = simd.splat_f32s(0.0);
-            let positive = simd.greater_than_f32s(h, zero);
-            simd.select_f32s(positive, x, zero)
+#[cfg(test)]
+impl<'a> Gradient<'a> {
+    /// Weights `[K, N]` and bias `[N]` one after the other.
+    pub(crate) fn over(layer: &'a mut [f32], columns: usize, fresh: bool) -> Self {
+        let (weights, bias) = layer.split_at_mut(layer.len() - columns);
+        Self {
+            weights,
+            bias,
+            fresh,
         }
     }
 }
 
-/// Adds Aᵀ D to `weights` `[K, N]` and the column sums of D to `bias` `[N]`: the gradient of a layer
-/// with inputs A `[M, K]`, rows `stride` apart, by the gradient D `[M, padded(N)]` of its outputs.
-pub(crate) fn add_gradient(
-    a: &[f32],
-    stride: usize,
-    d: &[f32],
-    weights: &mut [f32],
-    bias: &mut [f32],
-) {
-    dispatch(AddGradient {
-        a,
-        stride,
-        d,
-        weights,
-        bias,
-    });
+/// Aᵀ D for the weights and the column sums of D for the bias: the gradient of a layer with inputs A
+/// `[M, K]`, rows `stride` apart, by the gradient D `[M, padded(N)]` of its outputs.
+pub(crate) fn gradient(a: &[f32], stride: usize, d: &[f32], into: Gradient<'_>) {
+    dispatch(OfLayer { a, stride, d, into });
 }
 
-struct AddGradient<'a> {
+struct OfLayer<'a> {
     a: &'a [f32],
     stride: usize,
     d: &'a [f32],
-    weights: &'a mut [f32],
-    bias: &'a mut [f32],
+    into: Gradient<'a>,
 }
 
-impl WithSimd for AddGradient<'_> {
+impl WithSimd for OfLayer<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        for (first, width) in panels(self.bias.len()) {
-            match (S::F32_LANES, width == PANEL) {
-                (8, true) => self.panel::<S, 2>(simd, first),
-                (8, false) => self.panel::<S, 1>(simd, first),
-                (4, true) => self.panel::<S, 4>(simd, first),
-                (4, false) => self.panel::<S, 2>(simd, first),
-                (1, true) => self.panel::<S, 16>(simd, first),
-                (1, false) => self.panel::<S, 8>(simd, first),
+        for first in (0..self.into.bias.len()).step_by(PANEL) {
+            let half = self.into.bias.len() - first <= PANEL / 2;
+            match (S::F32_LANES, half) {
+                (16, _) => self.panel::<S, 8, 1>(simd, first),
+                (8, false) => self.panel::<S, 4, 2>(simd, first),
+                (8, true) => self.panel::<S, 8, 1>(simd, first),
+                (4, false) => self.panel::<S, 4, 4>(simd, first),
+                (4, true) => self.panel::<S, 8, 2>(simd, first),
+                (1, false) => self.panel::<S, 2, 16>(simd, first),
+                (1, true) => self.panel::<S, 2, 8>(simd, first),
                 (lanes, _) => unreachable!("vectors of {lanes}"),
             }
         }
     }
 }
 
-impl AddGradient<'_> {
+impl OfLayer<'_> {
     #[inline(always)]
-    fn panel<S: Simd, const V: usize>(&mut self, simd: S, first: usize) {
-        let columns = self.bias.len();
-        let inner = self.weights.len() / columns;
-        let whole = inner / ROWS * ROWS;
-        for k in (0..whole).step_by(ROWS) {
-            self.tile::<S, ROWS, V>(simd, k, first);
+    fn panel<S: Simd, const R: usize, const V: usize>(&mut self, simd: S, first: usize) {
+        let columns = self.into.bias.len();
+        let inner = self.into.weights.len() / columns;
+        let whole = inner / R * R;
+        for k in (0..whole).step_by(R) {
+            self.tile::<S, R, V>(simd, k, first);
         }
         for k in whole..inner {
             self.tile::<S, 1, V>(simd, k, first);
@@ -316,19 +384,16 @@ impl AddGradient<'_> {
                 sum[v] = simd.add_f32s(sum[v], d[v]);
             }
         }
-        add_to::<S, V>(sum, &mut self.bias[first..]);
+        put::<S, V>(simd, sum, &mut self.into.bias[first..], self.into.fresh);
     }
 
     #[inline(always)]
     fn tile<S: Simd, const R: usize, const V: usize>(&mut self, simd: S, k: usize, first: usize) {
-        let columns = self.bias.len();
+        let columns = self.into.bias.len();
         let width = padded(columns);
         let mut sum = [[simd.splat_f32s(0.0); V]; R];
-        for (a, d) in self
-            .a
-            .chunks_exact(self.stride)
-            .zip(self.d.chunks_exact(width))
-        {
+        let rows = self.a.chunks_exact(self.stride);
+        for (a, d) in rows.zip(self.d.chunks_exact(width)) {
             let a = &a[k..k + R];
             let d = load::<S, V>(&d[first..]);
             for r in 0..R {
@@ -339,19 +404,162 @@ impl AddGradient<'_> {
             }
         }
         for (r, sum) in sum.into_iter().enumerate() {
-            let row = &mut self.weights[(k + r) * columns..][..columns];
-            add_to::<S, V>(sum, &mut row[first..]);
+            let row = &mut self.into.weights[(k + r) * columns..][..columns];
+            put::<S, V>(simd, sum, &mut row[first..], self.into.fresh);
         }
     }
 }
 
-/// Adds to as many elements as there are; the surplus of the last panel is dropped.
+/// Adds to as many elements as there are, or replaces them; the surplus of the last panel is dropped.
 #[inline(always)]
-fn add_to<S: Simd, const V: usize>(sum: [S::f32s; V], to: &mut [f32]) {
-    let mut lanes = [0.0; PANEL];
-    let (vectors, _) = S::as_mut_simd_f32s(&mut lanes[..V * S::F32_LANES]);
+fn put<S: Simd, const V: usize>(simd: S, sum: [S::f32s; V], to: &mut [f32], fresh: bool) {
+    let lanes = V * S::F32_LANES;
+    if let Some(to) = to.get_mut(..lanes) {
+        let (to, _) = S::as_mut_simd_f32s(to);
+        for (to, x) in to.iter_mut().zip(sum) {
+            *to = if fresh { x } else { simd.add_f32s(*to, x) };
+        }
+        return;
+    }
+    let mut values = [0.0; PANEL];
+    let (vectors, _) = S::as_mut_simd_f32s(&mut values[..lanes]);
     vectors.copy_from_slice(&sum);
-    for (to, x) in to.iter_mut().zip(&lanes[..V * S::F32_LANES]) {
-        *to += x;
+    for (to, x) in to.iter_mut().zip(values) {
+        *to = if fresh { x } else { *to + x };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::narrow::{self, NARROW, Narrow};
+    use super::*;
+    use pulp::{Scalar, Scalar128b, Scalar256b, Scalar512b};
+
+    /// With vectors of every width that processors have, whatever this one has: makes a result, runs an
+    /// operation that writes there, and checks it.
+    macro_rules! on_every_width {
+        ($result:ident in $new:expr, $op:expr => $check:expr) => {
+            on_every_width!(@one $result, $new, $op, $check, |op| op.with_simd(Scalar));
+            on_every_width!(@one $result, $new, $op, $check, |op| op.with_simd(Scalar128b));
+            on_every_width!(@one $result, $new, $op, $check, |op| op.with_simd(Scalar256b));
+            on_every_width!(@one $result, $new, $op, $check, |op| op.with_simd(Scalar512b));
+            on_every_width!(@one $result, $new, $op, $check, |op| dispatch(op));
+        };
+        (@one $result:ident, $new:expr, $op:expr, $check:expr, |$name:ident| $run:expr) => {{
+            let mut $result = $new;
+            let $name = $op;
+            $run;
+            $check;
+        }};
+    }
+
+    fn numbers(len: usize) -> Vec<f32> {
+        (0..len)
+            .map(|i| (i * 7919 % 1009) as f32 / 1009.0 - 0.5)
+            .collect()
+    }
+
+    /// Rows, inputs and outputs on all sides of the sizes of tiles, panels and vectors.
+    fn sizes() -> impl Iterator<Item = [usize; 3]> {
+        let rows = [1, 2, 5, 6, 8, 11, 12, 17, 128];
+        let of_rows = |m| [1, 3, 8, 16, 20, 64].map(move |k| [m, k]);
+        let rows_and_inputs = rows.into_iter().flat_map(of_rows);
+        rows_and_inputs.flat_map(|[m, k]| [1, 2, 4, 7, 9, 16, 24, 64].map(|n| [m, k, n]))
+    }
+
+    fn close(found: f32, expected: f64, what: [usize; 3]) {
+        let off = (f64::from(found) - expected).abs();
+        assert!(off < 1e-5, "{found} instead of {expected} for {what:?}");
+    }
+
+    /// A row-major matrix with rows as long as those of layers, zeros in between.
+    fn spread_out(matrix: &[f32], columns: usize) -> Vec<f32> {
+        let rows = matrix.chunks_exact(columns).flat_map(|row| {
+            let gap = vec![0.0; padded(columns) - columns];
+            [row, &gap].concat()
+        });
+        rows.collect()
+    }
+
+    #[test]
+    fn products_are_sums_of_products() {
+        for size @ [m, k, n] in sizes() {
+            let (a, b) = (numbers(m * k), numbers(k * n));
+            let mut bias = numbers(n);
+            bias.resize(padded(n), 0.0);
+            let panels = Panels::packed(&b, k, n);
+            let transposed: Vec<f32> = (0..n * k).map(|i| b[i % k * n + i / k]).collect();
+            let mut from_transposed = Panels::default();
+            from_transposed.pack_transposed(&transposed, k, n);
+            assert_eq!(from_transposed.values, panels.values, "{size:?}");
+            let check = |c: &[f32]| {
+                for (row, c) in c.chunks_exact(padded(n)).enumerate() {
+                    for column in 0..n {
+                        let of =
+                            |i: usize| f64::from(a[row * k + i]) * f64::from(b[i * n + column]);
+                        let sum = (0..k).map(of).sum::<f64>() + f64::from(bias[column]);
+                        close(c[column], sum, size);
+                    }
+                }
+            };
+            on_every_width!(c in vec![0.0; m * padded(n)], Product {
+                a: &a,
+                stride: k,
+                b: &panels,
+                epilogue: Epilogue::Layer { bias: &bias, activation: None },
+                c: &mut c,
+                width: padded(n),
+            } => check(&c));
+            if n <= NARROW {
+                let mut columns = Narrow::default();
+                columns.pack(&b, k, n);
+                let a = spread_out(&a, k);
+                on_every_width!(c in vec![0.0; m * padded(n)], narrow::Product {
+                    a: &a,
+                    stride: padded(k),
+                    b: &columns,
+                    bias: &bias,
+                    c: &mut c,
+                } => check(&c));
+            }
+        }
+    }
+
+    #[test]
+    fn gradients_are_sums_over_rows() {
+        for size @ [m, k, n] in sizes() {
+            let (a, d) = (numbers(m * k), numbers(m * n));
+            let (spread, d_spread) = (spread_out(&a, k), spread_out(&d, n));
+            for fresh in [true, false] {
+                let old = if fresh { 0.0 } else { 0.25 };
+                let check = |found: &[f32]| {
+                    for i in 0..k {
+                        for j in 0..n {
+                            let of =
+                                |row: usize| f64::from(a[row * k + i]) * f64::from(d[row * n + j]);
+                            close(found[i * n + j], old + (0..m).map(of).sum::<f64>(), size);
+                        }
+                    }
+                    for j in 0..n {
+                        let sum: f64 = (0..m).map(|row| f64::from(d[row * n + j])).sum();
+                        close(found[k * n + j], old + sum, size);
+                    }
+                };
+                on_every_width!(found in vec![0.25; (k + 1) * n], OfLayer {
+                    a: &spread,
+                    stride: padded(k),
+                    d: &d_spread,
+                    into: Gradient::over(&mut found, n, fresh),
+                } => check(&found));
+                if n <= NARROW {
+                    on_every_width!(found in vec![0.25; (k + 1) * n], narrow::OfLayer {
+                        a: &spread,
+                        stride: padded(k),
+                        d: &d_spread,
+                        into: Gradient::over(&mut found, n, fresh),
+                    } => check(&found));
+                }
+            }
+        }
     }
 }

@@ -4,8 +4,10 @@
 //! Autodiff on a graph of tensors computes the same, and tests compare the two.
 
 use super::adam::{self, AdamStep};
-use super::mlp::{BLOCK, Block, BlockGrad, Weights, backward_block, chunks, forward_block, spread};
+use super::minibatch::{Minibatch, Part, Samples, Sums};
+use super::mlp::{Weights, chunks, max_chunks, spread};
 use super::rows::{ActorCriticLoss, RowDist};
+use super::team::Team;
 use super::{on_host, tensor, values};
 use crate::{
     network::Net,
@@ -14,6 +16,7 @@ use crate::{
     rollout::Batch,
 };
 use burn::tensor::{Device, Tensor};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Means over a minibatch, and what the step did.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -43,18 +46,6 @@ pub struct HostStep {
     pub joint_norm: bool,
 }
 
-/// Actor, critic, their optimisers and a batch, taken out of tensors for one update.
-#[derive(Debug)]
-pub struct HostLearner {
-    actor: Learner,
-    critic: Learner,
-    dist: RowDist,
-    samples: Samples,
-    /// One for each part that a minibatch is split into.
-    workers: Vec<Worker>,
-    device: Device,
-}
-
 /// Gradients of `loss` over the batch by the parameters of actor and critic, `[P]` each, and what was measured.
 /// `None` where [`HostLearner::new`] has none.
 pub fn actor_critic_gradient(
@@ -63,33 +54,65 @@ pub fn actor_critic_gradient(
     batch: &Batch,
     loss: &ActorCriticLoss,
 ) -> Option<([Tensor<1>; 2], StepDiagnostics)> {
-    let (of_actor, of_critic) = (actor.net.host_weights()?, critic.net.host_weights()?);
-    let dist = RowDist::of(&actor.kind, of_actor.shape().log_stds)?;
+    let weights = [actor.net.host_weights()?, critic.net.host_weights()?];
+    let dist = RowDist::of(&actor.kind, weights[0].shape().log_stds)?;
     if batch.sequences.is_some() || !on_host(&batch.obs) {
         return None;
     }
+    let nets = weights.each_ref().map(|weights| &**weights);
     let samples = Samples::new(actor, batch);
-    let indices: Vec<i32> = (0..batch.len() as i32).collect();
-    let task = Task {
-        actor: &of_actor,
-        critic: &of_critic,
-        dist,
-        samples: &samples,
-        loss,
-        advantages: samples.scale(&indices, loss.standardize),
-        share: 1.0 / indices.len() as f32,
-    };
-    let mut workers = vec![];
-    let means = task.gradient(&indices, &mut workers);
-    let total = workers.swap_remove(0);
-    let gradients = [total.actor.total, total.critic.total];
-    let [norm, critic_norm] = gradients.each_ref().map(|gradient| adam::norm(gradient));
+    let rows: Vec<i32> = (0..batch.len() as i32).collect();
+    let minibatch = Minibatch::new(dist, *loss, &samples, &rows);
+    let parts = spread(chunks(rows.len()).collect(), |range| {
+        let mut part = Part::new(nets, samples.action_width());
+        part.run(nets, &samples, &minibatch, &rows[range]);
+        RwLock::new(part)
+    });
+    let gradients = [0, 1].map(|side| {
+        let mut gradient = vec![0.0; nets[side].shape().num_params()];
+        add_up(&parts, side, &mut gradient);
+        gradient
+    });
+    let norms = gradients.each_ref().map(|gradient| adam::norm(gradient));
     let device = batch.obs.device();
     let gradients = gradients.map(|gradient| {
         let len = [gradient.len()];
         tensor(gradient, len, &device)
     });
-    Some((gradients, means.diagnostics(norm.hypot(critic_norm))))
+    Some((gradients, diagnostics(&parts, rows.len(), norms)))
+}
+
+/// Actor, critic, their optimisers and a batch, taken out of tensors for one update.
+#[derive(Debug)]
+pub struct HostLearner {
+    shared: Arc<Shared>,
+    team: Team,
+    device: Device,
+}
+
+/// What the threads of a team share. Locks are for the compiler: rounds keep apart who writes and who reads.
+#[derive(Debug)]
+struct Shared {
+    dist: RowDist,
+    samples: Samples,
+    /// Actor and critic.
+    learners: [RwLock<Learner>; 2],
+    /// One for each part that a minibatch is cut into.
+    parts: Vec<RwLock<Part>>,
+    /// Indices of the minibatch's samples.
+    rows: RwLock<Vec<i32>>,
+    round: RwLock<Round>,
+}
+
+/// What a team is doing.
+#[derive(Clone, Copy, Debug)]
+enum Round {
+    /// One task for each part: gradients over its samples.
+    Gradient(Minibatch),
+    /// One task for each network: the sum of its gradients, and its norm.
+    Sum { parts: usize },
+    /// One task for each network: a step of Adam down that sum times a number.
+    Descend { scales: [f32; 2], rates: [f64; 2] },
 }
 
 /// A perceptron with the state of its optimiser.
@@ -97,27 +120,23 @@ pub fn actor_critic_gradient(
 struct Learner {
     weights: Weights,
     params: Vec<f32>,
+    gradient: Vec<f32>,
+    grad_norm: f32,
     first: Vec<f32>,
     second: Vec<f32>,
     adam: Adam,
 }
 
-/// A [`Batch`] as numbers; observations normalised.
-#[derive(Debug)]
-struct Samples {
-    obs: Vec<f32>,
-    actions: Vec<f32>,
-    action_width: usize,
-    log_probs: Vec<f32>,
-    values: Vec<f32>,
-    advantages: Vec<f32>,
-    returns: Vec<f32>,
-}
-
 impl HostLearner {
-    /// `None` where this is not possible: networks whose passes are not fused
-    /// ([`Net::fused`]), distributions that are neither categorical nor Gaussian.
-    pub fn new(actor: &Actor, critic: &Critic, batch: &Batch, adams: [Adam; 2]) -> Option<Self> {
+    /// For minibatches of at most `minibatch` samples. `None` where this is not possible: networks whose passes
+    /// are not fused ([`Net::fused`]), distributions that are neither categorical nor Gaussian.
+    pub fn new(
+        actor: &Actor,
+        critic: &Critic,
+        batch: &Batch,
+        minibatch: usize,
+        adams: [Adam; 2],
+    ) -> Option<Self> {
         let shape = actor.net.mlp_shape()?;
         let dist = RowDist::of(&actor.kind, shape.log_stds)?;
         critic.net.mlp_shape()?;
@@ -125,71 +144,108 @@ impl HostLearner {
             return None;
         }
         let [of_actor, of_critic] = adams;
-        Some(Self {
-            actor: Learner::new(&actor.net, of_actor)?,
-            critic: Learner::new(&critic.net, of_critic)?,
+        let learners = [
+            Learner::new(&actor.net, of_actor)?,
+            Learner::new(&critic.net, of_critic)?,
+        ];
+        let nets = learners.each_ref().map(|learner| &learner.weights);
+        let samples = Samples::new(actor, batch);
+        let part = || RwLock::new(Part::new(nets, samples.action_width()));
+        let parts = (0..max_chunks(minibatch)).map(|_| part()).collect();
+        let shared = Arc::new(Shared {
             dist,
-            samples: Samples::new(actor, batch),
-            workers: vec![],
+            samples,
+            parts,
+            rows: RwLock::default(),
+            learners: learners.map(RwLock::new),
+            round: RwLock::new(Round::Sum { parts: 0 }),
+        });
+        let of_team = shared.clone();
+        // A network is a task of its own where there is but one part, too.
+        let tasks = shared.parts.len().max(2);
+        Some(Self {
+            team: Team::new(tasks, move |task| of_team.work(task)),
+            shared,
             device: batch.obs.device(),
         })
     }
 
     /// A step down the gradient of `loss` for each of the minibatches, which are indices of samples.
+    ///
+    /// # Panics
+    /// If a minibatch is larger than said before.
     pub fn epoch(
         &mut self,
         minibatches: &[Vec<i32>],
         loss: &ActorCriticLoss,
         step: HostStep,
     ) -> Vec<StepDiagnostics> {
-        let largest = minibatches.iter().map(Vec::len).max().unwrap_or(0);
-        let steps = |learner: &mut Self| {
-            let step = |indices: &Vec<i32>| learner.step(indices, loss, step);
-            minibatches.iter().map(step).collect()
-        };
-        if chunks(largest).len() <= 1 {
-            return steps(self);
-        }
-        // Handing work to the pool from outside costs more than a minibatch of a small network: do it once.
-        rayon::scope(|_| steps(self))
+        let step = |rows: &Vec<i32>| self.step(rows, loss, step);
+        minibatches.iter().map(step).collect()
     }
 
-    /// A step over the samples at `indices` `[M]`.
-    fn step(&mut self, indices: &[i32], loss: &ActorCriticLoss, step: HostStep) -> StepDiagnostics {
-        let task = Task {
-            actor: &self.actor.weights,
-            critic: &self.critic.weights,
-            dist: self.dist,
-            samples: &self.samples,
-            loss,
-            advantages: self.samples.scale(indices, loss.standardize),
-            share: 1.0 / indices.len() as f32,
-        };
-        let means = task.gradient(indices, &mut self.workers);
-        let total = &mut self.workers[0];
-        let gradients = [&mut total.actor.total, &mut total.critic.total];
-        let norms = gradients.each_ref().map(|gradient| adam::norm(gradient));
+    /// A step over the samples at `rows` `[M]`.
+    fn step(&self, rows: &[i32], loss: &ActorCriticLoss, step: HostStep) -> StepDiagnostics {
+        let shared = &*self.shared;
+        let parts = chunks(rows.len()).len();
+        let minibatch = Minibatch::new(shared.dist, *loss, &shared.samples, rows);
+        write(&shared.rows).clear();
+        write(&shared.rows).extend_from_slice(rows);
+        self.round(Round::Gradient(minibatch), parts);
+        self.round(Round::Sum { parts }, 2);
+
+        let norms = shared.learners.each_ref().map(|l| read(l).grad_norm);
         let joint = norms[0].hypot(norms[1]);
-        let limit = |norm: f32| {
+        let scales = norms.map(|norm| {
             let norm = if step.joint_norm { joint } else { norm };
             let scale = step.max_grad_norm as f32 / (norm + 1e-6);
             let shortens = step.max_grad_norm > 0.0 && (scale < 1.0 || scale.is_nan());
             if shortens { scale } else { 1.0 }
-        };
-        let [of_actor, of_critic] = gradients;
-        let [rate, critic_rate] = step.learning_rates;
-        self.actor.descend(of_actor, limit(norms[0]), rate);
-        self.critic.descend(of_critic, limit(norms[1]), critic_rate);
-        means.diagnostics(joint)
+        });
+        let rates = step.learning_rates;
+        self.round(Round::Descend { scales, rates }, 2);
+
+        diagnostics(&shared.parts[..parts], rows.len(), norms)
+    }
+
+    fn round(&self, round: Round, tasks: usize) {
+        *write(&self.shared.round) = round;
+        self.team.round(tasks);
     }
 
     /// Hands the networks and the optimisers back.
     pub fn finish(self, actor: &mut Net, critic: &mut Net) -> [Adam; 2] {
-        [(self.actor, actor), (self.critic, critic)].map(|(learner, net)| {
-            let (adam, params) = learner.finish(&self.device);
+        let [of_actor, of_critic] = &self.shared.learners;
+        [(of_actor, actor), (of_critic, critic)].map(|(learner, net)| {
+            let (adam, params) = write(learner).hand_back(&self.device);
             *net = net.with_flat(params);
             adam
         })
+    }
+}
+
+impl Shared {
+    /// Task number `task` of the round.
+    fn work(&self, task: usize) {
+        let round = *read(&self.round);
+        match round {
+            Round::Gradient(minibatch) => {
+                let rows = read(&self.rows);
+                let Some(range) = chunks(rows.len()).nth(task) else {
+                    return;
+                };
+                let learners = self.learners.each_ref().map(read);
+                let nets = learners.each_ref().map(|learner| &learner.weights);
+                let mut part = write(&self.parts[task]);
+                part.run(nets, &self.samples, &minibatch, &rows[range]);
+            }
+            Round::Sum { parts } => {
+                write(&self.learners[task]).sum(&self.parts[..parts], task);
+            }
+            Round::Descend { scales, rates } => {
+                write(&self.learners[task]).descend(scales[task], rates[task]);
+            }
+        }
     }
 }
 
@@ -201,281 +257,82 @@ impl Learner {
         let [first, second] = adam.take_moments();
         Some(Self {
             weights,
+            gradient: vec![0.0; params.len()],
             params,
+            grad_norm: 0.0,
             first,
             second,
             adam,
         })
     }
 
-    /// One step of Adam down `gradient` · `scale`, which it overwrites.
-    fn descend(&mut self, gradient: &mut [f32], scale: f32, learning_rate: f64) {
-        if scale != 1.0 {
-            gradient.iter_mut().for_each(|g| *g *= scale);
-        }
+    /// Takes the sum of gradients of this network, which is the `side`th.
+    fn sum(&mut self, parts: &[RwLock<Part>], side: usize) {
+        add_up(parts, side, &mut self.gradient);
+        self.grad_norm = adam::norm(&self.gradient);
+    }
+
+    /// One step of Adam down the gradient times `scale`.
+    fn descend(&mut self, scale: f32, learning_rate: f64) {
         self.adam.steps += 1;
         let moments = [&mut self.first[..], &mut self.second];
-        AdamStep::of(
-            &self.adam,
-            &mut self.params,
-            gradient,
-            moments,
-            learning_rate,
-        )
-        .run();
+        let (params, gradient) = (&mut self.params, (&self.gradient[..], scale));
+        AdamStep::of(&self.adam, params, gradient, moments, learning_rate).run();
         self.weights.refill(&self.params);
     }
 
-    fn finish(self, device: &Device) -> (Adam, Tensor<1>) {
-        let len = [self.params.len()];
-        let mut adam = self.adam;
-        adam.first = tensor(self.first, len, device);
-        adam.second = tensor(self.second, len, device);
-        (adam, tensor(self.params, len, device))
+    /// The optimiser and the parameters as tensors; leaves nothing behind.
+    fn hand_back(&mut self, device: &Device) -> (Adam, Tensor<1>) {
+        let mut adam = self.adam.clone();
+        let [params, first, second] = [&mut self.params, &mut self.first, &mut self.second]
+            .map(std::mem::take)
+            .map(|values| {
+                let len = [values.len()];
+                tensor(values, len, device)
+            });
+        (adam.first, adam.second) = (first, second);
+        (adam, params)
     }
 }
 
-impl Samples {
-    fn new(actor: &Actor, batch: &Batch) -> Self {
-        let [_, action_width] = batch.actions.dims();
-        Self {
-            obs: values(actor.normalized(batch.obs.clone())),
-            actions: values(batch.actions.clone()),
-            action_width,
-            log_probs: values(batch.log_probs.clone()),
-            values: values(batch.values.clone()),
-            advantages: values(batch.advantages.clone()),
-            returns: values(batch.returns.clone()),
-        }
-    }
-
-    /// Mean and inverse spread of the advantages at `rows`, as [`standardize`] takes them; (0, 1) leaves them
-    /// as they are.
-    ///
-    /// [`standardize`]: crate::advantage::standardize
-    fn scale(&self, rows: &[i32], standardize: bool) -> (f32, f32) {
-        let len = rows.len() as f64;
-        if !standardize || len < 2.0 {
-            return (0.0, 1.0);
-        }
-        let advantages = || {
-            rows.iter()
-                .map(|&row| f64::from(self.advantages[row as usize]))
-        };
-        let mean = advantages().sum::<f64>() / len;
-        let squares = advantages().map(|a| (a - mean) * (a - mean)).sum::<f64>();
-        let std = (squares / (len - 1.0)).sqrt();
-        (mean as f32, (1.0 / (std + 1e-8)) as f32)
-    }
-}
-
-/// What all workers of a minibatch read.
-struct Task<'a> {
-    actor: &'a Weights,
-    critic: &'a Weights,
-    dist: RowDist,
-    samples: &'a Samples,
-    loss: &'a ActorCriticLoss,
-    /// Mean and inverse spread of the minibatch's advantages.
-    advantages: (f32, f32),
-    /// Of one sample in a mean.
-    share: f32,
-}
-
-impl Task<'_> {
-    /// Gradients by all parameters over the samples at `indices`, left in the first worker, and the means.
-    fn gradient(&self, indices: &[i32], workers: &mut Vec<Worker>) -> Sums {
-        let parts = chunks(indices.len());
-        while workers.len() < parts.len() {
-            workers.push(Worker::new(self.actor, self.critic));
-        }
-        let workers = &mut workers[..parts.len()];
-        let mut rest = indices;
-        let parts = parts.into_iter().zip(&mut *workers).map(|(len, worker)| {
-            let (own, after) = rest.split_at(len);
-            rest = after;
-            (own, worker)
-        });
-        spread(parts.collect(), |(rows, worker)| worker.run(self, rows));
-        reduce(workers) / indices.len() as f64
-    }
-}
-
-/// Room for one part of a minibatch, and what it adds up to.
-#[derive(Debug)]
-struct Worker {
-    obs: Vec<f32>,
-    actor: Side,
-    critic: Side,
-    sums: Sums,
-}
-
-/// Of one network.
-#[derive(Debug)]
-struct Side {
-    block: Block,
-    grad: BlockGrad,
-    /// Gradient by the parameters `[P]`.
-    total: Vec<f32>,
-}
-
-/// Sums over samples; added up in f64, so that their order hardly matters.
-#[derive(Clone, Copy, Debug, Default)]
-struct Sums {
-    surrogate: f64,
-    value_loss: f64,
-    entropy: f64,
-    approx_kl: f64,
-    clip_fraction: f64,
-}
-
-impl Worker {
-    fn new(actor: &Weights, critic: &Weights) -> Self {
-        Self {
-            obs: vec![0.0; BLOCK * actor.shape().inputs()],
-            actor: Side::new(actor),
-            critic: Side::new(critic),
-            sums: Sums::default(),
-        }
-    }
-
-    fn run(&mut self, task: &Task<'_>, rows: &[i32]) {
-        self.sums = Sums::default();
-        self.actor.total.fill(0.0);
-        self.critic.total.fill(0.0);
-        let width = task.actor.shape().inputs();
-        for rows in rows.chunks(BLOCK) {
-            let obs = &mut self.obs[..rows.len() * width];
-            for (to, &row) in obs.chunks_exact_mut(width).zip(rows) {
-                to.copy_from_slice(&task.samples.obs[row as usize * width..][..width]);
-            }
-            forward_block(task.actor, obs, &mut self.actor.block);
-            forward_block(task.critic, obs, &mut self.critic.block);
-            policy_rows(task, rows, &mut self.actor, &mut self.sums);
-            value_rows(task, rows, &mut self.critic, &mut self.sums);
-            let obs = &self.obs[..rows.len() * width];
-            self.actor.backward(task.actor, obs);
-            self.critic.backward(task.critic, obs);
-        }
-    }
-}
-
-impl Side {
-    fn new(weights: &Weights) -> Self {
-        Self {
-            block: Block::new(weights.shape(), BLOCK),
-            grad: BlockGrad::new(weights.shape(), BLOCK),
-            total: vec![0.0; weights.shape().num_params()],
-        }
-    }
-
-    fn backward(&mut self, weights: &Weights, obs: &[f32]) {
-        backward_block(weights, &self.block, obs, &mut self.grad, &mut self.total);
-    }
-}
-
-/// The policy's part of the loss: gradients by its outputs, and what is measured.
-fn policy_rows(task: &Task<'_>, rows: &[i32], actor: &mut Side, sums: &mut Sums) {
-    let (samples, loss, shape) = (task.samples, task.loss, task.actor.shape());
-    let width = shape.outputs() - shape.log_stds;
-    let outputs = actor.block.outputs();
-    let stride = outputs.len() / rows.len();
-    let layers = shape.num_params() - shape.log_stds;
-    let (mean, scale) = task.advantages;
-    let outputs = outputs.chunks_exact(stride);
-    let grads = actor.grad.grad.chunks_exact_mut(stride);
-    for ((outputs, grad), &row) in outputs.zip(grads).zip(rows) {
-        let row = row as usize;
-        let action = &samples.actions[row * samples.action_width..][..samples.action_width];
-        let (grad, padding) = grad.split_at_mut(width);
-        padding.fill(0.0);
-        let log_stds = task.actor.log_stds();
-        let (log_prob, entropy) =
-            task.dist
-                .log_prob_and_entropy(&outputs[..width], log_stds, action, grad);
-        let log_ratio = log_prob - samples.log_probs[row];
-        let ratio = log_ratio.exp();
-        let advantage = (samples.advantages[row] - mean) * scale;
-        let (surrogate, slope) = loss.surrogate(log_prob, ratio, advantage);
-        let slopes = (-slope * task.share, -loss.entropy_coef * task.share);
-        let of_log_stds = &mut actor.total[layers..];
-        task.dist
-            .gradient((action, entropy), slopes, log_stds, grad, of_log_stds);
-
-        sums.surrogate += f64::from(surrogate);
-        sums.entropy += f64::from(entropy);
-        sums.approx_kl += f64::from(ratio - 1.0 - log_ratio);
-        sums.clip_fraction += f64::from(u8::from(loss.clips(ratio)));
-    }
-}
-
-/// The critic's part of the loss.
-fn value_rows(task: &Task<'_>, rows: &[i32], critic: &mut Side, sums: &mut Sums) {
-    let (samples, loss) = (task.samples, task.loss);
-    let stride = critic.block.outputs().len() / rows.len();
-    let outputs = critic.block.outputs().chunks_exact(stride);
-    let grads = critic.grad.grad.chunks_exact_mut(stride);
-    for ((outputs, grad), &row) in outputs.zip(grads).zip(rows) {
-        let row = row as usize;
-        let (value_loss, slope) = loss.value(outputs[0], samples.values[row], samples.returns[row]);
-        grad.fill(0.0);
-        grad[0] = slope * loss.value_coef * task.share;
-        sums.value_loss += f64::from(value_loss);
-    }
-}
-
-/// Adds everything up in the first worker, in the order of the parts.
-fn reduce(workers: &mut [Worker]) -> Sums {
-    let Some((first, others)) = workers.split_first_mut() else {
-        return Sums::default();
+/// The sum of the gradients of one of the networks, in the order of the parts.
+fn add_up(parts: &[RwLock<Part>], side: usize, sum: &mut [f32]) {
+    let Some((first, others)) = parts.split_first() else {
+        return;
     };
-    for other in others {
-        for (total, part) in [
-            (&mut first.actor.total, &other.actor.total),
-            (&mut first.critic.total, &other.critic.total),
-        ] {
-            total.iter_mut().zip(part).for_each(|(sum, x)| *sum += x);
-        }
-        first.sums = first.sums + other.sums;
-    }
-    first.sums
-}
-
-impl Sums {
-    fn diagnostics(self, grad_norm: f32) -> StepDiagnostics {
-        StepDiagnostics {
-            surrogate: self.surrogate as f32,
-            value_loss: self.value_loss as f32,
-            entropy: self.entropy as f32,
-            approx_kl: self.approx_kl as f32,
-            clip_fraction: self.clip_fraction as f32,
-            grad_norm,
-        }
+    let first = &read(first).sides[side].total;
+    let Some((second, others)) = others.split_first() else {
+        return sum.copy_from_slice(first);
+    };
+    let second = &read(second).sides[side].total;
+    let pairs = sum.iter_mut().zip(first).zip(second);
+    pairs.for_each(|((sum, x), y)| *sum = x + y);
+    for part in others {
+        let part = &read(part).sides[side].total;
+        sum.iter_mut().zip(part).for_each(|(sum, x)| *sum += x);
     }
 }
 
-impl std::ops::Add for Sums {
-    type Output = Self;
-    fn add(self, other: Self) -> Self {
-        Self {
-            surrogate: self.surrogate + other.surrogate,
-            value_loss: self.value_loss + other.value_loss,
-            entropy: self.entropy + other.entropy,
-            approx_kl: self.approx_kl + other.approx_kl,
-            clip_fraction: self.clip_fraction + other.clip_fraction,
-        }
+/// Means over the `len` samples of all parts, with the norms of both gradients.
+fn diagnostics(parts: &[RwLock<Part>], len: usize, norms: [f32; 2]) -> StepDiagnostics {
+    let sums = parts.iter().map(|part| read(part).sums);
+    let means = sums.fold(Sums::default(), |a, b| a + b) / len as f64;
+    StepDiagnostics {
+        surrogate: means.surrogate as f32,
+        value_loss: means.value_loss as f32,
+        entropy: means.entropy as f32,
+        approx_kl: means.approx_kl as f32,
+        clip_fraction: means.clip_fraction as f32,
+        grad_norm: norms[0].hypot(norms[1]),
     }
 }
 
-impl std::ops::Div<f64> for Sums {
-    type Output = Self;
-    fn div(self, by: f64) -> Self {
-        Self {
-            surrogate: self.surrogate / by,
-            value_loss: self.value_loss / by,
-            entropy: self.entropy / by,
-            approx_kl: self.approx_kl / by,
-            clip_fraction: self.clip_fraction / by,
-        }
-    }
+/// A panic while a lock was held ends the whole update, so what is behind it is never seen half done.
+fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// As [`read`].
+fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,12 +4,16 @@
 //! Rows are split over threads in chunks that depend on the batch alone, and partial gradients are
 //! added in the order of the chunks, so a result does not depend on the number of threads.
 
-use super::gemm::{Epilogue, Panels, add_gradient, padded, product};
+use super::gemm::{self, Epilogue, Gradient, Panels, padded};
+use super::narrow::{self, NARROW, Narrow};
 use crate::nn::Activation;
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Rows that pass through all layers together.
-pub(crate) const BLOCK: usize = 128;
+pub(crate) const BLOCK: usize = 64;
+/// Rows that are worth a thread, at least; whole blocks.
+const CHUNK: usize = 128;
 /// Most parts that a batch is split into.
 const MAX_CHUNKS: usize = 16;
 
@@ -58,23 +62,35 @@ pub(crate) struct Weights {
 
 #[derive(Clone, Debug)]
 struct Layer {
-    forward: Panels,
+    forward: Forward,
     /// Of the transpose, for the gradient by the layer's inputs. Empty in the first layer.
     backward: Panels,
     /// Padded.
     bias: Vec<f32>,
 }
 
+#[derive(Clone, Debug)]
+enum Forward {
+    Wide(Panels),
+    /// A last layer with few outputs.
+    Narrow(Narrow),
+}
+
 impl Weights {
     /// From a flat parameter vector `[P]`.
     pub(crate) fn new(shape: &MlpShape, params: &[f32]) -> Self {
-        let layer = |[_, outputs]: [usize; 2]| Layer {
-            forward: Panels::default(),
+        let last = shape.layers().len() - 1;
+        let layer = |(l, [_, outputs]): (usize, [usize; 2])| Layer {
+            forward: if l > 0 && l == last && outputs <= NARROW {
+                Forward::Narrow(Narrow::default())
+            } else {
+                Forward::Wide(Panels::default())
+            },
             backward: Panels::default(),
             bias: vec![0.0; padded(outputs)],
         };
         let mut weights = Self {
-            layers: shape.layers().map(layer).collect(),
+            layers: shape.layers().enumerate().map(layer).collect(),
             log_stds: vec![0.0; shape.log_stds],
             shape: shape.clone(),
         };
@@ -91,7 +107,10 @@ impl Weights {
             let (bias, after) = after.split_at(outputs);
             rest = after;
             let layer = &mut self.layers[l];
-            layer.forward.pack(weight, inputs, outputs);
+            match &mut layer.forward {
+                Forward::Wide(panels) => panels.pack(weight, inputs, outputs),
+                Forward::Narrow(narrow) => narrow.pack(weight, inputs, outputs),
+            }
             if l > 0 {
                 layer.backward.pack_transposed(weight, outputs, inputs);
             }
@@ -165,11 +184,16 @@ impl BlockGrad {
     }
 }
 
-/// Rows of each chunk, in order.
-pub(crate) fn chunks(batch: usize) -> Vec<usize> {
-    let rows = batch.div_ceil(MAX_CHUNKS).next_multiple_of(BLOCK);
+/// The rows of each chunk that a batch is cut into, in order.
+pub(crate) fn chunks(batch: usize) -> impl ExactSizeIterator<Item = Range<usize>> {
+    let rows = batch.div_ceil(MAX_CHUNKS).next_multiple_of(CHUNK);
     let starts = (0..batch).step_by(rows);
-    starts.map(|start| rows.min(batch - start)).collect()
+    starts.map(move |start| start..batch.min(start + rows))
+}
+
+/// The most chunks that a batch of at most this size is cut into.
+pub(crate) fn max_chunks(batch: usize) -> usize {
+    batch.div_ceil(CHUNK).min(MAX_CHUNKS)
 }
 
 /// Applies `work` to each part, on all threads where there is more than one.
@@ -208,7 +232,7 @@ pub(crate) fn infer(weights: &Weights, obs: &[f32]) -> Vec<f32> {
     let shape = &weights.shape;
     let batch = obs.len() / shape.inputs();
     assert_eq!(obs.len(), batch * shape.inputs(), "shape of obs");
-    let rows = chunks(batch).first().copied().unwrap_or(1);
+    let rows = chunks(batch).next().map_or(1, |rows| rows.len());
     let mut outputs = vec![0.0; batch * shape.outputs()];
     let obs = obs.chunks(rows * shape.inputs());
     let parts = obs.zip(outputs.chunks_mut(rows * shape.outputs()));
@@ -250,12 +274,19 @@ pub(crate) fn forward_block(weights: &Weights, obs: &[f32], block: &mut Block) {
     for (l, layer) in weights.layers.iter().enumerate() {
         let (below, own) = block.layers.split_at_mut(l);
         let (input, stride) = layer_input(shape, obs, below, l);
-        let epilogue = Epilogue::Layer {
-            bias: &layer.bias,
-            activation: (l < last).then_some(shape.activation),
-        };
         let output = &mut own[0][..block.rows * layer.bias.len()];
-        product(input, stride, &layer.forward, epilogue, output);
+        match &layer.forward {
+            Forward::Wide(panels) => {
+                let epilogue = Epilogue::Layer {
+                    bias: &layer.bias,
+                    activation: (l < last).then_some(shape.activation),
+                };
+                gemm::product(input, stride, panels, epilogue, output);
+            }
+            Forward::Narrow(columns) => {
+                narrow::product(input, stride, columns, &layer.bias, output);
+            }
+        }
     }
 }
 
@@ -341,7 +372,7 @@ fn jvp_block(shape: &MlpShape, layers: &[Panels], block: &Block, obs: &[f32]) ->
             }
         };
         tangent = vec![0.0; block.rows * padded(outputs)];
-        product(
+        gemm::product(
             &rows,
             rows.len() / block.rows,
             panels,
@@ -363,7 +394,7 @@ pub(crate) fn backward(weights: &Weights, pass: &Pass, grad_outputs: &[f32]) -> 
     );
     let mut parts = Vec::new();
     let (mut blocks, mut obs, mut grads) = (&pass.blocks[..], &pass.obs[..], grad_outputs);
-    for rows in chunks(batch) {
+    for rows in chunks(batch).map(|rows| rows.len()) {
         let part = (
             blocks.split_off(..rows.div_ceil(BLOCK)).unwrap_or_default(),
             obs.split_off(..rows * shape.inputs()).unwrap_or_default(),
@@ -381,7 +412,7 @@ pub(crate) fn backward(weights: &Weights, pass: &Pass, grad_outputs: &[f32]) -> 
         let grads = grads.chunks(BLOCK * shape.outputs());
         for ((block, obs), grads) in blocks.iter().zip(obs).zip(grads) {
             split_outputs(shape, grads, &mut grad.grad, &mut total);
-            backward_block(weights, block, obs, &mut grad, &mut total);
+            backward_block(weights, block, obs, &mut grad, (&mut total, false));
         }
         total
     });
@@ -408,14 +439,14 @@ fn split_outputs(shape: &MlpShape, grads: &[f32], grad: &mut [f32], total: &mut 
     }
 }
 
-/// Adds to `total` `[P]` the gradient by the layers' parameters, for a gradient by the outputs of the
-/// last layer that stands in `grad` and is used up.
+/// Adds to `total` `[P]`, or puts there if that is `fresh`, the gradient by the layers' parameters, for a
+/// gradient by the outputs of the last layer that stands in `grad` and is used up.
 pub(crate) fn backward_block(
     weights: &Weights,
     block: &Block,
     obs: &[f32],
     BlockGrad { grad, below }: &mut BlockGrad,
-    total: &mut [f32],
+    (total, fresh): (&mut [f32], bool),
 ) {
     let shape = &weights.shape;
     let mut total = &mut total[..shape.num_params() - shape.log_stds];
@@ -427,7 +458,15 @@ pub(crate) fn backward_block(
         let (input, stride) = layer_input(shape, obs, &block.layers, l);
         let input = &input[..block.rows * stride];
         let of_outputs = &grad[..block.rows * padded(outputs)];
-        add_gradient(input, stride, of_outputs, weight, bias);
+        let into = Gradient {
+            weights: weight,
+            bias,
+            fresh,
+        };
+        match &weights.layers[l].forward {
+            Forward::Wide(_) => gemm::gradient(input, stride, of_outputs, into),
+            Forward::Narrow(_) => narrow::gradient(input, stride, of_outputs, into),
+        }
         if l > 0 {
             let epilogue = Epilogue::Derivative {
                 outputs: input,
@@ -435,7 +474,7 @@ pub(crate) fn backward_block(
             };
             let of_inputs = &mut below[..block.rows * padded(inputs)];
             let backward = &weights.layers[l].backward;
-            product(of_outputs, padded(outputs), backward, epilogue, of_inputs);
+            gemm::product(of_outputs, padded(outputs), backward, epilogue, of_inputs);
             std::mem::swap(grad, below);
         }
     }

@@ -2,21 +2,36 @@
 //!
 //! On the CPU a perceptron's forward pass and its backward pass are one
 //! loop over blocks of rows each (`FusedMlp`). Two loops leave tensors altogether: [`HostPolicy`] acts on
-//! slices, and [`HostLearner`] takes gradient steps, from the samples of a minibatch to new parameters.
+//! slices, and [`HostLearner`] takes gradient steps, from the samples of a minibatch to new parameters. On GPUs
+//! they are kernels behind a Burn backend extension (`device`), and [`DeviceLearner`] takes the steps.
 //! Burn's operations stay as the reference that tests compare with, and as the path of a user's own module.
 //! Only this folder knows that backends differ.
 
 mod acting;
 mod adam;
+mod block_loss;
+#[cfg(feature = "gpu")]
+mod device;
+#[cfg(not(feature = "gpu"))]
+#[path = "no_device.rs"]
+mod device;
+mod exp;
 mod fused;
 mod gemm;
 mod learner;
+mod minibatch;
 mod mlp;
+mod narrow;
 mod rows;
 mod simd;
 mod tanh;
+mod team;
 
 pub use acting::HostPolicy;
+#[cfg(feature = "gpu")]
+pub(crate) use device::DeviceMlp;
+pub use device::{DeviceLearner, device_gradient, device_order};
+pub(crate) use device::{gae as device_gae, on_device, scan_reverse as device_scan};
 pub(crate) use fused::FusedMlp;
 pub use learner::{HostLearner, HostStep, StepDiagnostics, actor_critic_gradient};
 pub use mlp::MlpShape;
@@ -25,7 +40,7 @@ pub use rows::{ActorCriticLoss, Surrogate};
 
 use crate::optim::Adam;
 use adam::AdamStep;
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 /// True where tensors lie in host memory as 32-bit floats, which is what these operations read.
 pub(crate) fn on_host<const D: usize>(tensor: &Tensor<D>) -> bool {
@@ -45,6 +60,14 @@ fn is_host(device: &Device) -> bool {
     }
     let _ = device;
     false
+}
+
+/// What [`DeviceLearner`] takes the order of the samples of each epoch from, `[2·epochs]`: the halves of the
+/// epochs' keys.
+pub fn shuffle_keys(keys: &[[u32; 2]], device: &Device) -> Tensor<1, Int> {
+    let words: Vec<i32> = keys.iter().flatten().map(|word| *word as i32).collect();
+    let len = [words.len()];
+    Tensor::from_data(TensorData::new(words, len), (device, DType::I32))
 }
 
 /// The elements of a tensor that lies in host memory, row-major. Of another one they are read back.
@@ -69,7 +92,14 @@ pub(crate) fn adam_step(adam: &mut Adam, params: Tensor<1>, grad: Tensor<1>, lr:
     let [mut first, mut second] = adam.take_moments();
     let mut params = values(params);
     let grad = values(grad);
-    AdamStep::of(adam, &mut params, &grad, [&mut first, &mut second], lr).run();
+    AdamStep::of(
+        adam,
+        &mut params,
+        (&grad, 1.0),
+        [&mut first, &mut second],
+        lr,
+    )
+    .run();
     adam.first = tensor(first, shape, &device);
     adam.second = tensor(second, shape, &device);
     tensor(params, shape, &device)

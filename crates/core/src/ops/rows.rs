@@ -1,12 +1,12 @@
-//! Distributions and losses of single samples, with gradients: what stands between a policy's outputs
-//! and its parameters when everything is in host memory.
+//! Distributions of single samples, and the loss, as settings: what loops in host memory act and learn by.
 //!
-//! The same formulas as in [`dist`](crate::dist) and [`loss`](crate::loss), which tests compare these with.
+//! The same formulas as in [`dist`](crate::dist), which tests compare these with.
 
+use super::exp::{exp, ln};
 use crate::dist::DistKind;
 
 /// ½ ln 2π.
-const HALF_LN_TAU: f32 = 0.918_938_5;
+pub(super) const HALF_LN_TAU: f32 = 0.918_938_5;
 
 /// Distributions whose parameters are few enough for a loop over samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,72 +51,10 @@ impl RowDist {
                 let mut log_prob = 0.0;
                 let rows = outputs.iter().zip(log_stds).zip(noise);
                 for (((mean, log_std), e), action) in rows.zip(action) {
-                    *action = mean + log_std.exp() * e;
+                    *action = mean + exp(*log_std) * e;
                     log_prob -= 0.5 * e * e + log_std + HALF_LN_TAU;
                 }
                 log_prob
-            }
-        }
-    }
-
-    /// log π(a) and the entropy. Leaves in `row` what [`gradient`](Self::gradient) starts from.
-    pub(crate) fn log_prob_and_entropy(
-        self,
-        outputs: &[f32],
-        log_stds: &[f32],
-        action: &[f32],
-        row: &mut [f32],
-    ) -> (f32, f32) {
-        match self {
-            Self::Categorical => {
-                let normaliser = log_sum_exp(outputs);
-                let mut entropy = 0.0;
-                for (log_p, z) in row.iter_mut().zip(outputs) {
-                    *log_p = z - normaliser;
-                    entropy -= log_p.exp() * *log_p;
-                }
-                (row[action[0] as usize], entropy)
-            }
-            Self::Gaussian => {
-                let (mut log_prob, mut entropy) = (0.0, 0.0);
-                let stds = outputs.iter().zip(log_stds).zip(action);
-                for (((mean, log_std), a), z) in stds.zip(row) {
-                    *z = (a - mean) * (-log_std).exp();
-                    log_prob -= 0.5 * *z * *z + log_std + HALF_LN_TAU;
-                    entropy += log_std + HALF_LN_TAU + 0.5;
-                }
-                (log_prob, entropy)
-            }
-        }
-    }
-
-    /// Replaces `row` by the gradient of `d_log_prob` · log π(a) + `d_entropy` · H by the outputs, and adds
-    /// that by the log standard deviations to `of_log_stds`.
-    pub(crate) fn gradient(
-        self,
-        (action, entropy): (&[f32], f32),
-        (d_log_prob, d_entropy): (f32, f32),
-        log_stds: &[f32],
-        row: &mut [f32],
-        of_log_stds: &mut [f32],
-    ) {
-        match self {
-            Self::Categorical => {
-                // ∂log p_a/∂z_k = 1[k = a] − p_k, ∂H/∂z_k = −p_k (log p_k + H).
-                let action = action[0] as usize;
-                for (k, x) in row.iter_mut().enumerate() {
-                    let (log_p, p) = (*x, x.exp());
-                    let chosen = if k == action { 1.0 } else { 0.0 };
-                    *x = d_log_prob * (chosen - p) - d_entropy * p * (log_p + entropy);
-                }
-            }
-            Self::Gaussian => {
-                // ∂log p/∂μ = z/σ, ∂log p/∂log σ = z² − 1, ∂H/∂log σ = 1.
-                for ((x, log_std), sum) in row.iter_mut().zip(log_stds).zip(of_log_stds) {
-                    let z = *x;
-                    *x = d_log_prob * z * (-log_std).exp();
-                    *sum += d_log_prob * (z * z - 1.0) + d_entropy;
-                }
             }
         }
     }
@@ -125,8 +63,8 @@ impl RowDist {
 /// ln Σ exp z.
 fn log_sum_exp(z: &[f32]) -> f32 {
     let max = z.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f32 = z.iter().map(|z| (z - max).exp()).sum();
-    max + sum.ln()
+    let sum: f32 = z.iter().map(|z| exp(z - max)).sum();
+    max + ln(sum)
 }
 
 /// What a policy climbs, sample by sample.
@@ -139,25 +77,6 @@ pub enum Surrogate {
         /// ε of the ratios.
         clip: f32,
     },
-}
-
-impl Surrogate {
-    /// Its value and its derivative by log π(a|s), for the logarithm of the ratio to the policy that acted.
-    fn at(self, log_prob: f32, ratio: f32, advantage: f32) -> (f32, f32) {
-        match self {
-            Self::LogProb => (log_prob * advantage, advantage),
-            Self::Clipped { clip } => {
-                let unclipped = ratio * advantage;
-                let clipped = ratio.clamp(1.0 - clip, 1.0 + clip) * advantage;
-                // The comparison is false for NaN, which passes on.
-                if clipped < unclipped {
-                    (clipped, 0.0)
-                } else {
-                    (unclipped, unclipped)
-                }
-            }
-        }
-    }
 }
 
 /// The loss of an actor and a critic: `value_coef` · L_V − surrogate − `entropy_coef` · H, means over samples.
@@ -174,38 +93,4 @@ pub struct ActorCriticLoss {
     pub entropy_coef: f32,
     /// Advantages are brought to mean 0 and standard deviation 1 over the samples.
     pub standardize: bool,
-}
-
-impl ActorCriticLoss {
-    /// Value and derivative of the surrogate.
-    pub(crate) fn surrogate(&self, log_prob: f32, ratio: f32, advantage: f32) -> (f32, f32) {
-        self.surrogate.at(log_prob, ratio, advantage)
-    }
-
-    /// Whether the ratio is one that the surrogate clips.
-    pub(crate) fn clips(&self, ratio: f32) -> bool {
-        match self.surrogate {
-            Surrogate::LogProb => false,
-            Surrogate::Clipped { clip } => (ratio - 1.0).abs() > clip,
-        }
-    }
-
-    /// ½ (V − R)², or the larger of that and the same of a clipped V, with its derivative by V.
-    pub(crate) fn value(&self, value: f32, old: f32, target: f32) -> (f32, f32) {
-        let error = value - target;
-        let loss = 0.5 * error * error;
-        if self.value_clip <= 0.0 {
-            return (loss, error);
-        }
-        let moved = value - old;
-        let held = old + moved.clamp(-self.value_clip, self.value_clip) - target;
-        let clipped = 0.5 * held * held;
-        if clipped > loss {
-            // The clipped value does not move with V, or is V.
-            let inside = moved.abs() <= self.value_clip;
-            (clipped, if inside { held } else { 0.0 })
-        } else {
-            (loss, error)
-        }
-    }
 }

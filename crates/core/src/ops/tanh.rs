@@ -36,12 +36,17 @@ pub(crate) fn tanh<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     clamp(simd, simd.div_f32s(simd.mul_f32s(x, p), q), 1.0)
 }
 
-/// Comparisons with NaN are false, so NaN passes through.
+/// NaN passes through.
 #[inline(always)]
 fn clamp<S: Simd>(simd: S, x: S::f32s, limit: f32) -> S::f32s {
     let (low, high) = (simd.splat_f32s(-limit), simd.splat_f32s(limit));
-    let x = simd.select_f32s(simd.less_than_f32s(x, low), low, x);
-    simd.select_f32s(simd.greater_than_f32s(x, high), high, x)
+    if S::F32_LANES == 1 {
+        // Rust's minimum drops NaN; comparisons with it are false.
+        let x = simd.select_f32s(simd.less_than_f32s(x, low), low, x);
+        return simd.select_f32s(simd.greater_than_f32s(x, high), high, x);
+    }
+    // Processors' minima give the second operand where one is NaN (x86), or NaN (ARM).
+    simd.max_f32s(low, simd.min_f32s(high, x))
 }
 
 #[cfg(test)]

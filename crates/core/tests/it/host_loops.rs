@@ -230,7 +230,7 @@ fn compare(case: Case) {
     let rows: Vec<i32> = (0..case.len as i32)
         .map(|i| 2 * case.len as i32 - 1 - 2 * i)
         .collect();
-    let mut learner = HostLearner::new(&actor, &critic, &batch, adams.clone()).unwrap();
+    let mut learner = HostLearner::new(&actor, &critic, &batch, case.len, adams.clone()).unwrap();
     let steps = learner.epoch(std::slice::from_ref(&rows), &case.loss(), case.step());
     let (mut found_actor, mut found_critic) = (actor.net.clone(), critic.net.clone());
     let [of_actor, _] = learner.finish(&mut found_actor, &mut found_critic);
@@ -336,9 +336,6 @@ fn the_policy_gradient_is_that_of_autodiff() {
 
 #[test]
 fn the_number_of_threads_does_not_matter() {
-    let mut rng = SmallRng::seed_from_u64(6);
-    let (actor, critic) = agent(true, 4, 2, &mut rng);
-    let batch = batch(&actor, 3000, 4, &mut rng);
     let case = Case {
         discrete: true,
         len: 1500,
@@ -346,19 +343,23 @@ fn the_number_of_threads_does_not_matter() {
         standardize: true,
         max_grad_norm: 0.5,
         joint: true,
-        seed: 0,
+        seed: 6,
+    };
+    let learn = || {
+        let mut rng = SmallRng::seed_from_u64(case.seed);
+        let (mut actor, mut critic) = agent(case.discrete, 4, 2, &mut rng);
+        let batch = batch(&actor, 2 * case.len, 4, &mut rng);
+        let adams =
+            [&actor.net, &critic.net].map(|net| Adam::new(net.num_params(), 1e-5, &device()));
+        let mut learner = HostLearner::new(&actor, &critic, &batch, case.len, adams).unwrap();
+        let halves: Vec<Vec<i32>> = vec![(0..1500).collect(), (1500..3000).collect()];
+        let steps = learner.epoch(&halves, &case.loss(), case.step());
+        learner.finish(&mut actor.net, &mut critic.net);
+        (steps, numbers(actor.net.flat()), numbers(critic.net.flat()))
     };
     let on = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
-        let adams =
-            [&actor.net, &critic.net].map(|net| Adam::new(net.num_params(), 1e-5, &device()));
-        let mut learner = HostLearner::new(&actor, &critic, &batch, adams).unwrap();
-        let halves: Vec<Vec<i32>> = vec![(0..1500).collect(), (1500..3000).collect()];
-        let pool = pool.build().unwrap();
-        let steps = pool.install(|| learner.epoch(&halves, &case.loss(), case.step()));
-        let (mut of_actor, mut of_critic) = (actor.net.clone(), critic.net.clone());
-        learner.finish(&mut of_actor, &mut of_critic);
-        (steps, numbers(of_actor.flat()), numbers(of_critic.flat()))
+        pool.build().unwrap().install(learn)
     };
     let one = on(1);
     for threads in [2, 3, 7] {
@@ -373,7 +374,7 @@ fn a_number_that_is_not_finite_shows() {
     let mut batch = batch(&actor, 10, 4, &mut rng);
     batch.advantages = batch.advantages * f32::NAN;
     let adams = [&actor.net, &critic.net].map(|net| Adam::new(net.num_params(), 1e-5, &device()));
-    let mut learner = HostLearner::new(&actor, &critic, &batch, adams).unwrap();
+    let mut learner = HostLearner::new(&actor, &critic, &batch, 10, adams).unwrap();
     let loss = ActorCriticLoss {
         surrogate: Surrogate::Clipped { clip: 0.2 },
         value_clip: 0.0,

@@ -7,6 +7,8 @@ mod baseline;
 #[path = "../gradients/dense.rs"]
 mod dense;
 mod device;
+#[cfg(all(feature = "gpu", feature = "flex"))]
+mod device_ops;
 mod dist;
 mod fisher;
 #[cfg(any(feature = "flex", feature = "ndarray"))]

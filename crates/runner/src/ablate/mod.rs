@@ -7,7 +7,6 @@
 
 mod report;
 mod rows;
-mod stats;
 mod variants;
 
 use crate::{
@@ -16,6 +15,7 @@ use crate::{
     device::{Chosen, DeviceArg},
     failure::UsageError,
     list::table,
+    many::{Crew, spread},
     run_dir::RunDir,
     train::{INTERRUPTED, choose, watch_for_interrupts},
 };
@@ -26,7 +26,10 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Instant,
 };
 use uphill_algos::{RunConfig, Trainer, checkpoint::write_atomically};
@@ -83,6 +86,8 @@ pub(crate) fn ablate(args: &AblateArgs) -> anyhow::Result<ExitCode> {
         );
         return Ok(ExitCode::from(INTERRUPTED));
     }
+    // Written as they ended; what is said of them must not depend on that.
+    rows.rows.sort_by_key(|row| row.seed);
     show(args, &base, &dir, &variants, &rows.rows);
     Ok(ExitCode::SUCCESS)
 }
@@ -139,8 +144,8 @@ fn open_dir(out: Option<&Path>, name: &str, variants: &[Configured]) -> anyhow::
     Ok(dir)
 }
 
-/// Every run that has no row yet, seed by seed, so that an early end has all variants. False if it
-/// was interrupted.
+/// Every run that has no row yet, as many at a time as there are cores (or one on a GPU), seed by seed, so
+/// that an early end has all variants. False if it was interrupted.
 fn run_all(
     variants: &[Configured],
     seeds: u64,
@@ -150,13 +155,54 @@ fn run_all(
 ) -> anyhow::Result<bool> {
     let total = variants.len() * seeds as usize;
     let runs = (1..=seeds).flat_map(|seed| variants.iter().map(move |v| (seed, v)));
-    for (number, (seed, (variant, config))) in runs.enumerate() {
-        if rows.has(variant.name, seed) {
-            continue;
+    let missing: Vec<Run> = (1..)
+        .zip(runs)
+        .filter(|(_, (seed, (variant, _)))| !rows.has(variant.name, *seed))
+        .map(|(number, (seed, (variant, config)))| Run {
+            number,
+            variant: variant.name,
+            config: RunConfig {
+                seed,
+                ..config.clone()
+            },
+            outcome: Ok(false),
+        })
+        .collect();
+    let crew = Crew::new(missing.len(), chosen.processor);
+    let (rows, failed) = (Mutex::new(rows), AtomicBool::new(false));
+    let runs = spread(missing, crew, |run| {
+        if !failed.load(Ordering::Relaxed) {
+            run.outcome = run.make(total, chosen, &rows, interrupted);
+            failed.fetch_or(run.outcome.is_err(), Ordering::Relaxed);
         }
-        let mut config = config.clone();
-        config.seed = seed;
-        let Some(row) = run(variant.name, config, chosen, interrupted)? else {
+        false
+    })?;
+    let ended: Vec<bool> = (runs.into_iter())
+        .map(|run| run.outcome)
+        .collect::<anyhow::Result<_>>()?;
+    Ok(ended.into_iter().all(|ended| ended))
+}
+
+/// One run that has no row.
+struct Run {
+    /// Of all, from 1.
+    number: usize,
+    variant: &'static str,
+    config: RunConfig,
+    /// Whether it has ended.
+    outcome: anyhow::Result<bool>,
+}
+
+impl Run {
+    /// Makes the run and its row, and says so; false if it was interrupted.
+    fn make(
+        &self,
+        total: usize,
+        chosen: &Chosen,
+        rows: &Mutex<&mut Rows>,
+        interrupted: &AtomicBool,
+    ) -> anyhow::Result<bool> {
+        let Some(row) = run(self.variant, self.config.clone(), chosen, interrupted)? else {
             return Ok(false);
         };
         let result = match row.final_return {
@@ -165,14 +211,13 @@ fn run_all(
             None => "no episode ended".to_owned(),
         };
         eprintln!(
-            "[{}/{total}] {} seed {seed}: {result}, {:.1} s",
-            number + 1,
-            variant.name,
-            row.seconds
+            "[{}/{total}] {} seed {}: {result}, {:.1} s",
+            self.number, self.variant, row.seed, row.seconds
         );
+        let mut rows = rows.lock().unwrap_or_else(PoisonError::into_inner);
         rows.push(row)?;
+        Ok(true)
     }
-    Ok(true)
 }
 
 /// One run from start to end; none if it was interrupted.

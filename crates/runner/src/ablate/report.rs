@@ -2,9 +2,9 @@
 
 use super::{
     rows::Row,
-    stats::{Sample, difference},
     variants::{REFERENCE, Variant},
 };
+use crate::stats::{Sample, difference};
 use serde::Serialize;
 
 /// What comparing a variant with the reference shows.

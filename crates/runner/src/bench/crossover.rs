@@ -123,6 +123,7 @@ mod tests {
 
     fn measured(device: &str, num_envs: usize, width: usize, rate: f64) -> Measurement {
         Measurement {
+            agents: 1,
             device: device.to_owned(),
             num_envs,
             network: vec![width; 2],

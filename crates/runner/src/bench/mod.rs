@@ -48,6 +48,9 @@ struct Findings {
 #[derive(Clone, Debug, Serialize)]
 struct Measurement {
     device: String,
+    /// Trained at once.
+    agents: u64,
+    /// Of each agent.
     num_envs: usize,
     /// Widths of the hidden layers.
     network: Vec<usize>,
@@ -61,7 +64,7 @@ struct Measurement {
     iterations: u64,
     env_steps_per_s: Spread,
     iteration_ms: Spread,
-    /// `None` where collecting and learning happen at the same time.
+    /// `None` where collecting and learning happen at the same time, as they do among several agents.
     phases_ms: Option<Phases<Spread>>,
     memory_bytes: Memory,
 }
@@ -110,7 +113,7 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<ExitCode> {
 
 /// One size of work on all devices.
 fn measure(work: &Work, devices: &[Chosen], args: &BenchArgs) -> anyhow::Result<Vec<Measurement>> {
-    let subject = |chosen: &Chosen| Subject::new(work, &chosen.device, args.iterations);
+    let subject = |chosen: &Chosen| Subject::new(work, chosen, args.iterations);
     let mut subjects = devices
         .iter()
         .map(subject)
@@ -121,6 +124,7 @@ fn measure(work: &Work, devices: &[Chosen], args: &BenchArgs) -> anyhow::Result<
     let mut measurements: Vec<Measurement> = measured
         .map(|((chosen, subject), turns)| Measurement {
             device: chosen.name.clone(),
+            agents: work.agents,
             num_envs: work.config.num_envs,
             network: work.config.network.hidden.clone(),
             params: work.params,
@@ -134,6 +138,9 @@ fn measure(work: &Work, devices: &[Chosen], args: &BenchArgs) -> anyhow::Result<
         })
         .collect();
     drop(subjects);
+    if work.agents > 1 {
+        return Ok(measurements);
+    }
 
     let probe =
         |(chosen, m): (&Chosen, &Measurement)| Probe::new(work, &chosen.device, m.iterations);

@@ -152,7 +152,9 @@ impl Probe {
         };
         let (actor, critic) = (&mut self.actor, &mut self.critic);
         let (_metrics, update) = timed(&self.device, || {
-            self.algorithm.update(actor, critic, rollout, context)
+            self.algorithm
+                .update(actor, critic, rollout, context)
+                .read(None)
         })?;
         self.env.take_episodes();
         self.iteration += 1;

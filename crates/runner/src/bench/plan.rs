@@ -17,6 +17,8 @@ const WIDTHS: [usize; 2] = [64, 256];
 /// One size of work.
 pub(super) struct Work {
     pub(super) config: RunConfig,
+    /// Trained at once.
+    pub(super) agents: u64,
     /// Of actor and critic together.
     pub(super) params: usize,
     /// Samples in one gradient step.
@@ -39,7 +41,7 @@ pub(super) fn works(args: &BenchArgs) -> anyhow::Result<Vec<Work>> {
             let mut config = base.clone();
             config.num_envs = num_envs;
             config.network.hidden.clone_from(&network);
-            sizes.push(check(config)?);
+            sizes.push(check(config, args.seeds)?);
         }
     }
     Ok(sizes)
@@ -79,7 +81,7 @@ fn networks(base: &RunConfig, widths: &[usize]) -> Vec<Vec<usize>> {
     widths.iter().map(|&width| vec![width; layers]).collect()
 }
 
-fn check(config: RunConfig) -> anyhow::Result<Work> {
+fn check(config: RunConfig, agents: u64) -> anyhow::Result<Work> {
     config.validate()?;
     let spec = uphill_envs::spec_with(&config.env, config.frames)
         .map_err(|e| UsageError(format!("env: {e}")))?;
@@ -87,6 +89,7 @@ fn check(config: RunConfig) -> anyhow::Result<Work> {
         params: agent_params(&config, &spec)?,
         minibatch: config.algo.settings().minibatch(config.num_envs),
         config,
+        agents,
     })
 }
 

@@ -23,8 +23,12 @@ pub(super) fn text(findings: &Findings) -> String {
 fn heading(findings: &Findings) -> String {
     let config = &findings.works[0].config;
     let name = findings.name.as_deref().unwrap_or("built-in work");
+    let agents = match findings.works[0].agents {
+        1 => String::new(),
+        n => format!(", {n} agents at once"),
+    };
     format!(
-        "{name}: {} on {}\n\
+        "{name}: {} on {}{agents}\n\
          uphill {} ({}), Burn {BURN_VERSION}; {}, {} cores\n\
          warm-up of at least {WARM_UP_ITERATIONS} iterations and {} s not counted; devices take turns in {} rounds; \
          medians, steps/s also least to greatest\n",

@@ -4,7 +4,7 @@ use crate::{CARTPOLE, PENDULUM, Sandbox};
 use serde_json::Value;
 use std::{process::Stdio, thread::sleep, time::Duration};
 
-/// Columns of each row that do not depend on the clock.
+/// Columns of each row that do not depend on the clock, nor their order, which is that in which runs end.
 fn rows(sandbox: &Sandbox, dir: &str) -> Vec<Vec<String>> {
     let mut reader = csv::Reader::from_path(sandbox.path(&format!("{dir}/ablation.csv"))).unwrap();
     let seconds = (reader.headers().unwrap().iter())
@@ -15,7 +15,9 @@ fn rows(sandbox: &Sandbox, dir: &str) -> Vec<Vec<String>> {
         let cells = row.iter().enumerate().filter(|(i, _)| *i != seconds);
         cells.map(|(_, cell)| cell.to_owned()).collect()
     });
-    rows.collect()
+    let mut rows: Vec<Vec<String>> = rows.collect();
+    rows.sort_by_key(|row| (row[1].parse::<u64>().unwrap(), row[0].clone()));
+    rows
 }
 
 const TINY: &str = "ablate run.toml --variants ppo,trpo+ --device flex --out a";
@@ -164,11 +166,25 @@ fn ctrl_c_keeps_the_runs_that_have_ended() {
     assert_eq!(done.code, 130, "{done:?}");
     assert!(done.stdout.contains("interrupted"), "{done:?}");
 
-    // Every row is whole, and two seeds' worth of runs need no more running.
+    // Every row is whole, and of the same runs those are made that have none.
     let kept = rows(&sandbox, "a");
     assert!(kept.len() >= 3 && kept.iter().all(|row| row.len() == kept[0].len()));
-    let seeds = kept.len() / 2;
-    let done = sandbox.uphill(&args.replace("1000", &seeds.to_string()));
-    assert!(!done.succeeds().stderr.contains("seed 1:"), "{done:?}");
-    assert_eq!(rows(&sandbox, "a"), kept);
+    let done = sandbox.uphill(&args.replace("1000", "5"));
+    let said = &done.succeeds().stderr;
+    for row in &kept {
+        assert!(
+            !said.contains(&format!("{} seed {}:", row[0], row[1])),
+            "{said}"
+        );
+    }
+    let mut expected: Vec<[String; 2]> = (1..=5)
+        .flat_map(|seed| ["ppo", "ppo-m"].map(|name| [name.to_owned(), seed.to_string()]))
+        .chain(kept.iter().map(|row| [row[0].clone(), row[1].clone()]))
+        .collect();
+    expected.sort_by_key(|[name, seed]| (seed.parse::<u64>().unwrap(), name.clone()));
+    expected.dedup();
+    let after = rows(&sandbox, "a");
+    let names = after.iter().map(|row| [row[0].clone(), row[1].clone()]);
+    assert_eq!(names.collect::<Vec<_>>(), expected);
+    assert!(kept.iter().all(|row| after.contains(row)));
 }

@@ -103,6 +103,25 @@ fn whole_episodes_have_phases_and_asynchronous_workers_have_none() {
 }
 
 #[test]
+fn several_agents_are_measured_together() {
+    let sandbox = Sandbox::new();
+    sandbox.write("small.toml", CARTPOLE);
+    let tiny = "small.toml --seeds 3 --devices flex --iterations 2 --rounds 2";
+    let row = measured(&sandbox, tiny)["measurements"][0].clone();
+    assert_eq!((&row["agents"], &row["num_envs"]), (&3.into(), &4.into()));
+    assert_eq!(row["phases_ms"], Value::Null);
+    // An iteration is one of all agents: 3 × 4 copies × 32 steps.
+    let [ms, rate] = ["iteration_ms", "env_steps_per_s"].map(|key| row[key]["max"].as_f64());
+    let slowest = row["env_steps_per_s"]["min"].as_f64().unwrap();
+    assert!((slowest * ms.unwrap() / 1e3 - 384.0).abs() < 1e-6 && rate.unwrap() >= slowest);
+    let done = sandbox.uphill(&format!("bench --quiet {tiny}"));
+    assert!(
+        done.succeeds().stdout.contains(", 3 agents at once"),
+        "{done:?}"
+    );
+}
+
+#[test]
 fn the_tables_say_how_and_where() {
     let sandbox = Sandbox::new();
     let args = "bench --devices flex --envs 2 --widths 8 --iterations 1 --rounds 2";
@@ -138,6 +157,8 @@ fn impossible_measurements_are_refused() {
         ("--iterations 0", vec!["--iterations"]),
         ("--rounds 0", vec!["--rounds"]),
         ("--set algo.clip=0.1", vec!["CONFIG"]),
+        ("--seeds 2", vec!["CONFIG"]),
+        ("small.toml --seeds 0", vec!["--seeds"]),
         ("nowhere.toml", vec!["nowhere.toml", "uphill list presets"]),
         (
             "small.toml --set algo.minibatches=64 --envs 8,3",

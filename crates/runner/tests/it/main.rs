@@ -11,6 +11,7 @@ mod lab;
 mod list;
 mod resume;
 mod run_files;
+mod seeds;
 mod tidy;
 
 use std::{

@@ -1,0 +1,330 @@
+//! Losses of a block of samples with their gradients by the networks' outputs.
+//!
+//! Samples stand in columns, so that every loop runs over neighbouring numbers and is compiled to vector
+//! instructions. The same formulas as in [`dist`](crate::dist) and [`loss`](crate::loss), which tests compare
+//! these with.
+
+// Several columns of one length at a time: an index says it more plainly than pairs of pairs.
+#![allow(clippy::needless_range_loop)]
+
+use super::exp::{exp, ln};
+use super::minibatch::Sums;
+use super::mlp::BLOCK;
+use super::rows::{ActorCriticLoss, HALF_LN_TAU, RowDist, Surrogate};
+use super::simd::dispatch;
+use pulp::{Simd, WithSimd};
+
+/// One number of every sample in a block.
+pub(super) type Column = [f32; BLOCK];
+
+/// What the policy's loss reads, and room for what it works out.
+#[derive(Clone, Debug)]
+pub(super) struct PolicyBlock {
+    /// 1 for a sample, 0 for a place that is not used.
+    pub(super) used: Column,
+    /// Outputs of the network without log standard deviations, `[W]`; afterwards the gradient by them.
+    pub(super) outputs: Vec<Column>,
+    /// `[A]`
+    pub(super) actions: Vec<Column>,
+    /// log π(a|s) of the policy that acted.
+    pub(super) old_log_probs: Column,
+    pub(super) advantages: Column,
+    /// Gradient by the log standard deviations, `[W]` or none.
+    pub(super) of_log_stds: Vec<f32>,
+    /// Probabilities, or distances from the mean in standard deviations, `[W]`.
+    scratch: Vec<Column>,
+    log_probs: Column,
+    entropies: Column,
+    /// Derivative of the loss by log π(a|s).
+    slopes: Column,
+}
+
+/// What the critic's loss reads.
+#[derive(Clone, Debug)]
+pub(super) struct ValueBlock {
+    /// As in [`PolicyBlock`].
+    pub(super) used: Column,
+    /// V(s); afterwards the gradient by it.
+    pub(super) values: Column,
+    /// V(s) as it was when the sample was taken.
+    pub(super) old_values: Column,
+    pub(super) returns: Column,
+}
+
+impl PolicyBlock {
+    /// For `outputs` parameters of a distribution, `log_stds` log standard deviations beside them, and
+    /// actions of `actions` numbers.
+    pub(super) fn new(outputs: usize, log_stds: usize, actions: usize) -> Self {
+        let column = [0.0; BLOCK];
+        Self {
+            used: column,
+            outputs: vec![column; outputs],
+            actions: vec![column; actions],
+            old_log_probs: column,
+            advantages: column,
+            of_log_stds: vec![0.0; log_stds],
+            scratch: vec![column; outputs],
+            log_probs: column,
+            entropies: column,
+            slopes: column,
+        }
+    }
+
+    /// Replaces the outputs by the gradient of the loss, each sample of which weighs `share`, and adds to
+    /// `sums`.
+    pub(super) fn run(
+        &mut self,
+        dist: RowDist,
+        loss: &ActorCriticLoss,
+        share: f32,
+        log_stds: &[f32],
+        sums: &mut Sums,
+    ) {
+        dispatch(Policy {
+            block: self,
+            dist,
+            loss,
+            share,
+            log_stds,
+            sums,
+        });
+    }
+}
+
+impl ValueBlock {
+    pub(super) fn new() -> Self {
+        let column = [0.0; BLOCK];
+        Self {
+            used: column,
+            values: column,
+            old_values: column,
+            returns: column,
+        }
+    }
+
+    /// Replaces the values by the gradient of the loss, each sample of which weighs `share`; returns the sum
+    /// of the losses.
+    pub(super) fn run(&mut self, loss: &ActorCriticLoss, share: f32) -> f64 {
+        dispatch(Value {
+            block: self,
+            clip: loss.value_clip,
+            weight: loss.value_coef * share,
+        })
+    }
+}
+
+struct Policy<'a> {
+    block: &'a mut PolicyBlock,
+    dist: RowDist,
+    loss: &'a ActorCriticLoss,
+    share: f32,
+    log_stds: &'a [f32],
+    sums: &'a mut Sums,
+}
+
+impl WithSimd for Policy<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let (block, log_stds) = (self.block, self.log_stds);
+        match self.dist {
+            RowDist::Categorical => categorical(block),
+            RowDist::Gaussian => gaussian(block, log_stds),
+        }
+        match self.loss.surrogate {
+            Surrogate::LogProb => log_prob_surrogate(block, self.share, self.sums),
+            Surrogate::Clipped { clip } => clipped_surrogate(block, clip, self.share, self.sums),
+        }
+        let d_entropy = -self.loss.entropy_coef * self.share;
+        match self.dist {
+            RowDist::Categorical => categorical_gradient(block, d_entropy),
+            RowDist::Gaussian => gaussian_gradient(block, log_stds, d_entropy),
+        }
+        self.sums.entropy += total(&block.entropies, &block.used);
+    }
+}
+
+/// log π(a) and the entropy of softmax(outputs). Leaves log-probabilities in `outputs`, probabilities in
+/// `scratch`.
+#[inline(always)]
+fn categorical(block: &mut PolicyBlock) {
+    let mut max = [f32::NEG_INFINITY; BLOCK];
+    for z in &block.outputs {
+        for (max, z) in max.iter_mut().zip(z) {
+            *max = if *z > *max { *z } else { *max };
+        }
+    }
+    let mut sum = [0.0; BLOCK];
+    for (z, e) in block.outputs.iter().zip(&mut block.scratch) {
+        for i in 0..BLOCK {
+            e[i] = exp(z[i] - max[i]);
+            sum[i] += e[i];
+        }
+    }
+    let mut normaliser = [0.0; BLOCK];
+    for i in 0..BLOCK {
+        normaliser[i] = max[i] + ln(sum[i]);
+        sum[i] = 1.0 / sum[i];
+    }
+    block.entropies = [0.0; BLOCK];
+    let action = &block.actions[0];
+    for (k, (z, p)) in block.outputs.iter_mut().zip(&mut block.scratch).enumerate() {
+        for i in 0..BLOCK {
+            z[i] -= normaliser[i];
+            p[i] *= sum[i];
+            block.entropies[i] -= p[i] * z[i];
+            let chosen = action[i] == k as f32;
+            block.log_probs[i] = if chosen { z[i] } else { block.log_probs[i] };
+        }
+    }
+}
+
+/// ∂log p_a/∂z_k = 1[k = a] − p_k, ∂H/∂z_k = −p_k (log p_k + H).
+#[inline(always)]
+fn categorical_gradient(block: &mut PolicyBlock, d_entropy: f32) {
+    let (action, slopes, entropies) = (&block.actions[0], &block.slopes, &block.entropies);
+    for (k, (z, p)) in block.outputs.iter_mut().zip(&block.scratch).enumerate() {
+        for i in 0..BLOCK {
+            let chosen = if action[i] == k as f32 { 1.0 } else { 0.0 };
+            let of_entropy = d_entropy * p[i] * (z[i] + entropies[i]);
+            z[i] = slopes[i] * (chosen - p[i]) - of_entropy * block.used[i];
+        }
+    }
+}
+
+/// log π(a) and the entropy of N(outputs, exp 2·log_stds). Leaves (a − μ)/σ in `scratch`.
+#[inline(always)]
+fn gaussian(block: &mut PolicyBlock, log_stds: &[f32]) {
+    block.log_probs = [0.0; BLOCK];
+    let mut entropy = 0.0;
+    let means = block.outputs.iter().zip(&block.actions).zip(log_stds);
+    for (((mean, action), log_std), z) in means.zip(&mut block.scratch) {
+        let inverse = exp(-log_std);
+        let constant = log_std + HALF_LN_TAU;
+        entropy += constant + 0.5;
+        for i in 0..BLOCK {
+            z[i] = (action[i] - mean[i]) * inverse;
+            block.log_probs[i] -= 0.5 * z[i] * z[i] + constant;
+        }
+    }
+    block.entropies = [entropy; BLOCK];
+}
+
+/// ∂log p/∂μ = z/σ, ∂log p/∂log σ = z² − 1, ∂H/∂log σ = 1.
+#[inline(always)]
+fn gaussian_gradient(block: &mut PolicyBlock, log_stds: &[f32], d_entropy: f32) {
+    let means = block.outputs.iter_mut().zip(&block.scratch).zip(log_stds);
+    for (((mean, z), log_std), of_log_std) in means.zip(&mut block.of_log_stds) {
+        let inverse = exp(-log_std);
+        let mut terms = [0.0; BLOCK];
+        for i in 0..BLOCK {
+            mean[i] = block.slopes[i] * z[i] * inverse;
+            terms[i] = block.slopes[i] * (z[i] * z[i] - 1.0) + d_entropy * block.used[i];
+        }
+        *of_log_std += sum(&terms);
+    }
+}
+
+/// log π · A.
+#[inline(always)]
+fn log_prob_surrogate(block: &mut PolicyBlock, share: f32, sums: &mut Sums) {
+    let (mut surrogate, mut kl) = ([0.0; BLOCK], [0.0; BLOCK]);
+    for i in 0..BLOCK {
+        let (log_prob, advantage) = (block.log_probs[i], block.advantages[i]);
+        surrogate[i] = log_prob * advantage;
+        block.slopes[i] = -share * advantage * block.used[i];
+        let log_ratio = log_prob - block.old_log_probs[i];
+        kl[i] = exp(log_ratio) - 1.0 - log_ratio;
+    }
+    sums.surrogate += total(&surrogate, &block.used);
+    sums.approx_kl += total(&kl, &block.used);
+}
+
+/// min(ρ A, clip(ρ, 1 ± `clip`) A).
+#[inline(always)]
+fn clipped_surrogate(block: &mut PolicyBlock, clip: f32, share: f32, sums: &mut Sums) {
+    let (mut surrogate, mut kl) = ([0.0; BLOCK], [0.0; BLOCK]);
+    let mut outside = [0.0; BLOCK];
+    for i in 0..BLOCK {
+        let advantage = block.advantages[i];
+        let log_ratio = block.log_probs[i] - block.old_log_probs[i];
+        let ratio = exp(log_ratio);
+        let unclipped = ratio * advantage;
+        let clipped = bounded(ratio, 1.0 - clip, 1.0 + clip) * advantage;
+        // The comparison is false for NaN, which passes on.
+        let held = clipped < unclipped;
+        surrogate[i] = if held { clipped } else { unclipped };
+        let slope = if held { 0.0 } else { unclipped };
+        block.slopes[i] = -share * slope * block.used[i];
+        kl[i] = ratio - 1.0 - log_ratio;
+        outside[i] = if (ratio - 1.0).abs() > clip { 1.0 } else { 0.0 };
+    }
+    sums.surrogate += total(&surrogate, &block.used);
+    sums.approx_kl += total(&kl, &block.used);
+    sums.clip_fraction += total(&outside, &block.used);
+}
+
+struct Value<'a> {
+    block: &'a mut ValueBlock,
+    /// 0: never.
+    clip: f32,
+    /// Of a sample.
+    weight: f32,
+}
+
+impl WithSimd for Value<'_> {
+    type Output = f64;
+
+    /// ½ (V − R)², or the larger of that and the same of a clipped V.
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> f64 {
+        let (block, weight) = (self.block, self.weight);
+        // Nothing moves further than this.
+        let clip = if self.clip > 0.0 { self.clip } else { f32::MAX };
+        let mut losses = [0.0; BLOCK];
+        for i in 0..BLOCK {
+            let error = block.values[i] - block.returns[i];
+            let loss = 0.5 * error * error;
+            let moved = block.values[i] - block.old_values[i];
+            let inside = moved.abs() <= clip;
+            let held = block.old_values[i] + bounded(moved, -clip, clip) - block.returns[i];
+            let of_clipped = 0.5 * held * held;
+            // A clipped value does not move with V.
+            let larger = !inside && of_clipped > loss;
+            losses[i] = if larger { of_clipped } else { loss };
+            let slope = if larger { 0.0 } else { error };
+            block.values[i] = slope * weight * block.used[i];
+        }
+        total(&losses, &block.used)
+    }
+}
+
+/// NaN stays NaN.
+#[inline(always)]
+fn bounded(x: f32, low: f32, high: f32) -> f32 {
+    let x = if x < low { low } else { x };
+    if x > high { high } else { x }
+}
+
+/// Over the samples that are used. Places that are not hold numbers that no sample has.
+#[inline(always)]
+fn total(column: &Column, used: &Column) -> f64 {
+    let mut terms = [0.0; BLOCK];
+    for i in 0..BLOCK {
+        terms[i] = if used[i] > 0.0 { column[i] } else { 0.0 };
+    }
+    f64::from(sum(&terms))
+}
+
+/// In one fixed order, several at a time.
+#[inline(always)]
+fn sum(column: &Column) -> f32 {
+    let mut sums = [0.0; 16];
+    for part in column.as_chunks::<16>().0 {
+        for (sum, x) in sums.iter_mut().zip(part) {
+            *sum += x;
+        }
+    }
+    sums.iter().sum()
+}

@@ -1,0 +1,448 @@
+//! The kernels as operations of Burn's GPU backend, so that everything around them stays tensors.
+//!
+//! An operation that changes parameters and moments does so in place where nobody else holds them.
+
+use super::gradient::{SamplesLaunch, gradient_kernel};
+use super::layers::{Layers, UNITS};
+use super::perceptron::perceptron_kernel;
+use super::plan::{Plan, REPORTED};
+use super::shuffle::{bits, order_kernel};
+use super::step::{MomentsLaunch, adam_kernel, reduce_kernel, spread_kernel};
+use super::summary::summary_kernel;
+use super::trace::{gae_kernel, scan_kernel};
+use burn::backend::{
+    Backend, ExtensionType, TensorMetadata, backend_extension,
+    cubecl::dtype_to_storage_type,
+    fusion::custom::TensorSpec,
+    tensor::{BoolTensor, FloatTensor, IntTensor},
+};
+use burn_cubecl::{
+    CubeBackend, kernel::into_contiguous, ops::numeric::empty_device_contiguous_dtype,
+    tensor::CubeTensor,
+};
+use cubecl::prelude::*;
+
+/// Most cubes of a forward pass.
+const MOST_CUBES: usize = 1024;
+
+/// What an update changes.
+#[derive(ExtensionType)]
+#[extension_type(fusion)]
+pub(crate) struct State<B: Backend> {
+    /// Parameters of both networks.
+    pub(crate) actor: FloatTensor<B>,
+    pub(crate) critic: FloatTensor<B>,
+    /// Moments of the actor's parameters, then of the critic's.
+    pub(crate) first: FloatTensor<B>,
+    pub(crate) second: FloatTensor<B>,
+    /// See [`scalar`](super::plan::scalar).
+    pub(crate) scalars: FloatTensor<B>,
+}
+
+/// Observations `[B, O]`, actions `[B, A]` and what else a sample has, `[B]`.
+#[derive(ExtensionType)]
+#[extension_type(fusion)]
+pub(crate) struct Batch<B: Backend> {
+    pub(crate) obs: FloatTensor<B>,
+    pub(crate) actions: FloatTensor<B>,
+    pub(crate) log_probs: FloatTensor<B>,
+    pub(crate) values: FloatTensor<B>,
+    pub(crate) advantages: FloatTensor<B>,
+    pub(crate) returns: FloatTensor<B>,
+}
+
+/// What an update leaves.
+#[derive(ExtensionType)]
+#[extension_type(fusion)]
+pub(crate) struct Learned<B: Backend> {
+    #[extension_type]
+    pub(crate) state: State<B>,
+    /// One row per minibatch, `[M, REPORTED]`.
+    pub(crate) reported: FloatTensor<B>,
+}
+
+/// Operations on the device. Tensors are of 32-bit floats and integers.
+#[backend_extension(Cube, Fusion)]
+pub(crate) trait DeviceOps: Backend {
+    /// y_t = x_t + d_t · y_{t+1}, all `[T, N]`.
+    #[fusion(dtype = x, shape = x)]
+    fn scan(x: FloatTensor<Self>, decay: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// Generalised advantages and value targets, all `[T, N]`.
+    #[fusion(meta = |rewards, _v, _n, _t, _u, _g, _d| (rewards.clone(), rewards.clone()))]
+    fn gae(
+        rewards: FloatTensor<Self>,
+        values: FloatTensor<Self>,
+        next_values: FloatTensor<Self>,
+        terminated: BoolTensor<Self>,
+        truncated: BoolTensor<Self>,
+        gamma: f32,
+        decay: f32,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+
+    /// `[B, O]` → `[B, W]`; tiles of `rows` samples.
+    #[fusion(meta = perceptron_spec)]
+    fn perceptron(
+        obs: FloatTensor<Self>,
+        params: FloatTensor<Self>,
+        rows: usize,
+        layers: Layers,
+    ) -> FloatTensor<Self>;
+
+    /// The numbers below `len` in the order of one epoch, `[len]`. `keys` `[2·epochs]`.
+    #[fusion(meta = |keys, _epoch, len| TensorSpec::new([*len].into(), keys.dtype))]
+    fn order(keys: IntTensor<Self>, epoch: usize, len: usize) -> IntTensor<Self>;
+
+    /// The gradient by the parameters of both networks over the whole batch, and the sums of what is measured,
+    /// `[P + MEASURED]`. `keys` `[2]`.
+    #[fusion(meta = |actor, _c, _s, _b, _k, plan| {
+        TensorSpec::new([plan.partial()].into(), actor.dtype)
+    })]
+    fn gradient(
+        actor: FloatTensor<Self>,
+        critic: FloatTensor<Self>,
+        scalars: FloatTensor<Self>,
+        #[extension_type] batch: Batch<Self>,
+        keys: IntTensor<Self>,
+        plan: Plan,
+    ) -> FloatTensor<Self>;
+
+    /// A step on each minibatch of `epochs` epochs. `keys` `[2·epochs]`.
+    #[fusion(meta = learn_spec)]
+    fn learn(
+        #[extension_type] state: State<Self>,
+        #[extension_type] batch: Batch<Self>,
+        keys: IntTensor<Self>,
+        epochs: usize,
+        plan: Plan,
+    ) -> Learned<Self>;
+
+    /// Means of the columns of `reported`, explained variance and norm of the parameters, `[REPORTED + 2]`.
+    #[fusion(meta = |reported, _v, _r, _a, _c| {
+        TensorSpec::new([REPORTED + 2].into(), reported.dtype)
+    })]
+    fn summary(
+        reported: FloatTensor<Self>,
+        values: FloatTensor<Self>,
+        returns: FloatTensor<Self>,
+        actor: FloatTensor<Self>,
+        critic: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
+}
+
+fn perceptron_spec(obs: &TensorSpec, _: &TensorSpec, _: &usize, layers: &Layers) -> TensorSpec {
+    TensorSpec::new([obs.shape[0], width(layers)].into(), obs.dtype)
+}
+
+fn learn_spec(
+    state: &StateMetadata,
+    _: &BatchMetadata,
+    _: &TensorSpec,
+    epochs: &usize,
+    plan: &Plan,
+) -> LearnedMetadata {
+    LearnedMetadata {
+        reported: TensorSpec::new(
+            [epochs * plan.minibatches, REPORTED].into(),
+            state.actor.dtype,
+        ),
+        state: state.clone(),
+    }
+}
+
+/// Columns of a network's outputs.
+fn width(layers: &Layers) -> usize {
+    layers.heads() + layers.log_stds
+}
+
+impl DeviceOps for CubeBackend {
+    fn scan(x: CubeTensor, decay: CubeTensor) -> CubeTensor {
+        let (x, decay) = (into_contiguous(x), into_contiguous(decay));
+        let shape = x.shape();
+        let y = beside(&x, [shape[0], shape[1]]);
+        scan_kernel::launch(
+            &x.client.clone(),
+            cubes(shape[1].div_ceil(UNITS), 1),
+            units(),
+            x.into_buffer_arg(),
+            decay.into_buffer_arg(),
+            y.clone().into_buffer_arg(),
+            shape[0] as u32,
+            shape[1] as u32,
+        );
+        y
+    }
+
+    fn gae(
+        rewards: CubeTensor,
+        values: CubeTensor,
+        next_values: CubeTensor,
+        terminated: CubeTensor,
+        truncated: CubeTensor,
+        gamma: f32,
+        decay: f32,
+    ) -> (CubeTensor, CubeTensor) {
+        let shape = rewards.shape();
+        let advantages = beside(&rewards, [shape[0], shape[1]]);
+        let returns = beside(&rewards, [shape[0], shape[1]]);
+        let flags = terminated.dtype;
+        gae_kernel::launch(
+            &rewards.client.clone(),
+            cubes(shape[1].div_ceil(UNITS), 1),
+            units(),
+            into_contiguous(rewards).into_buffer_arg(),
+            into_contiguous(values).into_buffer_arg(),
+            into_contiguous(next_values).into_buffer_arg(),
+            into_contiguous(terminated).into_buffer_arg(),
+            into_contiguous(truncated).into_buffer_arg(),
+            advantages.clone().into_buffer_arg(),
+            returns.clone().into_buffer_arg(),
+            gamma,
+            decay,
+            shape[0] as u32,
+            shape[1] as u32,
+            dtype_to_storage_type(flags),
+        );
+        (advantages, returns)
+    }
+
+    fn perceptron(obs: CubeTensor, params: CubeTensor, rows: usize, layers: Layers) -> CubeTensor {
+        let (obs, params) = (into_contiguous(obs), into_contiguous(params));
+        let batch = obs.shape()[0];
+        let outputs = beside(&obs, [batch, width(&layers)]);
+        perceptron_kernel::launch(
+            &obs.client.clone(),
+            cubes(batch.div_ceil(rows).min(MOST_CUBES), 1),
+            units(),
+            obs.into_buffer_arg(),
+            params.into_buffer_arg(),
+            outputs.clone().into_buffer_arg(),
+            rows,
+            layers,
+        );
+        outputs
+    }
+
+    fn order(keys: CubeTensor, epoch: usize, len: usize) -> CubeTensor {
+        let order = beside(&keys, [len]);
+        order_kernel::launch(
+            &keys.client.clone(),
+            cubes(len.div_ceil(UNITS), 1),
+            units(),
+            into_contiguous(keys).into_buffer_arg(),
+            order.clone().into_buffer_arg(),
+            epoch as u32,
+            bits(len),
+        );
+        order
+    }
+
+    fn gradient(
+        actor: CubeTensor,
+        critic: CubeTensor,
+        scalars: CubeTensor,
+        batch: Batch<Self>,
+        keys: CubeTensor,
+        plan: Plan,
+    ) -> CubeTensor {
+        let networks = [into_contiguous(actor), into_contiguous(critic)];
+        let gradient = Gradient::new(networks, own(scalars), batch, keys, 1, plan);
+        gradient.launch(0, 0);
+        gradient.totals
+    }
+
+    fn learn(
+        state: State<Self>,
+        batch: Batch<Self>,
+        keys: CubeTensor,
+        epochs: usize,
+        plan: Plan,
+    ) -> Learned<Self> {
+        let state = State::<Self> {
+            actor: own(state.actor),
+            critic: own(state.critic),
+            first: own(state.first),
+            second: own(state.second),
+            scalars: own(state.scalars),
+        };
+        let steps = epochs * plan.minibatches;
+        let reported = beside(&state.actor, [steps, REPORTED]);
+        let networks = [state.actor.clone(), state.critic.clone()];
+        let gradient = Gradient::new(networks, state.scalars.clone(), batch, keys, epochs, plan);
+        for step in 0..steps {
+            gradient.launch(step / plan.minibatches, step % plan.minibatches);
+            adam_kernel::launch(
+                &state.actor.client,
+                cubes(plan.num_params().div_ceil(UNITS), 1),
+                units(),
+                arg(&gradient.totals),
+                arg(&gradient.squares),
+                arg(&state.scalars),
+                arg(&state.actor),
+                arg(&state.critic),
+                MomentsLaunch::new(arg(&state.first), arg(&state.second)),
+                arg(&reported),
+                step as u32,
+                plan,
+            );
+        }
+        Learned { state, reported }
+    }
+
+    fn summary(
+        reported: CubeTensor,
+        values: CubeTensor,
+        returns: CubeTensor,
+        actor: CubeTensor,
+        critic: CubeTensor,
+    ) -> CubeTensor {
+        let summary = beside(&reported, [REPORTED + 2]);
+        summary_kernel::launch(
+            &summary.client.clone(),
+            cubes(1, 1),
+            units(),
+            into_contiguous(reported).into_buffer_arg(),
+            into_contiguous(values).into_buffer_arg(),
+            into_contiguous(returns).into_buffer_arg(),
+            into_contiguous(actor).into_buffer_arg(),
+            into_contiguous(critic).into_buffer_arg(),
+            summary.clone().into_buffer_arg(),
+        );
+        summary
+    }
+}
+
+/// Everything that the launches of a gradient read and write.
+struct Gradient {
+    networks: [CubeTensor; 2],
+    scalars: CubeTensor,
+    batch: Batch<CubeBackend>,
+    keys: CubeTensor,
+    spread: CubeTensor,
+    partials: CubeTensor,
+    totals: CubeTensor,
+    squares: CubeTensor,
+    plan: Plan,
+}
+
+impl Gradient {
+    /// Measures the spread of the advantages in each minibatch of all epochs, which do not change.
+    fn new(
+        networks: [CubeTensor; 2],
+        scalars: CubeTensor,
+        batch: Batch<CubeBackend>,
+        keys: CubeTensor,
+        epochs: usize,
+        plan: Plan,
+    ) -> Self {
+        let minibatches = epochs * plan.minibatches;
+        let gradient = Self {
+            spread: beside(&scalars, [2 * minibatches]),
+            partials: beside(&scalars, [plan.groups() * plan.partial()]),
+            totals: beside(&scalars, [plan.partial()]),
+            squares: beside(&scalars, [2 * plan.blocks()]),
+            networks,
+            scalars,
+            batch: Batch {
+                obs: into_contiguous(batch.obs),
+                actions: into_contiguous(batch.actions),
+                log_probs: into_contiguous(batch.log_probs),
+                values: into_contiguous(batch.values),
+                advantages: into_contiguous(batch.advantages),
+                returns: into_contiguous(batch.returns),
+            },
+            keys: into_contiguous(keys),
+            plan,
+        };
+        if plan.standardize {
+            spread_kernel::launch(
+                &gradient.scalars.client,
+                cubes(minibatches, 1),
+                units(),
+                arg(&gradient.batch.advantages),
+                arg(&gradient.keys),
+                arg(&gradient.spread),
+                plan,
+            );
+        }
+        gradient
+    }
+
+    /// Leaves the gradient of one minibatch in `totals`, and its squares.
+    fn launch(&self, epoch: usize, part: usize) {
+        let client = &self.scalars.client;
+        gradient_kernel::launch(
+            client,
+            cubes(self.plan.groups(), 2),
+            units(),
+            SamplesLaunch::new(
+                arg(&self.batch.obs),
+                arg(&self.batch.actions),
+                arg(&self.batch.log_probs),
+                arg(&self.batch.values),
+                arg(&self.batch.advantages),
+                arg(&self.batch.returns),
+            ),
+            arg(&self.networks[0]),
+            arg(&self.networks[1]),
+            arg(&self.spread),
+            arg(&self.scalars),
+            arg(&self.keys),
+            arg(&self.partials),
+            epoch as u32,
+            part as u32,
+            self.plan,
+        );
+        reduce_kernel::launch(
+            client,
+            cubes(self.plan.blocks(), 1),
+            units(),
+            arg(&self.partials),
+            arg(&self.totals),
+            arg(&self.squares),
+            arg(&self.scalars),
+            self.plan,
+        );
+    }
+}
+
+fn arg(tensor: &CubeTensor) -> BufferArg {
+    tensor.clone().into_buffer_arg()
+}
+
+fn cubes(x: usize, y: usize) -> CubeCount {
+    CubeCount::Static(x as u32, y as u32, 1)
+}
+
+fn units() -> CubeDim {
+    CubeDim::new_1d(UNITS as u32)
+}
+
+/// Room for a tensor of the same type on the same device.
+fn beside<const D: usize>(other: &CubeTensor, shape: [usize; D]) -> CubeTensor {
+    empty_device_contiguous_dtype(
+        other.client.clone(),
+        other.device.clone(),
+        shape.into(),
+        other.dtype,
+    )
+}
+
+/// A tensor that may be written to.
+fn own(tensor: CubeTensor) -> CubeTensor {
+    let tensor = into_contiguous(tensor);
+    if tensor.can_mut() {
+        tensor
+    } else {
+        tensor.copy()
+    }
+}
+
+/// Bytes of shared memory that a cube may have, and whether the device fits these kernels otherwise.
+pub(super) fn shared_memory(device: &burn_cubecl::CubeDevice) -> Option<usize> {
+    let client = device.client();
+    let hardware = &client.properties().hardware;
+    // The gradient's buffers and what CubeCL adds.
+    let fits = hardware.max_bindings >= 14 && hardware.max_units_per_cube >= UNITS as u32;
+    fits.then_some(hardware.max_shared_memory_size)
+}

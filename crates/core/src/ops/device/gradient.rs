@@ -1,0 +1,198 @@
+//! The gradient of an actor-critic loss over a minibatch, in one launch: each cube carries tiles of samples
+//! through one of the two networks and back, and writes down the sum of what it saw.
+
+use super::layers::UNITS;
+use super::losses::{policy_row, value_row};
+use super::plan::{MEASURED, Plan};
+use super::shuffle::{bits, shuffled};
+use super::tile::{backward, forward, load_weights, store_gradient, write_ones};
+use cubecl::prelude::*;
+
+/// A batch: observations `[B, O]`, actions `[B, A]`, the rest `[B]`.
+#[derive(CubeType, CubeLaunch)]
+pub(super) struct Samples {
+    pub(super) obs: Box<[f32]>,
+    pub(super) actions: Box<[f32]>,
+    pub(super) log_probs: Box<[f32]>,
+    pub(super) values: Box<[f32]>,
+    pub(super) advantages: Box<[f32]>,
+    pub(super) returns: Box<[f32]>,
+}
+
+/// Which of the two networks a cube works for.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
+enum Side {
+    Actor,
+    Critic,
+}
+
+/// Writes the partial gradients and measurements `[groups, partial]` of one minibatch.
+///
+/// `spread` has the mean and the inverse standard deviation of the advantages of each minibatch, `keys` the
+/// two halves of the key of each epoch's order. `epoch` and `part` say which minibatch it is. Cubes (g, 0)
+/// work for the actor, cubes (g, 1) for the critic.
+#[cube(launch)]
+pub(super) fn gradient_kernel(
+    samples: &Samples,
+    actor: &[f32],
+    critic: &[f32],
+    spread: &[f32],
+    scalars: &[f32],
+    keys: &[u32],
+    partials: &mut [f32],
+    epoch: u32,
+    part: u32,
+    #[comptime] plan: Plan,
+) {
+    let mut weights = Shared::<[f32]>::new_slice(comptime!(plan.shared_weights()));
+    let mut tile = Shared::<[f32]>::new_slice(comptime!(plan.shared_values()));
+    let mut extra = Shared::<[f32]>::new_slice(comptime!(plan.rows * plan.extra_stride()));
+    let mut chosen = Shared::<[u32]>::new_slice(comptime!(plan.rows));
+    if CUBE_POS_Y == 0 {
+        network_gradient(
+            samples,
+            actor,
+            spread,
+            scalars,
+            keys,
+            partials,
+            &mut weights,
+            &mut tile,
+            &mut extra,
+            &mut chosen,
+            epoch,
+            part,
+            Side::Actor,
+            plan,
+        );
+    } else {
+        network_gradient(
+            samples,
+            critic,
+            spread,
+            scalars,
+            keys,
+            partials,
+            &mut weights,
+            &mut tile,
+            &mut extra,
+            &mut chosen,
+            epoch,
+            part,
+            Side::Critic,
+            plan,
+        );
+    }
+}
+
+/// The part of one cube.
+#[cube]
+fn network_gradient(
+    samples: &Samples,
+    params: &[f32],
+    spread: &[f32],
+    scalars: &[f32],
+    keys: &[u32],
+    partials: &mut [f32],
+    weights: &mut [f32],
+    tile: &mut [f32],
+    extra: &mut [f32],
+    chosen: &mut [u32],
+    epoch: u32,
+    part: u32,
+    #[comptime] side: Side,
+    #[comptime] plan: Plan,
+) {
+    let is_actor = comptime!(side == Side::Actor);
+    let layers = comptime!(if side == Side::Actor {
+        plan.actor
+    } else {
+        plan.critic
+    });
+    let columns = comptime!(if side == Side::Actor { plan.extra() } else { 1 });
+    let rows = comptime!(plan.rows);
+    let len = comptime!(plan.len());
+    let inputs = comptime!(layers.inputs(0));
+    let stride = comptime!(layers.stride(0));
+    let unit = UNIT_POS as usize;
+
+    load_weights(params, weights, layers);
+    write_ones(tile, rows, layers);
+    let mut sums = Array::<f32>::new(comptime!(layers.sums(layers.count)));
+    #[unroll]
+    for e in 0..comptime!(layers.sums(layers.count)) {
+        sums[e] = 0.0f32;
+    }
+    let mut total = 0.0f32;
+    let key = keys[2 * epoch as usize];
+    let other_key = keys[2 * epoch as usize + 1];
+
+    let mut first = CUBE_POS_X as usize * rows;
+    while first < len {
+        sync_cube();
+        if unit < rows {
+            let mut row = 0u32;
+            if first + unit < len {
+                let position = part * comptime!(plan.len() as u32) + (first + unit) as u32;
+                let batch = comptime!(plan.batch as u32);
+                row = shuffled(position, batch, key, other_key, comptime!(bits(plan.batch)));
+            }
+            chosen[unit] = row;
+        }
+        sync_cube();
+        let mut e = unit;
+        while e < comptime!(rows * inputs) {
+            let row = e / inputs;
+            let mut x = 0.0f32;
+            if first + row < len {
+                x = samples.obs[chosen[row] as usize * inputs + e % inputs];
+            }
+            tile[row * stride + e % inputs] = x;
+            e += UNITS;
+        }
+        forward(&*weights, tile, rows, layers);
+        if unit < rows {
+            let row = chosen[unit] as usize;
+            let is_sample = first + unit < len;
+            if is_actor {
+                let minibatch = epoch as usize * comptime!(plan.minibatches) + part as usize;
+                let log_stds = comptime!(layers.params(layers.count));
+                policy_row(
+                    samples, params, spread, scalars, tile, extra, row, unit, minibatch, is_sample,
+                    log_stds, plan,
+                );
+            } else {
+                value_row(samples, scalars, tile, extra, row, unit, is_sample, plan);
+            }
+        }
+        sync_cube();
+        if unit < columns {
+            for row in 0..rows {
+                total += extra[row * comptime!(plan.extra_stride()) + unit];
+            }
+        }
+        backward(&*weights, tile, &mut sums, rows, layers);
+        first += comptime!(plan.groups() * plan.rows);
+    }
+
+    let to = CUBE_POS_X as usize * comptime!(plan.partial());
+    if is_actor {
+        store_gradient(&sums, partials, to, layers);
+        let log_stds = comptime!(layers.log_stds);
+        if unit < log_stds {
+            partials[to + comptime!(layers.params(layers.count)) + unit] = total;
+        } else if unit < columns {
+            partials[to + comptime!(plan.num_params()) + unit - log_stds] = total;
+        }
+    } else {
+        store_gradient(
+            &sums,
+            partials,
+            to + comptime!(plan.actor.num_params()),
+            layers,
+        );
+        if unit < columns {
+            partials[to + comptime!(plan.num_params() + MEASURED - 1)] = total;
+        }
+    }
+}

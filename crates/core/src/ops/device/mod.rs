@@ -1,0 +1,74 @@
+//! Fused operations on GPUs: a few CubeCL kernels behind a Burn backend extension.
+//!
+//! A perceptron's forward pass is one launch ([`DeviceMlp`]), generalised advantages are another, and a
+//! gradient step of actor and critic is three ([`DeviceLearner`]): the partial gradients of tiles of samples,
+//! their sum, and Adam. Nothing is read back: orders of samples are computed where they are needed, rates and
+//! the count of steps live on the device.
+
+mod backend;
+mod gradient;
+mod layers;
+mod learner;
+mod losses;
+mod net;
+mod perceptron;
+mod plan;
+mod shuffle;
+mod step;
+mod summary;
+mod tile;
+mod trace;
+
+pub use learner::{DeviceLearner, device_gradient, device_order};
+pub(crate) use net::DeviceMlp;
+
+use backend::DeviceOps;
+use burn::backend::{Dispatch, DispatchDevice};
+use burn::tensor::{Bool, DType, Device, Tensor};
+use burn_cubecl::CubeDevice;
+
+/// The device behind a tensor, if these operations run there: one of CubeCL's, with 32-bit floats that record
+/// no gradients.
+fn cube_device<const D: usize>(tensor: &Tensor<D>) -> Option<CubeDevice> {
+    let device = tensor.device();
+    if tensor.dtype() != DType::F32 || device.is_autodiff() {
+        return None;
+    }
+    on_cube(&device)
+}
+
+fn on_cube(device: &Device) -> Option<CubeDevice> {
+    match device.as_dispatch() {
+        DispatchDevice::Cube(device) => Some(device.clone()),
+        _ => None,
+    }
+}
+
+/// Whether these operations run where the tensor is.
+pub(crate) fn on_device<const D: usize>(tensor: &Tensor<D>) -> bool {
+    cube_device(tensor).is_some()
+}
+
+/// y_t = x_t + d_t · y_{t+1} over rows of `[T, N]`.
+pub(crate) fn scan_reverse(x: Tensor<2>, decay: Tensor<2>) -> Tensor<2> {
+    Tensor::from_dispatch(Dispatch::scan(x.into_dispatch(), decay.into_dispatch()))
+}
+
+/// Generalised advantages and value targets `[T, N]`.
+pub(crate) fn gae(
+    [rewards, values, next_values]: [Tensor<2>; 3],
+    [terminated, truncated]: [Tensor<2, Bool>; 2],
+    gamma: f64,
+    gae_lambda: f64,
+) -> [Tensor<2>; 2] {
+    let (advantages, returns) = Dispatch::gae(
+        rewards.into_dispatch(),
+        values.into_dispatch(),
+        next_values.into_dispatch(),
+        terminated.into_dispatch(),
+        truncated.into_dispatch(),
+        gamma as f32,
+        (gamma * gae_lambda) as f32,
+    );
+    [advantages, returns].map(Tensor::from_dispatch)
+}

@@ -1,0 +1,99 @@
+//! A perceptron on a GPU, behind the same face as any other network.
+
+use super::backend::{DeviceOps, shared_memory};
+use super::layers::{Layers, SIDE};
+use super::on_cube;
+use crate::{network::ErasedNetwork, ops::MlpShape, params::ParamSpec};
+use burn::backend::Dispatch;
+use burn::tensor::{Gradients, Tensor};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A perceptron whose forward pass is one launch and whose parameters are one tensor. Gradients, and
+/// observations that record them, take Burn's operations.
+#[derive(Clone, Debug)]
+pub(crate) struct DeviceMlp {
+    layers: Layers,
+    /// Samples that a cube works on together.
+    rows: usize,
+    flat: Tensor<1>,
+    /// Its own parameters are out of date.
+    stock: Arc<Mutex<Box<dyn ErasedNetwork>>>,
+}
+
+impl DeviceMlp {
+    /// Takes over the parameters of `stock`, which have the layout of `shape`. `stock` itself where its device
+    /// or its size is not one for these kernels.
+    pub(crate) fn over(shape: &MlpShape, stock: Box<dyn ErasedNetwork>) -> Box<dyn ErasedNetwork> {
+        let flat = stock.flat();
+        let fits = || {
+            let shared = shared_memory(&super::cube_device(&flat)?)?;
+            let layers = Layers::new(shape)?;
+            let needed = |rows| layers.shared_weights() + layers.shared_values(rows);
+            let rows = [2 * SIDE, SIDE];
+            let rows = rows.into_iter().find(|rows| needed(*rows) * 4 <= shared)?;
+            Some((layers, rows))
+        };
+        let Some((layers, rows)) = fits() else {
+            return stock;
+        };
+        Box::new(Self {
+            layers,
+            rows,
+            flat,
+            stock: Arc::new(Mutex::new(stock)),
+        })
+    }
+
+    fn stock(&self) -> Box<dyn ErasedNetwork> {
+        let stock = self.stock.lock().unwrap_or_else(PoisonError::into_inner);
+        stock.with_flat(self.flat.clone())
+    }
+}
+
+impl ErasedNetwork for DeviceMlp {
+    fn forward(&self, obs: Tensor<2>) -> Tensor<2> {
+        if obs.device().is_autodiff() || on_cube(&obs.device()).is_none() {
+            return self.stock().forward(obs);
+        }
+        Tensor::from_dispatch(Dispatch::perceptron(
+            obs.into_dispatch(),
+            self.flat.clone().into_dispatch(),
+            self.rows,
+            self.layers,
+        ))
+    }
+
+    fn jvp(&self, obs: Tensor<2>, direction: Tensor<1>) -> Tensor<2> {
+        self.stock().jvp(obs, direction)
+    }
+
+    fn flat(&self) -> Tensor<1> {
+        self.flat.clone()
+    }
+
+    fn with_flat(&self, flat: Tensor<1>) -> Box<dyn ErasedNetwork> {
+        assert_eq!(flat.dims(), self.flat.dims(), "length of the flat vector");
+        Box::new(Self {
+            flat,
+            ..self.clone()
+        })
+    }
+
+    fn tracked(&self) -> Box<dyn ErasedNetwork> {
+        self.stock().tracked()
+    }
+
+    fn flat_grad(&self, _: &Gradients) -> Tensor<1> {
+        // Whoever records gradients is the stock network that `tracked` made.
+        self.flat.zeros_like()
+    }
+
+    fn layout(&self) -> Vec<ParamSpec> {
+        let stock = self.stock.lock().unwrap_or_else(PoisonError::into_inner);
+        stock.layout()
+    }
+
+    fn boxed_clone(&self) -> Box<dyn ErasedNetwork> {
+        Box::new(self.clone())
+    }
+}

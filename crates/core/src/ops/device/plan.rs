@@ -1,0 +1,140 @@
+//! What an update looks like: everything that its kernels are specialised by.
+
+use super::layers::{Layers, SIDE, UNITS};
+use crate::ops::rows::{ActorCriticLoss, RowDist, Surrogate};
+
+/// Positions in the scalars of an update, which live on the device: numbers that change from update to update
+/// or from step to step.
+pub(super) mod scalar {
+    pub(crate) const CLIP: usize = 0;
+    pub(crate) const VALUE_CLIP: usize = 1;
+    pub(crate) const VALUE_COEF: usize = 2;
+    pub(crate) const ENTROPY_COEF: usize = 3;
+    pub(crate) const MAX_GRAD_NORM: usize = 4;
+    /// Learning rates of actor and critic.
+    pub(crate) const RATE: usize = 5;
+    pub(crate) const CRITIC_RATE: usize = 6;
+    pub(crate) const BETA1: usize = 7;
+    pub(crate) const BETA2: usize = 8;
+    pub(crate) const EPSILON: usize = 9;
+    /// 1 − β₁ᵗ and 1 − β₂ᵗ after the steps so far: this is how the device counts them. The next is
+    /// β (1 − βᵗ) + (1 − β), which does not lose digits as a power near 1 does.
+    pub(crate) const UNBIAS1: usize = 10;
+    pub(crate) const UNBIAS2: usize = 11;
+    /// 1: one gradient norm over both networks; 0: one each.
+    pub(crate) const JOINT_NORM: usize = 12;
+    pub(crate) const COUNT: usize = 13;
+}
+
+/// What a minibatch measures, in order: means of the surrogate, the entropy, the approximate KL, the share of
+/// clipped ratios and the value loss.
+pub(super) const MEASURED: usize = 5;
+/// What an update reports of a minibatch: policy loss, value loss, entropy, approximate KL, clip fraction and
+/// gradient norm.
+pub(crate) const REPORTED: usize = 6;
+
+/// Most parts that a minibatch is cut into. The gradients of the parts are written down and added in order.
+const MOST_GROUPS: usize = 128;
+/// Columns of the partial gradients that a cube adds up.
+pub(super) const COLUMNS: usize = 32;
+/// Parts of the partial gradients that each of its columns is cut into.
+pub(super) const SLICES: usize = UNITS / COLUMNS;
+
+/// Sizes of an update.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(super) actor: Layers,
+    pub(super) critic: Layers,
+    pub(super) categorical: bool,
+    /// PPO's surrogate instead of log π(a|s) · A.
+    pub(super) clipped: bool,
+    pub(super) standardize: bool,
+    /// Samples `B` of the batch.
+    pub(super) batch: usize,
+    /// Minibatches that the batch is cut into.
+    pub(super) minibatches: usize,
+    /// Samples that a cube works on together.
+    pub(super) rows: usize,
+}
+
+impl Plan {
+    /// `None` where a tile does not fit into `shared` bytes of shared memory.
+    pub(super) fn new(
+        [actor, critic]: [Layers; 2],
+        dist: RowDist,
+        loss: &ActorCriticLoss,
+        [batch, minibatches]: [usize; 2],
+        shared: usize,
+    ) -> Option<Self> {
+        let plan = |rows| Self {
+            actor,
+            critic,
+            categorical: dist == RowDist::Categorical,
+            clipped: matches!(loss.surrogate, Surrogate::Clipped { .. }),
+            standardize: loss.standardize,
+            batch,
+            minibatches,
+            rows,
+        };
+        // Two parts of the grid are enough to hide most of the latency and leave room for several cubes.
+        let plans = [2 * SIDE, SIDE].map(plan);
+        plans.into_iter().find(|plan| plan.shared() * 4 <= shared)
+    }
+
+    /// Floats of shared memory that a cube needs.
+    fn shared(&self) -> usize {
+        self.shared_weights() + self.shared_values() + self.rows * (self.extra_stride() + 1)
+    }
+
+    pub(super) fn shared_weights(&self) -> usize {
+        let [actor, critic] = [self.actor, self.critic].map(|layers| layers.shared_weights());
+        actor.max(critic)
+    }
+
+    pub(super) fn shared_values(&self) -> usize {
+        let [actor, critic] =
+            [self.actor, self.critic].map(|layers| layers.shared_values(self.rows));
+        actor.max(critic)
+    }
+
+    /// Columns that are only added up over samples: gradients by log standard deviations, and what the actor
+    /// measures.
+    pub(super) fn extra(&self) -> usize {
+        self.actor.log_stds + MEASURED - 1
+    }
+
+    /// Floats between the rows of these columns.
+    pub(super) fn extra_stride(&self) -> usize {
+        self.extra() | 1
+    }
+
+    /// Samples of a minibatch.
+    pub(super) fn len(&self) -> usize {
+        self.batch / self.minibatches
+    }
+
+    /// Tiles of a minibatch.
+    pub(super) fn tiles(&self) -> usize {
+        self.len().div_ceil(self.rows)
+    }
+
+    /// Cubes that share the tiles of a minibatch.
+    pub(super) fn groups(&self) -> usize {
+        self.tiles().min(MOST_GROUPS)
+    }
+
+    /// Parameters of both networks.
+    pub(super) fn num_params(&self) -> usize {
+        self.actor.num_params() + self.critic.num_params()
+    }
+
+    /// Numbers that every group writes down.
+    pub(super) fn partial(&self) -> usize {
+        self.num_params() + MEASURED
+    }
+
+    /// Cubes that add these up.
+    pub(super) fn blocks(&self) -> usize {
+        self.partial().div_ceil(COLUMNS)
+    }
+}

@@ -1,0 +1,63 @@
+//! A random order of samples that is never written down: where a sample comes in the order is computed from
+//! its number.
+
+use cubecl::prelude::*;
+
+/// Rounds of the permutation. Each half is mixed four times with a hash of the other.
+const ROUNDS: u32 = 8;
+/// 2³² divided by the golden ratio: what the key grows by from round to round.
+const KEY_STEP: u32 = 0x9E37_79B9;
+
+/// Bits of the smallest power of two that holds the numbers below `len`; at least two, one for each half.
+pub(super) fn bits(len: usize) -> u32 {
+    len.next_power_of_two().trailing_zeros().max(2)
+}
+
+/// The image of `index` under a random permutation of the numbers below `len` that the key `a`, `b` chooses.
+///
+/// A Feistel network (Luby & Rackoff 1988) with halves of different lengths permutes the numbers of `bits`
+/// bits; images that are not below `len` are permuted on until they are ("cycle walking", Black & Rogaway
+/// 2002), which takes less than two steps on average.
+#[cube]
+pub(super) fn shuffled(index: u32, len: u32, a: u32, b: u32, #[comptime] bits: u32) -> u32 {
+    let mut image = permuted(index, a, b, bits);
+    while image >= len {
+        image = permuted(image, a, b, bits);
+    }
+    image
+}
+
+/// One step of [`shuffled`], a permutation of the numbers of `bits` bits.
+#[cube]
+fn permuted(index: u32, a: u32, b: u32, #[comptime] bits: u32) -> u32 {
+    let low_bits = comptime!(bits / 2);
+    let low_mask = comptime!((1u32 << (bits / 2)) - 1);
+    let high_mask = comptime!((1u32 << (bits - bits / 2)) - 1);
+    let mut low = index & low_mask;
+    let mut high = index >> low_bits;
+    #[unroll]
+    for round in 0..comptime!(ROUNDS / 2) {
+        let step = comptime!(KEY_STEP.wrapping_mul(round + 1));
+        high ^= hashed(low ^ (a + step)) & high_mask;
+        low ^= hashed(high ^ (b + step)) & low_mask;
+    }
+    (high << low_bits) | low
+}
+
+/// The finaliser of MurmurHash3 (Appleby 2011): every bit of the result depends on every bit of `x`.
+#[cube]
+fn hashed(x: u32) -> u32 {
+    let x = (x ^ (x >> 16u32)) * 0x85EB_CA6Bu32;
+    let x = (x ^ (x >> 13u32)) * 0xC2B2_AE35u32;
+    x ^ (x >> 16u32)
+}
+
+/// Writes all images below `order.len()`.
+#[cube(launch)]
+pub(super) fn order_kernel(keys: &[u32], order: &mut [u32], epoch: u32, #[comptime] bits: u32) {
+    if ABSOLUTE_POS < order.len() {
+        let at = 2 * epoch as usize;
+        let len = order.len() as u32;
+        order[ABSOLUTE_POS] = shuffled(ABSOLUTE_POS as u32, len, keys[at], keys[at + 1], bits);
+    }
+}

@@ -1,0 +1,213 @@
+//! From the partial gradients of a minibatch to new parameters.
+
+use super::layers::UNITS;
+use super::plan::{COLUMNS, MEASURED, Plan, REPORTED, SLICES, scalar};
+use super::shuffle::{bits, shuffled};
+use cubecl::prelude::*;
+
+/// The sum of `terms[0]`, .., one for each thread, in the first; a tree whose shape is always the same.
+#[cube]
+pub(super) fn sum_up(terms: &mut [f32]) {
+    let unit = UNIT_POS as usize;
+    #[unroll]
+    for level in 0..comptime!(UNITS.trailing_zeros()) {
+        let half = comptime!(UNITS >> (level + 1));
+        sync_cube();
+        if unit < half {
+            terms[unit] += terms[unit + half];
+        }
+    }
+    sync_cube();
+}
+
+/// Mean and inverse standard deviation of the advantages of each minibatch, as
+/// [`standardize`](crate::advantage::standardize) takes them. One cube for each.
+#[cube(launch)]
+pub(super) fn spread_kernel(
+    advantages: &[f32],
+    keys: &[u32],
+    spread: &mut [f32],
+    #[comptime] plan: Plan,
+) {
+    let mut terms = Shared::<[f32]>::new_slice(UNITS);
+    let unit = UNIT_POS as usize;
+    let len = comptime!(plan.len());
+    let minibatch = CUBE_POS_X as usize;
+    let epoch = minibatch / comptime!(plan.minibatches);
+    let start = minibatch % comptime!(plan.minibatches) * len;
+    let key = keys[2 * epoch];
+    let other_key = keys[2 * epoch + 1];
+    let batch = comptime!(plan.batch as u32);
+    let bits = comptime!(bits(plan.batch));
+
+    let mut sum = 0.0f32;
+    let mut e = unit;
+    while e < len {
+        sum += advantages[shuffled((start + e) as u32, batch, key, other_key, bits) as usize];
+        e += UNITS;
+    }
+    terms[unit] = sum;
+    sum_up(&mut terms);
+    let mean = terms[0] / comptime!(plan.len() as f32);
+    sync_cube();
+
+    let mut sum = 0.0f32;
+    let mut e = unit;
+    while e < len {
+        let row = shuffled((start + e) as u32, batch, key, other_key, bits) as usize;
+        let deviation = advantages[row] - mean;
+        sum += deviation * deviation;
+        e += UNITS;
+    }
+    terms[unit] = sum;
+    sum_up(&mut terms);
+    if unit == 0 {
+        let std = (terms[0] / comptime!(plan.len() as f32 - 1.0)).sqrt();
+        spread[2 * minibatch] = mean;
+        spread[2 * minibatch + 1] = 1.0f32 / (std + 1e-8f32);
+    }
+}
+
+/// Adds up the groups' partial gradients and measurements, and each block's squares: of the actor's part and of
+/// the critic's. Counts the step in the scalars.
+#[cube(launch)]
+pub(super) fn reduce_kernel(
+    partials: &[f32],
+    totals: &mut [f32],
+    squares: &mut [f32],
+    scalars: &mut [f32],
+    #[comptime] plan: Plan,
+) {
+    let mut parts = Shared::<[f32]>::new_slice(UNITS);
+    let unit = UNIT_POS as usize;
+    let column = unit % COLUMNS;
+    let at = CUBE_POS_X as usize * COLUMNS + column;
+    let len = comptime!(plan.partial());
+    let mut sum = 0.0f32;
+    if at < len {
+        let mut group = unit / COLUMNS;
+        while group < comptime!(plan.groups()) {
+            sum += partials[group * len + at];
+            group += SLICES;
+        }
+    }
+    parts[unit] = sum;
+    sync_cube();
+    if unit < COLUMNS {
+        #[unroll]
+        for slice in 1..SLICES {
+            sum += parts[column + comptime!(slice * COLUMNS)];
+        }
+        if at < len {
+            totals[at] = sum;
+        }
+        parts[unit] = sum * sum;
+    }
+    sync_cube();
+    if unit == 0 {
+        let mut of_actor = 0.0f32;
+        let mut of_critic = 0.0f32;
+        for column in 0..COLUMNS {
+            let at = CUBE_POS_X as usize * COLUMNS + column;
+            if at < comptime!(plan.actor.num_params()) {
+                of_actor += parts[column];
+            } else if at < comptime!(plan.num_params()) {
+                of_critic += parts[column];
+            }
+        }
+        squares[2 * CUBE_POS_X as usize] = of_actor;
+        squares[2 * CUBE_POS_X as usize + 1] = of_critic;
+        if CUBE_POS_X == 0 {
+            let beta1 = scalars[scalar::BETA1];
+            let beta2 = scalars[scalar::BETA2];
+            scalars[scalar::UNBIAS1] = beta1 * scalars[scalar::UNBIAS1] + (1.0f32 - beta1);
+            scalars[scalar::UNBIAS2] = beta2 * scalars[scalar::UNBIAS2] + (1.0f32 - beta2);
+        }
+    }
+}
+
+/// Adam's moments of both networks, one after the other.
+#[derive(CubeType, CubeLaunch)]
+pub(super) struct Moments {
+    pub(super) first: Box<[f32]>,
+    pub(super) second: Box<[f32]>,
+}
+
+/// A step of Adam down the totals, shortened to the largest norm, and row `step` of what is reported.
+#[cube(launch)]
+pub(super) fn adam_kernel(
+    totals: &[f32],
+    squares: &[f32],
+    scalars: &[f32],
+    actor: &mut [f32],
+    critic: &mut [f32],
+    moments: &mut Moments,
+    reported: &mut [f32],
+    step: u32,
+    #[comptime] plan: Plan,
+) {
+    let mut of_actor = Shared::<[f32]>::new_slice(UNITS);
+    let mut of_critic = Shared::<[f32]>::new_slice(UNITS);
+    let unit = UNIT_POS as usize;
+    let mut sum = 0.0f32;
+    let mut critic_sum = 0.0f32;
+    let mut block = unit;
+    while block < comptime!(plan.blocks()) {
+        sum += squares[2 * block];
+        critic_sum += squares[2 * block + 1];
+        block += UNITS;
+    }
+    of_actor[unit] = sum;
+    of_critic[unit] = critic_sum;
+    sum_up(&mut of_actor);
+    sum_up(&mut of_critic);
+    let joint = (of_actor[0] + of_critic[0]).sqrt();
+
+    let own = comptime!(plan.actor.num_params());
+    if ABSOLUTE_POS < comptime!(plan.num_params()) {
+        let is_actor = ABSOLUTE_POS < own;
+        let mut norm = joint;
+        if scalars[scalar::JOINT_NORM] == 0.0f32 {
+            norm = select(is_actor, of_actor[0], of_critic[0]).sqrt();
+        }
+        let largest = scalars[scalar::MAX_GRAD_NORM];
+        let mut scale = 1.0f32;
+        if largest > 0.0f32 {
+            let shorter = largest / (norm + 1e-6f32);
+            let short_enough = shorter >= 1.0f32;
+            // NaN is not, and passes on.
+            scale = select(short_enough, 1.0f32, shorter);
+        }
+        let g = totals[ABSOLUTE_POS] * scale;
+        let beta1 = scalars[scalar::BETA1];
+        let beta2 = scalars[scalar::BETA2];
+        let first = moments.first[ABSOLUTE_POS] * beta1 + g * (1.0f32 - beta1);
+        let second = moments.second[ABSOLUTE_POS] * beta2 + g * g * (1.0f32 - beta2);
+        moments.first[ABSOLUTE_POS] = first;
+        moments.second[ABSOLUTE_POS] = second;
+        let spread = (second / scalars[scalar::UNBIAS2]).sqrt() + scalars[scalar::EPSILON];
+        let rate = select(
+            is_actor,
+            scalars[scalar::RATE],
+            scalars[scalar::CRITIC_RATE],
+        );
+        let change = first / spread * (rate / scalars[scalar::UNBIAS1]);
+        if is_actor {
+            actor[ABSOLUTE_POS] -= change;
+        } else {
+            critic[ABSOLUTE_POS - own] -= change;
+        }
+    }
+
+    if ABSOLUTE_POS == 0 {
+        let to = step as usize * REPORTED;
+        let measured = comptime!(plan.num_params());
+        let share = comptime!(1.0f32 / plan.len() as f32);
+        reported[to] = -totals[measured] * share;
+        reported[to + 1] = totals[measured + comptime!(MEASURED - 1)] * share;
+        reported[to + 2] = totals[measured + 1] * share;
+        reported[to + 3] = totals[measured + 2] * share;
+        reported[to + 4] = totals[measured + 3] * share;
+        reported[to + 5] = joint;
+    }
+}

@@ -1,0 +1,273 @@
+//! What one gradient step computes: from the samples of a minibatch to sums of gradients, part by part.
+
+use super::block_loss::{Column, PolicyBlock, ValueBlock};
+use super::gemm::padded;
+use super::mlp::{BLOCK, Block, BlockGrad, Weights, backward_block, forward_block};
+use super::rows::{ActorCriticLoss, RowDist};
+use super::values;
+use crate::{policy::Actor, rollout::Batch};
+
+/// A [`Batch`] as numbers; observations normalised.
+#[derive(Debug)]
+pub(super) struct Samples {
+    obs: Vec<f32>,
+    actions: Vec<f32>,
+    action_width: usize,
+    log_probs: Vec<f32>,
+    values: Vec<f32>,
+    advantages: Vec<f32>,
+    returns: Vec<f32>,
+}
+
+impl Samples {
+    pub(super) fn new(actor: &Actor, batch: &Batch) -> Self {
+        let [_, action_width] = batch.actions.dims();
+        Self {
+            obs: values(actor.normalized(batch.obs.clone())),
+            actions: values(batch.actions.clone()),
+            action_width,
+            log_probs: values(batch.log_probs.clone()),
+            values: values(batch.values.clone()),
+            advantages: values(batch.advantages.clone()),
+            returns: values(batch.returns.clone()),
+        }
+    }
+
+    /// What the policy's loss reads of the samples at `rows`.
+    fn gather_policy(&self, rows: &[i32], minibatch: &Minibatch, block: &mut PolicyBlock) {
+        let (mean, scale) = minibatch.advantages;
+        mark_used(&mut block.used, rows.len());
+        for (i, &row) in rows.iter().enumerate() {
+            let row = row as usize;
+            block.old_log_probs[i] = self.log_probs[row];
+            block.advantages[i] = (self.advantages[row] - mean) * scale;
+            let action = &self.actions[row * self.action_width..][..self.action_width];
+            for (column, x) in block.actions.iter_mut().zip(action) {
+                column[i] = *x;
+            }
+        }
+    }
+
+    /// What the critic's loss reads of them.
+    fn gather_values(&self, rows: &[i32], block: &mut ValueBlock) {
+        mark_used(&mut block.used, rows.len());
+        for (i, &row) in rows.iter().enumerate() {
+            block.old_values[i] = self.values[row as usize];
+            block.returns[i] = self.returns[row as usize];
+        }
+    }
+
+    /// Numbers in an action.
+    pub(super) fn action_width(&self) -> usize {
+        self.action_width
+    }
+
+    /// Mean and inverse spread of the advantages at `rows`, as [`standardize`] takes them; (0, 1) leaves them
+    /// as they are.
+    ///
+    /// [`standardize`]: crate::advantage::standardize
+    fn scale(&self, rows: &[i32], standardize: bool) -> (f32, f32) {
+        let len = rows.len() as f64;
+        if !standardize || len < 2.0 {
+            return (0.0, 1.0);
+        }
+        let advantages = || {
+            rows.iter()
+                .map(|&row| f64::from(self.advantages[row as usize]))
+        };
+        let mean = advantages().sum::<f64>() / len;
+        let squares = advantages().map(|a| (a - mean) * (a - mean)).sum::<f64>();
+        let std = (squares / (len - 1.0)).sqrt();
+        (mean as f32, (1.0 / (std + 1e-8)) as f32)
+    }
+}
+
+/// What all parts of a minibatch share.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Minibatch {
+    dist: RowDist,
+    loss: ActorCriticLoss,
+    /// Mean and inverse spread of its advantages.
+    advantages: (f32, f32),
+    /// Of one sample in a mean.
+    share: f32,
+}
+
+impl Minibatch {
+    /// Of the samples at `rows` `[M]`.
+    pub(super) fn new(
+        dist: RowDist,
+        loss: ActorCriticLoss,
+        samples: &Samples,
+        rows: &[i32],
+    ) -> Self {
+        Self {
+            dist,
+            loss,
+            advantages: samples.scale(rows, loss.standardize),
+            share: 1.0 / rows.len() as f32,
+        }
+    }
+}
+
+/// Room for one part of a minibatch, and what it adds up to.
+#[derive(Debug)]
+pub(super) struct Part {
+    obs: Vec<f32>,
+    policy: PolicyBlock,
+    value: ValueBlock,
+    /// Of actor and critic.
+    pub(super) sides: [Side; 2],
+    pub(super) sums: Sums,
+}
+
+/// Of one network.
+#[derive(Debug)]
+pub(super) struct Side {
+    block: Block,
+    grad: BlockGrad,
+    /// Gradient by the parameters `[P]`.
+    pub(super) total: Vec<f32>,
+}
+
+/// Sums over samples; added up in f64, so that their order hardly matters.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Sums {
+    pub(super) surrogate: f64,
+    pub(super) value_loss: f64,
+    pub(super) entropy: f64,
+    pub(super) approx_kl: f64,
+    pub(super) clip_fraction: f64,
+}
+
+impl Part {
+    /// For networks like these and actions of `action_width` numbers.
+    pub(super) fn new(nets: [&Weights; 2], action_width: usize) -> Self {
+        let shape = nets[0].shape();
+        let (outputs, log_stds) = (shape.outputs() - shape.log_stds, shape.log_stds);
+        Self {
+            obs: vec![0.0; BLOCK * shape.inputs()],
+            policy: PolicyBlock::new(outputs, log_stds, action_width),
+            value: ValueBlock::new(),
+            sides: nets.map(Side::new),
+            sums: Sums::default(),
+        }
+    }
+
+    /// Gradients of actor and critic over the samples at `rows`, and their sums.
+    pub(super) fn run(
+        &mut self,
+        nets: [&Weights; 2],
+        samples: &Samples,
+        minibatch: &Minibatch,
+        rows: &[i32],
+    ) {
+        let [of_actor, of_critic] = nets;
+        let [actor, critic] = &mut self.sides;
+        self.sums = Sums::default();
+        self.policy.of_log_stds.fill(0.0);
+        let width = of_actor.shape().inputs();
+        for (i, rows) in rows.chunks(BLOCK).enumerate() {
+            let obs = &mut self.obs[..rows.len() * width];
+            for (to, &row) in obs.chunks_exact_mut(width).zip(rows) {
+                copy_row(to, &samples.obs[row as usize * width..][..width]);
+            }
+            forward_block(of_actor, obs, &mut actor.block);
+            samples.gather_policy(rows, minibatch, &mut self.policy);
+            take_columns(&mut self.policy.outputs, actor.block.outputs(), rows.len());
+            self.policy.run(
+                minibatch.dist,
+                &minibatch.loss,
+                minibatch.share,
+                of_actor.log_stds(),
+                &mut self.sums,
+            );
+            put_columns(&self.policy.outputs, &mut actor.grad.grad, rows.len());
+            actor.backward(of_actor, obs, i == 0);
+
+            forward_block(of_critic, obs, &mut critic.block);
+            samples.gather_values(rows, &mut self.value);
+            let values = std::slice::from_mut(&mut self.value.values);
+            take_columns(values, critic.block.outputs(), rows.len());
+            self.sums.value_loss += self.value.run(&minibatch.loss, minibatch.share);
+            let values = std::slice::from_ref(&self.value.values);
+            put_columns(values, &mut critic.grad.grad, rows.len());
+            critic.backward(of_critic, obs, i == 0);
+        }
+        let layers = actor.total.len() - self.policy.of_log_stds.len();
+        actor.total[layers..].copy_from_slice(&self.policy.of_log_stds);
+    }
+}
+
+impl Side {
+    fn new(weights: &Weights) -> Self {
+        Self {
+            block: Block::new(weights.shape(), BLOCK),
+            grad: BlockGrad::new(weights.shape(), BLOCK),
+            total: vec![0.0; weights.shape().num_params()],
+        }
+    }
+
+    /// The first block begins the total, later ones add to it.
+    fn backward(&mut self, weights: &Weights, obs: &[f32], first: bool) {
+        let total = (&mut self.total[..], first);
+        backward_block(weights, &self.block, obs, &mut self.grad, total);
+    }
+}
+
+/// The first columns of `rows` padded rows.
+fn take_columns(columns: &mut [Column], from: &[f32], rows: usize) {
+    for (i, row) in from.chunks_exact(from.len() / rows).enumerate() {
+        for (column, x) in columns.iter_mut().zip(row) {
+            column[i] = *x;
+        }
+    }
+}
+
+/// The reverse: into rows as long as those of a layer that is as wide as there are columns.
+fn put_columns(columns: &[Column], to: &mut [f32], rows: usize) {
+    let rows = to.chunks_exact_mut(padded(columns.len())).take(rows);
+    for (i, row) in rows.enumerate() {
+        for (column, x) in columns.iter().zip(row) {
+            *x = column[i];
+        }
+    }
+}
+
+fn mark_used(used: &mut Column, rows: usize) {
+    used[..rows].fill(1.0);
+    used[rows..].fill(0.0);
+}
+
+/// Rows are short: a call of the system's routine would take longer.
+fn copy_row(to: &mut [f32], from: &[f32]) {
+    let ((to, last), (from, last_from)) = (to.as_chunks_mut::<4>(), from.as_chunks::<4>());
+    to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+    last.copy_from_slice(last_from);
+}
+
+impl std::ops::Add for Sums {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self {
+            surrogate: self.surrogate + other.surrogate,
+            value_loss: self.value_loss + other.value_loss,
+            entropy: self.entropy + other.entropy,
+            approx_kl: self.approx_kl + other.approx_kl,
+            clip_fraction: self.clip_fraction + other.clip_fraction,
+        }
+    }
+}
+
+impl std::ops::Div<f64> for Sums {
+    type Output = Self;
+    fn div(self, by: f64) -> Self {
+        Self {
+            surrogate: self.surrogate / by,
+            value_loss: self.value_loss / by,
+            entropy: self.entropy / by,
+            approx_kl: self.approx_kl / by,
+            clip_fraction: self.clip_fraction / by,
+        }
+    }
+}

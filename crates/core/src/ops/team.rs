@@ -1,0 +1,166 @@
+//! Threads that go through rounds of short tasks together.
+//!
+//! A gradient step on a small network takes some ten microseconds, about as long as waking a sleeping thread.
+//! So helpers are fetched from the current rayon pool once and then wait for work awake, until the team is
+//! dropped. They are never needed: whoever leads does what nobody else has begun.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+/// Checks for work before a helper lets other threads run in between.
+const PATIENCE: u32 = 10_000;
+
+/// A leader and helpers that do tasks by number.
+pub(crate) struct Team {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    work: Box<dyn Fn(usize) + Send + Sync>,
+    /// Number of the round, tasks in it, tasks begun: 32, 16 and 16 bits.
+    round: AtomicU64,
+    /// Tasks of the round that are finished.
+    finished: AtomicUsize,
+    over: AtomicBool,
+    /// A task has panicked.
+    broken: AtomicBool,
+}
+
+impl Team {
+    /// For rounds of at most `tasks` tasks, each of which calls `work` with its number.
+    pub(crate) fn new(tasks: usize, work: impl Fn(usize) + Send + Sync + 'static) -> Self {
+        let shared = Arc::new(Shared {
+            work: Box::new(work),
+            round: AtomicU64::new(0),
+            finished: AtomicUsize::new(0),
+            over: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
+        });
+        let threads = rayon::current_num_threads().min(tasks);
+        for _ in 1..threads {
+            let shared = shared.clone();
+            rayon::spawn(move || {
+                // The alarm tells the leader; rayon would end the process.
+                let _ = catch_unwind(AssertUnwindSafe(|| shared.help()));
+            });
+        }
+        Self { shared }
+    }
+
+    /// Does tasks 0 to `tasks` − 1, in any order and on any thread, and returns when all are finished.
+    pub(crate) fn round(&self, tasks: usize) {
+        let shared = &*self.shared;
+        assert!(tasks < 1 << 16, "number of tasks");
+        let number = (shared.round.load(Ordering::Relaxed) >> 32).wrapping_add(1);
+        shared.finished.store(0, Ordering::Relaxed);
+        let round = number << 32 | (tasks as u64) << 16;
+        shared.round.store(round, Ordering::Release);
+        while shared.do_one() {}
+        let mut waited = 0;
+        while shared.finished.load(Ordering::Acquire) < tasks {
+            assert!(!shared.broken.load(Ordering::Relaxed), "a task panicked");
+            wait(&mut waited);
+        }
+    }
+}
+
+impl Shared {
+    fn help(&self) {
+        let mut waited = 0;
+        while !self.over.load(Ordering::Relaxed) {
+            if self.do_one() {
+                waited = 0;
+            } else {
+                wait(&mut waited);
+            }
+        }
+    }
+
+    /// Does a task that nobody has begun, if there is one.
+    fn do_one(&self) -> bool {
+        let begin = |round: u64| {
+            let (begun, tasks) = (round & 0xffff, round >> 16 & 0xffff);
+            (begun < tasks).then_some(round + 1)
+        };
+        let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
+        let Ok(round) = self.round.fetch_update(success, failure, begin) else {
+            return false;
+        };
+        let alarm = Alarm(&self.broken);
+        (self.work)((round & 0xffff) as usize);
+        std::mem::forget(alarm);
+        self.finished.fetch_add(1, Ordering::Release);
+        true
+    }
+}
+
+/// Goes off if it is dropped, which happens in a panic alone.
+struct Alarm<'a>(&'a AtomicBool);
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+fn wait(waited: &mut u32) {
+    *waited += 1;
+    if *waited < PATIENCE {
+        std::hint::spin_loop();
+    } else {
+        std::thread::yield_now();
+    }
+}
+
+impl Drop for Team {
+    fn drop(&mut self) {
+        self.shared.over.store(true, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for Team {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Team").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    #[test]
+    fn every_task_of_every_round_is_done_once() {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(4).build();
+        let counts: Arc<Vec<AtomicUsize>> = Arc::new((0..9).map(|_| AtomicUsize::new(0)).collect());
+        let of_work = counts.clone();
+        let work = move |i: usize| {
+            of_work[i].fetch_add(1, Ordering::Relaxed);
+        };
+        pool.map(|pool| {
+            pool.install(|| {
+                let team = Team::new(9, work);
+                for round in 0..1000 {
+                    team.round(round % 10);
+                    let done: usize = counts.iter().map(|c| c.swap(0, Ordering::Relaxed)).sum();
+                    assert_eq!(done, round % 10);
+                }
+            })
+        })
+        .expect("a pool of four threads");
+    }
+
+    #[test]
+    fn a_panic_in_a_task_reaches_the_leader() {
+        let done = Arc::new(Mutex::new(()));
+        let work = move |i: usize| {
+            let _unused = &done;
+            assert!(i != 1, "on purpose");
+        };
+        let team = Team::new(2, work);
+        let result = catch_unwind(AssertUnwindSafe(|| team.round(2)));
+        assert!(result.is_err());
+    }
+}

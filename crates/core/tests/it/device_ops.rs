@@ -1,0 +1,419 @@
+//! Kernels on a GPU against the same in host memory; nothing to do on other devices.
+
+use crate::{device::device, numbers};
+use burn::tensor::{Bool, Device, Tensor, TensorData, capture};
+use rand::{Rng, SeedableRng, rngs::SmallRng};
+use uphill_core::{
+    advantage::{Trace, gae_with_returns},
+    dist::DistKind,
+    network::{Net, WithLogStd},
+    nn::{Activation, MlpConfig},
+    normalize::ObsNorm,
+    ops::{
+        ActorCriticLoss, DeviceLearner, HostLearner, HostStep, StepDiagnostics, Surrogate,
+        actor_critic_gradient, device_gradient, device_order, shuffle_keys,
+    },
+    optim::Adam,
+    policy::{Actor, Critic},
+    rollout::Batch,
+};
+
+/// The device under test, if there are kernels for it.
+fn gpu() -> Option<Device> {
+    device_order([1, 2], 3, &device()).map(|_| device())
+}
+
+/// A copy on another device: what is no kernel of ours is computed on the host, where nothing is compiled for it.
+fn on<const D: usize>(device: &Device, tensor: &Tensor<D>) -> Tensor<D> {
+    Tensor::from_data(tensor.clone().into_data(), device)
+}
+
+/// The same numbers on two devices.
+fn random<const D: usize>(
+    shape: [usize; D],
+    rng: &mut SmallRng,
+) -> impl Fn(&Device) -> Tensor<D> + use<D> {
+    let len = shape.iter().product::<usize>();
+    let unit = |rng: &mut SmallRng| rng.next_u32() as f32 / u32::MAX as f32;
+    let values: Vec<f32> = (0..len).map(|_| 4.0 * unit(rng) - 2.0).collect();
+    move |device| Tensor::from_data(TensorData::new(values.clone(), shape), device)
+}
+
+/// Panics unless the numbers agree to rounding, measured by the largest of them.
+#[track_caller]
+fn same(found: &[f64], expected: &[f64], what: &str) {
+    assert_eq!(found.len(), expected.len(), "{what}: number of elements");
+    let scale = expected.iter().fold(1.0f64, |m, x| m.max(x.abs()));
+    for (i, (f, e)) in found.iter().zip(expected).enumerate() {
+        let error = (f - e).abs() / scale;
+        assert!(error < 5e-5, "{what} {i}: found {f}, expected {e}");
+    }
+}
+
+/// A step of actor and critic on the GPU and on the host.
+#[derive(Clone, Debug)]
+struct Case {
+    discrete: bool,
+    hidden: Vec<usize>,
+    activation: Activation,
+    inputs: usize,
+    width: usize,
+    len: usize,
+    minibatches: usize,
+    value_clip: f32,
+    standardize: bool,
+    clipped: bool,
+    max_grad_norm: f64,
+    joint: bool,
+}
+
+impl Case {
+    fn loss(&self) -> ActorCriticLoss {
+        ActorCriticLoss {
+            surrogate: if self.clipped {
+                Surrogate::Clipped { clip: 0.2 }
+            } else {
+                Surrogate::LogProb
+            },
+            value_clip: self.value_clip,
+            value_coef: 0.7,
+            entropy_coef: 0.05,
+            standardize: self.standardize,
+        }
+    }
+
+    fn step(&self) -> HostStep {
+        HostStep {
+            learning_rates: [1e-2, 3e-3],
+            max_grad_norm: self.max_grad_norm,
+            joint_norm: self.joint,
+        }
+    }
+
+    fn agent(&self, device: &Device) -> (Actor, Critic) {
+        let mut rng = SmallRng::seed_from_u64(5);
+        let config = MlpConfig {
+            hidden: self.hidden.clone(),
+            activation: self.activation,
+            ..MlpConfig::default()
+        };
+        let net = config.build(self.inputs, self.width, 1.0, &mut rng, device);
+        let mut actor = if self.discrete {
+            let choices = self.width;
+            Actor::new(net, DistKind::Categorical { choices })
+        } else {
+            let net = WithLogStd::new(net, self.width, -0.4, device);
+            Actor::new(net, DistKind::Gaussian { dim: self.width })
+        };
+        let host = Device::flex();
+        let mut norm = ObsNorm::new(self.inputs, 1.5, &host);
+        norm.merge(random([50, self.inputs], &mut rng)(&host));
+        norm.moments.mean = on(device, &norm.moments.mean);
+        norm.moments.variance = on(device, &norm.moments.variance);
+        let mut critic = Critic::new(config.build(self.inputs, 1, 1.0, &mut rng, device));
+        critic.obs_norm = Some(norm.clone());
+        actor.obs_norm = Some(norm);
+        (actor, critic)
+    }
+
+    /// Samples that the policy could have made some updates ago, on both devices.
+    fn batches(&self, [gpu, host]: [&Device; 2]) -> [Batch; 2] {
+        let mut rng = SmallRng::seed_from_u64(6);
+        let (actor, _) = self.agent(host);
+        let obs = random([self.len, self.inputs], &mut rng);
+        let noise = random([self.len, actor.kind.noise().0], &mut rng);
+        let dist = actor.dist(obs(host));
+        let actions = dist.sample(noise(host));
+        let drift = random([self.len], &mut rng)(host) * 0.2;
+        let log_probs = dist.log_prob(actions.clone()) + drift;
+        let others = [(); 3].map(|()| random([self.len], &mut rng));
+        [gpu, host].map(|device| {
+            let [values, advantages, returns] = others.each_ref().map(|x| x(device));
+            Batch {
+                obs: obs(device),
+                actions: on(device, &actions),
+                log_probs: on(device, &log_probs),
+                values,
+                advantages,
+                returns,
+                sequences: None,
+            }
+        })
+    }
+
+    /// Moments that are not zero any more, so that a step has the size of its gradient.
+    fn adam(&self, len: usize, device: &Device) -> Adam {
+        let mut rng = SmallRng::seed_from_u64(7);
+        let host = Device::flex();
+        let mut adam = Adam::new(len, 1e-5, device);
+        adam.first = on(device, &(random([len], &mut rng)(&host) * 1e-2));
+        adam.second = on(device, &(random([len], &mut rng)(&host).square() * 1e-2));
+        adam.steps = 7;
+        adam
+    }
+
+    fn check_gradient(&self, gpu: &Device) {
+        let host = Device::flex();
+        let [batch, host_batch] = self.batches([gpu, &host]);
+        let (actor, critic) = self.agent(gpu);
+        let (found, means) = device_gradient(&actor, &critic, &batch, &self.loss()).unwrap();
+        let (actor, critic) = self.agent(&host);
+        let expected = actor_critic_gradient(&actor, &critic, &host_batch, &self.loss());
+        let (expected, measured) = expected.unwrap();
+        for (found, expected) in found.into_iter().zip(expected) {
+            same(&numbers(found), &numbers(expected), "gradient");
+        }
+        let (kl, clipped) = (measured.approx_kl, measured.clip_fraction);
+        let measured = [
+            measured.surrogate,
+            measured.entropy,
+            kl,
+            clipped,
+            measured.value_loss,
+        ];
+        same(&numbers(means), &measured.map(f64::from), "mean");
+    }
+
+    fn check(&self, gpu: &Device) {
+        let host = Device::flex();
+        let [batch, host_batch] = self.batches([gpu, &host]);
+        let (mut actor, mut critic) = self.agent(gpu);
+        let (mut host_actor, mut host_critic) = self.agent(&host);
+        let split = actor.net.num_params();
+        let len = split + critic.net.num_params();
+        let keys = [[3, 4], [5, 6]];
+
+        let adam = self.adam(len, gpu);
+        let (loss, step) = (self.loss(), self.step());
+        let parts = self.minibatches;
+        let learner = DeviceLearner::new(&actor, &critic, &batch, parts, adam, &loss, step);
+        let mut learner = learner.unwrap();
+        let reported = learner.epochs(shuffle_keys(&keys, gpu));
+        let adam = learner.finish(&mut actor.net, &mut critic.net);
+
+        let adams = self.adam(len, &host).split(split);
+        let learner = HostLearner::new(&host_actor, &host_critic, &host_batch, adams);
+        let mut learner = learner.unwrap();
+        let mut expected = vec![];
+        for key in keys {
+            let order = device_order(key, self.len, gpu).unwrap().into_data();
+            let order: Vec<i32> = order.iter().collect();
+            let parts: Vec<_> = order
+                .chunks_exact(self.len / self.minibatches)
+                .map(<[i32]>::to_vec)
+                .collect();
+            expected.extend(learner.epoch(&parts, &loss, step));
+        }
+        let adams = learner.finish(&mut host_actor.net, &mut host_critic.net);
+
+        let row = |d: &StepDiagnostics| {
+            let means = [-d.surrogate, d.value_loss, d.entropy];
+            [means, [d.approx_kl, d.clip_fraction, d.grad_norm]].concat()
+        };
+        let expected: Vec<f64> = expected.iter().flat_map(row).map(f64::from).collect();
+        same(&numbers(reported), &expected, "measurement");
+        let expected = Adam::joined(adams);
+        assert_eq!(adam.steps, expected.steps);
+        same(&numbers(adam.first), &numbers(expected.first), "moment");
+        same(
+            &numbers(adam.second),
+            &numbers(expected.second),
+            "second moment",
+        );
+        for (net, host_net) in [(actor.net, host_actor.net), (critic.net, host_critic.net)] {
+            same(&numbers(net.flat()), &numbers(host_net.flat()), "parameter");
+        }
+    }
+}
+
+/// PPO's step. Each case costs a driver the compilation of its kernels, so there are two.
+fn clipped() -> Case {
+    Case {
+        discrete: true,
+        hidden: vec![18, 9],
+        activation: Activation::Tanh,
+        inputs: 4,
+        width: 2,
+        len: 200,
+        minibatches: 2,
+        value_clip: 0.3,
+        standardize: true,
+        clipped: true,
+        max_grad_norm: 0.5,
+        joint: true,
+    }
+}
+
+/// A2C's, with real actions, nothing optional, and more tiles than there are cubes.
+fn plain() -> Case {
+    Case {
+        discrete: false,
+        hidden: vec![17],
+        activation: Activation::Relu,
+        inputs: 5,
+        width: 3,
+        len: 4200,
+        minibatches: 1,
+        value_clip: 0.0,
+        standardize: false,
+        clipped: false,
+        max_grad_norm: 0.0,
+        joint: false,
+    }
+}
+
+#[test]
+fn gradient_steps_are_those_of_the_host() {
+    let Some(gpu) = gpu() else { return };
+    clipped().check(&gpu);
+    plain().check(&gpu);
+    plain().check_gradient(&gpu);
+    // A gradient norm for each of the networks.
+    let separate = Case {
+        max_grad_norm: 0.05,
+        ..plain()
+    };
+    separate.check(&gpu);
+}
+
+#[test]
+fn replayed_steps_are_the_same_bits() {
+    let Some(gpu) = gpu() else { return };
+    let case = clipped();
+    let [batch, _] = case.batches([&gpu, &Device::flex()]);
+    let (actor, critic) = case.agent(&gpu);
+    let len = actor.net.num_params() + critic.net.num_params();
+    let learner = || {
+        let adam = case.adam(len, &gpu);
+        let (loss, step) = (case.loss(), case.step());
+        DeviceLearner::new(&actor, &critic, &batch, 2, adam, &loss, step).unwrap()
+    };
+    let state = |learner: DeviceLearner| {
+        let (mut actor, mut critic) = (actor.net.clone(), critic.net.clone());
+        let adam = learner.finish(&mut actor, &mut critic);
+        [actor.flat(), critic.flat(), adam.first, adam.second].map(numbers)
+    };
+    // Ten epochs of two minibatches: 20 steps of Adam in a call.
+    let keys: Vec<_> = (0..10).map(|epoch| [epoch, 3]).collect();
+    let keys = shuffle_keys(&keys, &gpu);
+
+    let mut replayed = learner();
+    let (reported, calls) = {
+        let mut graph = capture(&gpu, || replayed.epochs(keys.clone()));
+        // `capture` warms up with three calls; whether the recorded one takes place depends on the backend.
+        let before = if graph.is_hardware() { 3 } else { 4 };
+        for _ in 0..5 {
+            // Safety: everything that the graph touches is owned by it or by this test, on one thread.
+            #[allow(unsafe_code)]
+            unsafe {
+                graph.replay();
+            }
+        }
+        (numbers(graph.output().clone()), before + 5)
+    };
+
+    let mut eager = learner();
+    let mut expected = vec![];
+    for _ in 0..calls {
+        expected = numbers(eager.epochs(keys.clone()));
+    }
+    assert!(reported == expected, "measurements of the last call differ");
+    assert!(state(replayed) == state(eager), "states differ");
+}
+
+#[test]
+fn outputs_of_a_perceptron_are_those_of_burns_operations() {
+    let Some(gpu) = gpu() else { return };
+    let net = |device: &Device| {
+        let mut rng = SmallRng::seed_from_u64(1);
+        let hidden = vec![18, 9];
+        let config = MlpConfig {
+            hidden,
+            ..MlpConfig::default()
+        };
+        let net = config.build(5, 3, 1.0, &mut rng, device);
+        WithLogStd::new(net, 3, -0.4, device)
+    };
+    let host = Device::flex();
+    let (kernel, stock) = (Net::new(net(&gpu)), Net::stock(net(&host)));
+    for batch in [1, 100] {
+        let obs = random([batch, 5], &mut SmallRng::seed_from_u64(2));
+        let expected = numbers(stock.forward(obs(&host)));
+        same(&numbers(kernel.forward(obs(&gpu))), &expected, "output");
+    }
+}
+
+#[test]
+fn advantages_are_those_of_the_host() {
+    let Some(gpu) = gpu() else { return };
+    let mut rng = SmallRng::seed_from_u64(2);
+    let shape = [37, 300];
+    let numbers_of = [(); 3].map(|()| random(shape, &mut rng));
+    let flags = [(); 2].map(|()| random(shape, &mut rng));
+    let on = |device: &Device| {
+        let [rewards, values, next_values] = numbers_of.each_ref().map(|x| x(device));
+        let flag =
+            |x: &dyn Fn(&Device) -> Tensor<2>| -> Tensor<2, Bool> { x(device).greater_elem(1.7) };
+        let trace = Trace {
+            rewards,
+            values,
+            next_values,
+            terminated: flag(&flags[0]),
+            truncated: flag(&flags[1]),
+        };
+        gae_with_returns(&trace, 0.97, 0.9).map(numbers)
+    };
+    let (found, expected) = (on(&gpu), on(&Device::flex()));
+    for (found, expected) in found.iter().zip(&expected) {
+        same(found, expected, "advantage or target");
+    }
+}
+
+#[test]
+fn an_order_has_every_sample_once_and_keys_decide_it() {
+    let Some(gpu) = gpu() else { return };
+    for len in [1, 2, 3, 100, 1024, 1025] {
+        let order = |key| -> Vec<f64> {
+            let order = device_order(key, len, &gpu).unwrap();
+            order.into_data().iter().collect()
+        };
+        let mut sorted = order([8, 9]);
+        sorted.sort_by(f64::total_cmp);
+        let all: Vec<f64> = (0..len).map(|i| i as f64).collect();
+        assert_eq!(sorted, all, "{len} samples");
+        if len >= 100 {
+            assert_ne!(order([8, 9]), order([8, 10]));
+            assert_ne!(order([8, 9]), order([7, 9]));
+        }
+    }
+}
+
+#[test]
+fn samples_are_spread_evenly_over_places() {
+    let Some(gpu) = gpu() else { return };
+    // How often a sample from each eighth comes to each eighth of the order. Keys that differ in one bit, as
+    // those of epochs may.
+    let (len, orders) = (1000, 64);
+    let mut counts = [[0.0; 8]; 8];
+    let mut rises = 0;
+    for key in 0..orders {
+        let order = device_order([key, 77], len, &gpu).unwrap().into_data();
+        let order: Vec<f64> = order.iter().collect();
+        for (place, sample) in order.iter().enumerate() {
+            counts[place * 8 / len][*sample as usize * 8 / len] += 1.0;
+        }
+        rises += order.windows(2).filter(|w| w[0] < w[1]).count();
+    }
+    let expected = (len * orders as usize) as f64 / 64.0;
+    let chi_square: f64 = counts
+        .as_flattened()
+        .iter()
+        .map(|count: &f64| (count - expected).powi(2) / expected)
+        .sum();
+    // 49 degrees of freedom: mean 49, standard deviation 9.9. Orders are permutations, which makes it smaller.
+    assert!(chi_square < 90.0, "χ² = {chi_square}");
+    // Half of the neighbours rise, with a standard deviation of √(n/12).
+    let pairs = ((len - 1) * orders as usize) as f64;
+    let off = (rises as f64 - pairs / 2.0) / (pairs / 12.0).sqrt();
+    assert!(off.abs() < 5.0, "{off} standard deviations from half");
+}

@@ -1,0 +1,402 @@
+//! `uphill train --seeds N`: independent agents of one configuration in one process.
+//!
+//! ```text
+//! seed-1/, seed-2/, …   a run directory each, like any other
+//! summary.json          what each came to, and what they say together
+//! ```
+//!
+//! Nothing is shared between agents, so each is bit for bit the run that its seed makes alone. What makes them
+//! cheap is that an agent stays on one core: small batches gain little from several, and agents are as many
+//! as there are cores to fill.
+
+mod spread;
+mod summary;
+
+use crate::{
+    cli::{TrainArgs, Which},
+    device::{Chosen, DeviceArg},
+    list::table,
+    progress::{self, Progress},
+    run_dir::RunDir,
+    session::{Session, Stopped, check_sets},
+    train::{
+        INTERRUPTED, announce_device, choose, chosen_again, configured, going_on,
+        watch_for_interrupts,
+    },
+};
+use anyhow::Context;
+pub(crate) use spread::{Crew, spread};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use summary::{Outcome, Summary};
+use uphill_algos::{Diverged, Report, RunConfig, Trainer};
+
+/// How long an agent is worked on before another has its turn, so that all advance together.
+const TURN: Duration = Duration::from_millis(100);
+
+/// Whether a directory is that of several seeds.
+pub(crate) fn is_set(path: &Path) -> bool {
+    Summary::path(path).is_file()
+}
+
+/// The first run in a directory of several.
+pub(crate) fn first_run(set: &Path) -> Option<PathBuf> {
+    let summary = is_set(set).then(|| Summary::read(set).ok()).flatten()?;
+    Some(seed_dir(set, summary.seeds.first()?.seed))
+}
+
+/// Run directory of one seed.
+fn seed_dir(set: &Path, seed: u64) -> PathBuf {
+    set.join(format!("seed-{seed}"))
+}
+
+/// Agents with their files, those that have spent their budget apart.
+struct Set {
+    dir: PathBuf,
+    /// Of any seed.
+    config: RunConfig,
+    agents: Vec<Agent>,
+    finished: Vec<Trainer>,
+    /// Seconds on the clock of earlier sessions.
+    earlier_s: f64,
+}
+
+/// One agent, and why it does not go on.
+struct Agent {
+    session: Session,
+    error: Option<anyhow::Error>,
+}
+
+/// The configuration with its own seed and those after it, `count` in all.
+pub(crate) fn with_seeds(config: &RunConfig, count: u64) -> impl Iterator<Item = RunConfig> {
+    // A valid seed is far below the end of u64.
+    (config.seed..config.seed + count).map(|seed| RunConfig {
+        seed,
+        ..config.clone()
+    })
+}
+
+pub(crate) fn start(args: &TrainArgs, path: &str, seeds: u64) -> anyhow::Result<ExitCode> {
+    let (config, name) = configured(args, path)?;
+    let configs: Vec<RunConfig> = with_seeds(&config, seeds).collect();
+    if let Some(last) = configs.last() {
+        last.validate().context("--seeds")?;
+    }
+    let chosen = choose(args.device.unwrap_or(DeviceArg::Auto), &config)?;
+    let trainers = configs
+        .into_iter()
+        .map(|config| Ok(Trainer::new(config, &chosen.device)?))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+
+    // Everything that can be wrong with the request has been found: now leave traces.
+    let dir = RunDir::create(args.out.as_deref(), &name)?
+        .path()
+        .to_owned();
+    let agent = |trainer: Trainer| {
+        let run = RunDir::create(Some(&seed_dir(&dir, trainer.config().seed)), "")?;
+        let session = Session::create(run, trainer, &chosen)?;
+        Ok(Agent {
+            session,
+            error: None,
+        })
+    };
+    let agents = trainers
+        .into_iter()
+        .map(agent)
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let set = Set {
+        dir,
+        config,
+        agents,
+        finished: vec![],
+        earlier_s: 0.0,
+    };
+    set.run(&chosen, args.quiet)
+}
+
+pub(crate) fn resume(args: &TrainArgs, path: &Path) -> anyhow::Result<ExitCode> {
+    check_sets(&args.set)?;
+    let seeds = Summary::read(path)?.seeds;
+    let runs = seeds
+        .iter()
+        .map(|of| RunDir::open(&seed_dir(path, of.seed)));
+    let runs = runs.collect::<anyhow::Result<Vec<_>>>()?;
+    let chosen = chosen_again(args, &runs[0])?;
+    let which = args.checkpoint.unwrap_or(Which::Latest);
+    // All are read before the first is changed.
+    let stopped = |run: RunDir| {
+        let context = run.path().display().to_string();
+        Stopped::read(run, which, &args.set, &chosen).context(context)
+    };
+    let stopped = runs
+        .into_iter()
+        .map(stopped)
+        .collect::<anyhow::Result<Vec<_>>>()?;
+
+    let budget = stopped[0].budget();
+    let mut set = Set {
+        dir: path.to_owned(),
+        config: stopped[0].trainer().config().clone(),
+        agents: vec![],
+        finished: vec![],
+        earlier_s: (stopped.iter().map(Stopped::wall_s)).fold(0.0, f64::max),
+    };
+    for run in stopped {
+        if run.trainer().finished() {
+            set.finished.push(run.close()?);
+        } else {
+            set.agents.push(Agent {
+                session: run.go_on(&chosen)?,
+                error: None,
+            });
+        }
+    }
+    if !set.agents.is_empty() {
+        return set.run(&chosen, args.quiet);
+    }
+    set.summary(&chosen, 0.0).write(path)?;
+    if !args.quiet {
+        let (set, count) = (path.display(), set.finished.len());
+        println!(
+            "{set} is finished: its {count} seeds have made their {budget} steps; to train on: \
+             uphill train --resume {set} --set total_steps={}",
+            2 * budget
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Set {
+    fn run(mut self, chosen: &Chosen, quiet: bool) -> anyhow::Result<ExitCode> {
+        let interrupted = watch_for_interrupts(if quiet {
+            ""
+        } else {
+            "saving every agent after its iteration"
+        })?;
+        // From here on the directory is one of several runs.
+        self.summary(chosen, 0.0).write(&self.dir)?;
+        if !quiet {
+            self.announce(chosen);
+        }
+        let first = self.env_steps();
+        let board = Board::new(&self, first, quiet);
+        let failed = AtomicBool::new(false);
+        let stop = || interrupted.load(Ordering::Relaxed) || failed.load(Ordering::Relaxed);
+
+        let crew = Crew::new(self.agents.len(), chosen.processor);
+        let clock = Instant::now();
+        for agent in &mut self.agents {
+            agent.session.start_clock(clock);
+        }
+        self.agents = spread(self.agents, crew, |agent| {
+            let more = agent.turn(&stop, &board);
+            match &agent.error {
+                Some(error) if !diverged(error) => failed.store(true, Ordering::Relaxed),
+                Some(error) => board.say(&format!("seed {}: {error:#}", agent.seed())),
+                None => {}
+            }
+            more
+        })?;
+        let seconds = clock.elapsed().as_secs_f64();
+        board.finish();
+        let summary = self.summary(chosen, seconds);
+        summary.write(&self.dir)?;
+        self.report(&summary, (first, seconds), quiet)
+    }
+
+    /// What there is to say at the end, and the exit code.
+    fn report(
+        self,
+        summary: &Summary,
+        (first, seconds): (u64, f64),
+        quiet: bool,
+    ) -> anyhow::Result<ExitCode> {
+        let dir = self.dir.display();
+        let steps = summary.env_steps;
+        let going = |agent: &Agent| agent.error.is_none() && !agent.session.trainer().finished();
+        let stopped = self.agents.iter().any(going);
+        let (diverged, failed): (Vec<_>, Vec<_>) = self
+            .agents
+            .into_iter()
+            .filter_map(|agent| Some((agent.seed(), agent.error?)))
+            .partition(|(_, error)| diverged(error));
+        if let Some((seed, error)) = failed.into_iter().next() {
+            return Err(error.context(format!("seed {seed}")));
+        }
+        if stopped {
+            if !quiet {
+                println!(
+                    "interrupted at step {steps} of all seeds together; \
+                     go on with: uphill train --resume {dir}"
+                );
+            }
+            return Ok(ExitCode::from(INTERRUPTED));
+        }
+        if !quiet {
+            print!("{}", table(&summary.rows()));
+            println!(
+                "{} steps in {seconds:.1} s ({:.0} steps/s, all seeds together)",
+                steps - first,
+                (steps - first) as f64 / seconds.max(1e-9)
+            );
+            println!("{}", summary.verdict());
+            let one = seed_dir(&self.dir, summary.seeds[0].seed);
+            println!("evaluate one of them: uphill eval {}", one.display());
+        }
+        let count = diverged.len();
+        match diverged.into_iter().next() {
+            None => Ok(ExitCode::SUCCESS),
+            Some((seed, error)) => {
+                let total = summary.seeds.len();
+                let context = format!("{count} of {total} seeds diverged; seed {seed}");
+                Err(error.context(context))
+            }
+        }
+    }
+
+    fn env_steps(&self) -> u64 {
+        self.trainers().map(Trainer::env_steps).sum()
+    }
+
+    fn trainers(&self) -> impl Iterator<Item = &Trainer> {
+        let going = self.agents.iter().map(|agent| agent.session.trainer());
+        self.finished.iter().chain(going)
+    }
+
+    /// After `seconds` of this session.
+    fn summary(&self, chosen: &Chosen, seconds: f64) -> Summary {
+        let ended = self
+            .finished
+            .iter()
+            .map(|trainer| Outcome::of(trainer, false));
+        let going = self.agents.iter().map(|agent| {
+            let diverged = agent.error.as_ref().is_some_and(diverged);
+            Outcome::of(agent.session.trainer(), diverged)
+        });
+        let mut outcomes: Vec<Outcome> = ended.chain(going).collect();
+        outcomes.sort_by_key(|outcome| outcome.seed);
+        let threshold = self.trainers().find_map(|one| one.spec().reward_threshold);
+        let on = (chosen.name.as_str(), threshold);
+        Summary::of(&self.config, on, outcomes, self.earlier_s + seconds)
+    }
+
+    fn announce(&self, chosen: &Chosen) {
+        let config = &self.config;
+        let seeds = || self.trainers().map(|trainer| trainer.config().seed);
+        eprintln!(
+            "{} on {}, {} copies, seeds {} to {}, {} steps each{}",
+            config.algo.name(),
+            config.env,
+            config.num_envs,
+            seeds().min().unwrap_or_default(),
+            seeds().max().unwrap_or_default(),
+            config.total_steps,
+            going_on(self.env_steps())
+        );
+        announce_device(chosen);
+        eprintln!("run directories {}/seed-*", self.dir.display());
+    }
+}
+
+impl Agent {
+    fn seed(&self) -> u64 {
+        self.session.trainer().config().seed
+    }
+
+    /// Some iterations; whether there are more to come. When it is to `stop`, it saves.
+    fn turn(&mut self, stop: &impl Fn() -> bool, board: &Board) -> bool {
+        let clock = Instant::now();
+        self.session.begin_turn();
+        while !stop() {
+            match self.session.step() {
+                Ok(report) => board.update(self.seed(), &report),
+                Err(error) => {
+                    self.error = Some(error);
+                    return false;
+                }
+            }
+            if self.session.trainer().finished() {
+                return false;
+            }
+            if clock.elapsed() >= TURN {
+                return true;
+            }
+        }
+        self.error = self.session.checkpoint().err();
+        false
+    }
+}
+
+fn diverged(error: &anyhow::Error) -> bool {
+    error.chain().any(|e| e.is::<Diverged>())
+}
+
+/// One progress for all agents: their steps together, the mean of their returns.
+struct Board {
+    quiet: bool,
+    shown: Mutex<Shown>,
+}
+
+struct Shown {
+    progress: Progress,
+    /// Seed, environment steps and mean return of each.
+    agents: Vec<(u64, u64, Option<f64>)>,
+}
+
+impl Board {
+    fn new(set: &Set, first: u64, quiet: bool) -> Self {
+        let state = |trainer: &Trainer| {
+            let stats = trainer.episodes();
+            (
+                trainer.config().seed,
+                trainer.env_steps(),
+                stats.mean_return(),
+            )
+        };
+        let agents: Vec<_> = set.trainers().map(state).collect();
+        let total = set.config.total_steps * agents.len() as u64;
+        Self {
+            quiet,
+            shown: Mutex::new(Shown {
+                progress: Progress::new(total, first, quiet),
+                agents,
+            }),
+        }
+    }
+
+    fn update(&self, seed: u64, report: &Report) {
+        self.with(|shown| {
+            for agent in shown.agents.iter_mut().filter(|agent| agent.0 == seed) {
+                (agent.1, agent.2) = (report.env_steps, report.episode_return_mean);
+            }
+            let steps = shown.agents.iter().map(|(_, steps, _)| steps).sum();
+            let returns = shown.agents.iter().filter_map(|(_, _, mean)| *mean);
+            let (sum, count) = returns.fold((0.0, 0), |(sum, n), mean| (sum + mean, n + 1));
+            let mean = (count > 0).then(|| sum / f64::from(count));
+            shown.progress.update(steps, mean);
+        });
+    }
+
+    /// A line above the bar. That it cannot be written stops nobody.
+    fn say(&self, line: &str) {
+        if !self.quiet {
+            let _ = writeln!(progress::log_writer(), "{line}");
+        }
+    }
+
+    fn finish(&self) {
+        self.with(|shown| shown.progress.finish());
+    }
+
+    fn with(&self, act: impl FnOnce(&mut Shown)) {
+        act(&mut self.shown.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}

@@ -1,0 +1,323 @@
+//! A trainer with the files it writes to: what one run does, alone or beside others.
+//!
+//! [`Session::create`] makes the run directory, [`Stopped::read`] finds one and [`Stopped::go_on`] takes it
+//! up again; [`Session::step`] is one iteration with its row and, where one is due, a checkpoint.
+
+use crate::{
+    cli::Which,
+    config,
+    device::Chosen,
+    failure::UsageError,
+    metrics_csv::{MetricsCsv, Rows},
+    run_dir::{Meta, RunDir, timestamp},
+    tensorboard::EventWriter,
+};
+use anyhow::{Context, bail};
+use std::time::{Duration, Instant};
+use uphill_algos::{Checkpoint, Report, Trainer};
+
+/// How far what is on disk may lag behind for those who watch it grow.
+const FLUSH_EVERY: Duration = Duration::from_secs(2);
+
+/// Where the configuration leaves it open when to save, at most one part in this many of the time goes into it.
+const SAVING_SHARE: u32 = 20;
+
+/// A trainer with the files it writes to.
+pub(crate) struct Session {
+    run: RunDir,
+    meta: Meta,
+    trainer: Trainer,
+    metrics: MetricsCsv,
+    events: EventWriter,
+    /// The best so far, not written yet.
+    best: Option<Checkpoint>,
+    /// Seconds on the clock of the run's earlier sessions.
+    earlier_s: f64,
+    /// When this session's clock was started.
+    clock: Instant,
+    /// When the iteration before this one ended, or the turn began.
+    last: Instant,
+    flushed: Instant,
+    saved: Saved,
+}
+
+/// The latest checkpoint.
+struct Saved {
+    iteration: u64,
+    /// What writing it took.
+    cost: Duration,
+    /// Time spent on iterations since.
+    worked: Duration,
+}
+
+/// A run that was stopped, as it is on disk: nothing has been written yet.
+pub(crate) struct Stopped {
+    run: RunDir,
+    meta: Meta,
+    trainer: Trainer,
+    which: Which,
+    checkpoint: Checkpoint,
+    rows: Rows,
+    /// Steps that the run was to make when it was stopped.
+    budget: u64,
+}
+
+impl Stopped {
+    /// Reads the run and builds its trainer with `sets` applied, which may be of its budget.
+    pub(crate) fn read(
+        run: RunDir,
+        which: Which,
+        sets: &[String],
+        chosen: &Chosen,
+    ) -> anyhow::Result<Self> {
+        let budget = config::load_file(&run.config(), &[])?.total_steps;
+        let config = config::load_file(&run.config(), sets)?;
+        let meta = run.read_meta()?;
+        let checkpoint = run.read_checkpoint(which)?;
+        let mut trainer = Trainer::new(config, &chosen.device)?;
+        (trainer.restore(&checkpoint))
+            .with_context(|| run.checkpoint(which).display().to_string())?;
+        let total = trainer.config().total_steps;
+        if trainer.finished() && total != budget {
+            bail!(UsageError(format!(
+                "--set total_steps={total}: the run is at step {} already; ask for more than that",
+                trainer.env_steps()
+            )));
+        }
+        let rows = Rows::read(&run.metrics(), trainer.iteration())?;
+        Ok(Self {
+            run,
+            meta,
+            trainer,
+            which,
+            checkpoint,
+            rows,
+            budget,
+        })
+    }
+
+    pub(crate) fn trainer(&self) -> &Trainer {
+        &self.trainer
+    }
+
+    pub(crate) fn budget(&self) -> u64 {
+        self.budget
+    }
+
+    /// Seconds on the clock of its sessions.
+    pub(crate) fn wall_s(&self) -> f64 {
+        self.rows.wall_s
+    }
+
+    /// Leaves a run that has spent its budget in order.
+    pub(crate) fn close(mut self) -> anyhow::Result<Trainer> {
+        self.cut()?;
+        if self.meta.finished.is_none() {
+            self.meta.finished = Some(timestamp());
+            self.run.write_meta(&self.meta)?;
+        }
+        Ok(self.trainer)
+    }
+
+    /// Takes the run up again.
+    pub(crate) fn go_on(mut self, chosen: &Chosen) -> anyhow::Result<Session> {
+        let metrics = self.cut()?;
+        let events = EventWriter::create(self.run.path(), Some(self.trainer.env_steps()))?;
+        self.meta.resumed.push(timestamp());
+        (self.meta.device, self.meta.adapter) = (chosen.name.clone(), chosen.adapter.clone());
+        self.meta.finished = None;
+        self.run.write_config(self.trainer.config())?;
+        self.run.write_meta(&self.meta)?;
+        Ok(Session::new(
+            (self.run, self.meta, self.trainer),
+            (metrics, events),
+            self.rows.wall_s,
+        ))
+    }
+
+    /// Drops what came after the checkpoint.
+    fn cut(&self) -> anyhow::Result<MetricsCsv> {
+        if self.which != Which::Latest {
+            // Before later rows go: the latest checkpoint must never be ahead of them.
+            self.checkpoint.write(&self.run.checkpoint(Which::Latest))?;
+        }
+        MetricsCsv::resume(&self.run.metrics(), &self.rows)
+    }
+}
+
+impl Session {
+    /// A fresh run in an empty directory.
+    pub(crate) fn create(run: RunDir, trainer: Trainer, chosen: &Chosen) -> anyhow::Result<Self> {
+        let meta = Meta::now(&chosen.name, &chosen.adapter);
+        run.write_config(trainer.config())?;
+        run.write_meta(&meta)?;
+        let metrics = MetricsCsv::create(&run.metrics())?;
+        let events = EventWriter::create(run.path(), None)?;
+        let clock = Instant::now();
+        trainer.save().write(&run.checkpoint(Which::Latest))?;
+        let mut session = Self::new((run, meta, trainer), (metrics, events), 0.0);
+        session.saved.cost = clock.elapsed();
+        Ok(session)
+    }
+
+    fn new(
+        (run, meta, trainer): (RunDir, Meta, Trainer),
+        (metrics, events): (MetricsCsv, EventWriter),
+        earlier_s: f64,
+    ) -> Self {
+        let now = Instant::now();
+        Self {
+            saved: Saved {
+                iteration: trainer.iteration(),
+                cost: Duration::ZERO,
+                worked: Duration::ZERO,
+            },
+            run,
+            meta,
+            trainer,
+            metrics,
+            events,
+            best: None,
+            earlier_s,
+            clock: now,
+            last: now,
+            flushed: now,
+        }
+    }
+
+    pub(crate) fn run(&self) -> &RunDir {
+        &self.run
+    }
+
+    pub(crate) fn trainer(&self) -> &Trainer {
+        &self.trainer
+    }
+
+    /// Starts the clock that rows show.
+    pub(crate) fn start_clock(&mut self, now: Instant) {
+        (self.clock, self.last) = (now, now);
+    }
+
+    /// Begins a turn: time that other runs had does not count against this one's rate.
+    pub(crate) fn begin_turn(&mut self) {
+        self.last = Instant::now();
+    }
+
+    /// One iteration, its row, and a checkpoint where one is due or the budget is spent.
+    ///
+    /// After an error the session is of no further use; the latest checkpoint is from before.
+    pub(crate) fn step(&mut self) -> anyhow::Result<Report> {
+        let before = self.trainer.env_steps();
+        let report = match self.trainer.step() {
+            Ok(report) => report,
+            Err(diverged) => {
+                self.metrics.sync()?;
+                self.events.flush()?;
+                self.write_best()?;
+                let kept = self.run.checkpoint(Which::Latest);
+                return Err(diverged)
+                    .with_context(|| format!("stopped; {} is from before", kept.display()));
+            }
+        };
+        let now = Instant::now();
+        let took = now - self.last;
+        let rate = (report.env_steps - before) as f64 / took.as_secs_f64();
+        self.last = now;
+        self.saved.worked += took;
+        self.log(&report, (now - self.clock).as_secs_f64(), rate)?;
+        if now - self.flushed >= FLUSH_EVERY {
+            self.metrics.flush()?;
+            self.events.flush()?;
+            self.flushed = now;
+        }
+        if report.improved {
+            self.best = Some(self.trainer.save());
+        }
+        if self.is_due(before) || self.trainer.finished() {
+            self.checkpoint()?;
+        }
+        if self.trainer.finished() {
+            self.meta.finished = Some(timestamp());
+            self.run.write_meta(&self.meta)?;
+        }
+        Ok(report)
+    }
+
+    /// Writes the checkpoints of this moment, unless they are.
+    ///
+    /// The rows first: a checkpoint must never be ahead of the metrics that led to it.
+    pub(crate) fn checkpoint(&mut self) -> anyhow::Result<()> {
+        if self.saved.iteration == self.trainer.iteration() {
+            return Ok(());
+        }
+        let clock = Instant::now();
+        self.metrics.sync()?;
+        self.events.flush()?;
+        self.write_best()?;
+        let latest = self.run.checkpoint(Which::Latest);
+        self.trainer.save().write(&latest)?;
+        self.saved = Saved {
+            iteration: self.trainer.iteration(),
+            cost: clock.elapsed(),
+            worked: Duration::ZERO,
+        };
+        tracing::info!(path = %latest.display(), env_steps = self.trainer.env_steps(), "checkpoint");
+        Ok(())
+    }
+
+    /// Whether to save now that the iteration is over that began at step `before`.
+    fn is_due(&self, before: u64) -> bool {
+        let config = self.trainer.config();
+        let interval = config.checkpoint_interval();
+        let asked_for = config.checkpoint_every > 0;
+        let cheap = self.saved.worked >= self.saved.cost * SAVING_SHARE;
+        self.trainer.env_steps() / interval > before / interval && (asked_for || cheap)
+    }
+
+    fn write_best(&mut self) -> anyhow::Result<()> {
+        match self.best.take() {
+            Some(best) => Ok(best.write(&self.run.checkpoint(Which::Best))?),
+            None => Ok(()),
+        }
+    }
+
+    /// Metrics of one iteration that ended `now_s` after this session began and took `rate`
+    /// environment steps per second.
+    fn log(&mut self, report: &Report, now_s: f64, rate: f64) -> anyhow::Result<()> {
+        self.metrics.write(report, self.earlier_s + now_s, rate)?;
+        let step = report.env_steps;
+        let common = [
+            ("rollout/episode_return_mean", report.episode_return_mean),
+            ("rollout/episode_length_mean", report.episode_length_mean),
+            ("time/env_steps_per_s", Some(rate)),
+        ];
+        for (tag, value) in common {
+            if let Some(value) = value {
+                self.events.scalar(tag, step, value as f32)?;
+            }
+        }
+        for (name, value) in &report.metrics.0 {
+            if let Some(value) = value {
+                self.events
+                    .scalar(&format!("update/{name}"), step, *value as f32)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `--set` entries that a resumed run may not have.
+pub(crate) fn check_sets(sets: &[String]) -> anyhow::Result<()> {
+    /// Keys that do not alter what has been learnt so far.
+    const RESUMABLE: [&str; 2] = ["total_steps", "checkpoint_every"];
+    for set in sets {
+        let key = set.split('=').next().unwrap_or_default().trim();
+        if !RESUMABLE.contains(&key) {
+            bail!(UsageError(format!(
+                "--set {set}: a resumed run may change only {}; start a new run for anything else",
+                RESUMABLE.join(" and ")
+            )));
+        }
+    }
+    Ok(())
+}
