@@ -192,7 +192,8 @@ impl Case {
         let adam = learner.finish(&mut actor.net, &mut critic.net);
 
         let adams = self.adam(len, &host).split(split);
-        let learner = HostLearner::new(&host_actor, &host_critic, &host_batch, adams);
+        let minibatch = self.len / parts;
+        let learner = HostLearner::new(&host_actor, &host_critic, &host_batch, minibatch, adams);
         let mut learner = learner.unwrap();
         let mut expected = vec![];
         for key in keys {
