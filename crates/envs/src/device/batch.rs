@@ -40,7 +40,7 @@ pub trait DeviceSteps {
     fn state(&self) -> DeviceState;
 
     /// Takes over what `ends.dims()[0]` steps brought: the state after them, the observations that the policy
-    /// sees next `[N, O]`, and `ended_returns` and `ends` `[T, N]` as described at [`advance`](super::advance).
+    /// sees next `[N, O]`, and `ended_returns` and `ends` `[T, N]` as described at [`advance`](super::advance()).
     fn advanced(
         &mut self,
         state: DeviceState,
@@ -210,7 +210,7 @@ impl<E: OnDevice> DeviceSteps for DeviceBatch<E> {
     }
 }
 
-/// Where `ends` `[T, N]`, as described at [`advance`](super::advance), say that an episode was terminated and
+/// Where `ends` `[T, N]`, as described at [`advance`](super::advance()), say that an episode was terminated and
 /// where truncated.
 pub fn how_ended(ends: Tensor<2, Int>) -> [Tensor<2, Bool>; 2] {
     let how = ends.bitwise_and_scalar(3);

@@ -40,7 +40,7 @@ pub struct Sizes {
 
 /// One step of `copy`: dynamics, time limit, autoreset and the return so far.
 ///
-/// `states` `[N, S]`, `clocks` `[N, 3]` and `returns` `[N]` ([`DeviceState`](super::DeviceState)) are changed in
+/// `states` `[N, S]`, `clocks` `[N, 3]` and `returns` `[N]` (`DeviceState`) are changed in
 /// place, and so is `obs` `[N, O]`, what the policy sees next. The action is row `entry` of `actions`, and that
 /// row of `next_obs`, `rewards`, `ended_returns` and `ends` is written.
 ///

@@ -1,7 +1,7 @@
 //! Environments that stay on the device: one kernel steps all copies, and nothing is read back.
 //!
 //! The dynamics are the functions that the CPU calls, compiled as kernels ([`Dynamics`]); what a batch adds to
-//! them (clocks, autoreset, statistics) is [`advance`], once for every environment and for every kernel that
+//! them (clocks, autoreset, statistics) is [`advance()`], once for every environment and for every kernel that
 //! steps one. Start states come from the same counter-based generator, so a batch on the device does what a
 //! batch on the host does, up to rounding.
 
