@@ -169,6 +169,11 @@ impl Trainer {
             format!("the actor's normaliser has to cover {features} columns of the observation")
         })?;
         critic.obs_norm = actor.obs_norm.clone();
+        if actor.net.perceptron().is_none() || critic.net.perceptron().is_none() {
+            tracing::info!(
+                "a network that is no plain perceptron runs on Burn's operations one by one: several times slower than fused passes where networks are small"
+            );
+        }
         let reward_scaler =
             (config.normalize.reward).then(|| RewardScaler::new(config.num_envs, &device));
         Ok(Self {
