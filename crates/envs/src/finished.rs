@@ -4,6 +4,9 @@ use burn::tensor::Tensor;
 
 use crate::Episode;
 
+/// Base of the digits in which a device writes a number of episodes: both are exact as 32-bit floats.
+pub(crate) const COUNT_BASE: u64 = 1 << 16;
+
 /// How many episodes finished, and the last of them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FinishedEpisodes {
@@ -19,8 +22,9 @@ pub struct FinishedEpisodes {
 pub enum Finished {
     /// Known on the host.
     Host(FinishedEpisodes),
-    /// On the device, `[1 + 4 M]` for the last `M` episodes: their number, then (copy, return, length,
-    /// whether terminated) of each, oldest first; rows without an episode are last and mean nothing.
+    /// On the device, `[2 + 4 M]` for the last `M` episodes: the number of all, in two digits to the base
+    /// 65,536, then (copy, return, length, whether terminated) of each of the last, oldest first; rows without
+    /// an episode are last and mean nothing.
     /// [`FinishedEpisodes::from_values`] makes sense of them.
     Device(Tensor<1>),
 }
@@ -36,13 +40,13 @@ impl FinishedEpisodes {
         }
     }
 
-    /// From the numbers of [`Finished::Device`], `[1 + 4 M]`.
+    /// From the numbers of [`Finished::Device`], `[2 + 4 M]`.
     #[must_use]
     pub fn from_values(values: &[f32]) -> Self {
-        let Some((count, rows)) = values.split_first() else {
+        let [high, low, rows @ ..] = values else {
             return Self::default();
         };
-        let count = *count as u64;
+        let count = *high as u64 * COUNT_BASE + *low as u64;
         let episode = |row: &[f32]| Episode {
             env: row[0] as usize,
             episode_return: row[1].into(),
@@ -84,7 +88,7 @@ mod tests {
     #[test]
     fn rows_beyond_the_count_mean_nothing() {
         let values = [
-            2.0, 5.0, -1.5, 7.0, 1.0, 0.0, 2.0, 8.0, 0.0, 9.0, 9.0, 9.0, 9.0,
+            0.0, 2.0, 5.0, -1.5, 7.0, 1.0, 0.0, 2.0, 8.0, 0.0, 9.0, 9.0, 9.0, 9.0,
         ];
         let found = FinishedEpisodes::from_values(&values);
         let episode = |env, episode_return, length, terminated| Episode {
@@ -95,6 +99,15 @@ mod tests {
         };
         let last = vec![episode(5, -1.5, 7, true), episode(0, 2.0, 8, false)];
         assert_eq!(found, FinishedEpisodes { count: 2, last });
+    }
+
+    #[test]
+    fn large_numbers_of_episodes_are_exact() {
+        // 2²⁴ + 1 is no 32-bit float.
+        assert_eq!(
+            FinishedEpisodes::from_values(&[256.0, 1.0]).count,
+            16_777_217
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 #[allow(clippy::wildcard_imports)] // the vocabulary of kernels
 use cubecl::prelude::*;
+use uphill_core::ops::activated;
 use uphill_envs::device::{Dynamics, advance, philox};
 
 use super::{
@@ -56,7 +57,7 @@ pub(super) fn rollout_kernel<E: Dynamics>(
 
     let columns = columns(params, unit, plan);
     let biases = biases(params, unit, plan);
-    let head_size = comptime!(plan.inputs(plan.layers) * plan.outputs);
+    let head_size = comptime!(plan.head_size());
     let mut head = Shared::<[f32]>::new_slice(head_size);
     let mut index = unit;
     while index < head_size {
@@ -266,11 +267,7 @@ fn hidden_layer(
         #[unroll]
         for copy in 0..plan.copies {
             let at = comptime!(copy * stride) + unit;
-            if comptime!(plan.relu) {
-                to[at] = max(sums[copy], 0.0f32);
-            } else {
-                to[at] = sums[copy].tanh();
-            }
+            to[at] = activated(sums[copy], plan.relu);
         }
     }
 }

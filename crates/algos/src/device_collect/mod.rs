@@ -35,9 +35,10 @@ pub(crate) fn collect_on_device(
         return None;
     }
     let env = env.on_device()?;
-    let rules = env.rules();
+    let (rules, state) = (env.rules(), env.state());
+    let device = state.returns.device();
     let job = Job {
-        plan: Plan::new(actor, rules.env.sizes(), envs)?,
+        plan: Plan::new(actor, rules.env.sizes(), [steps, envs], &device)?,
         rules,
         steps,
         seed,
@@ -54,7 +55,7 @@ pub(crate) fn collect_on_device(
     let out = Dispatch::rollout(
         params.into_dispatch(),
         norm.into_dispatch(),
-        env.state().into_tensors(),
+        state.into_tensors(),
         job,
     );
 

@@ -1,6 +1,7 @@
 //! What the kernel is compiled for.
 
-use uphill_core::{dist::DistKind, nn::Activation, policy::Actor};
+use burn::tensor::Device;
+use uphill_core::{dist::DistKind, nn::Activation, ops::shared_memory, policy::Actor};
 use uphill_envs::device::Sizes;
 
 /// Hidden layers, at most.
@@ -13,6 +14,8 @@ const REGISTERS: usize = 160;
 const OUTPUTS: usize = 32;
 /// Cubes of a launch, at most.
 const CUBES: usize = 65_535;
+/// Buffers of the kernel.
+const BUFFERS: u32 = 16;
 
 /// Shape of the work: everything that the kernel takes for a constant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,8 +43,14 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// For `envs` copies. `None` if the policy is of another kind than the kernel knows, or too large for it.
-    pub(super) fn new(actor: &Actor, sizes: Sizes, envs: usize) -> Option<Self> {
+    /// For `steps` of `envs` copies on a device. `None` if the policy is of another kind than the kernel knows, or
+    /// too large for it or for the device.
+    pub(super) fn new(
+        actor: &Actor,
+        sizes: Sizes,
+        [steps, envs]: [usize; 2],
+        device: &Device,
+    ) -> Option<Self> {
         let shape = actor.net.perceptron()?;
         let categorical = match &actor.kind {
             DistKind::Categorical { .. } if shape.log_stds == 0 => true,
@@ -56,29 +65,47 @@ impl Plan {
         let widest = hidden.iter().copied().max()?;
         let kept: usize = inputs + hidden[..hidden.len() - 1].iter().sum::<usize>();
         let copies = (envs / 256).next_power_of_two().min(8);
-        let fits = hidden.len() <= LAYERS
+        let widest_row = sizes.obs.max(sizes.action);
+        // Actions of another width are for the environment to complain about.
+        let acts = categorical || outputs == sizes.action;
+        let fits = acts
+            && hidden.len() <= LAYERS
             && widest <= WIDEST
             && kept <= REGISTERS
             && outputs <= OUTPUTS
             && envs.div_ceil(copies) <= CUBES
+            && u32::try_from(steps * envs * widest_row).is_ok()
             && inputs == sizes.obs
             && norm.is_none_or(|norm| norm.features() == inputs);
         let mut widths = [0; LAYERS];
-        fits.then(|| {
-            widths[..hidden.len()].copy_from_slice(hidden);
-            Self {
-                sizes,
-                hidden: widths,
-                layers: hidden.len(),
-                outputs,
-                relu: shape.activation == Activation::Relu,
-                categorical,
-                normalize: norm.is_some(),
-                clip: norm.is_some_and(|norm| norm.clip > 0.0),
-                copies,
-                units: widest.max(copies).next_multiple_of(32),
-            }
-        })
+        if !fits {
+            return None;
+        }
+        widths[..hidden.len()].copy_from_slice(hidden);
+        let plan = Self {
+            sizes,
+            hidden: widths,
+            layers: hidden.len(),
+            outputs,
+            relu: shape.activation == Activation::Relu,
+            categorical,
+            normalize: norm.is_some(),
+            clip: norm.is_some_and(|norm| norm.clip > 0.0),
+            copies,
+            units: widest.max(copies).next_multiple_of(32),
+        };
+        let shared = shared_memory(device, BUFFERS, plan.units)?;
+        (plan.shared() * size_of::<f32>() <= shared).then_some(plan)
+    }
+
+    /// Floats of shared memory that a cube needs.
+    fn shared(&self) -> usize {
+        self.head_size() + self.copies * (2 * self.stride() + self.outputs)
+    }
+
+    /// Weights of the last layer.
+    pub(super) fn head_size(&self) -> usize {
+        self.inputs(self.layers) * self.outputs
     }
 
     /// Outputs of a layer.
@@ -159,5 +186,7 @@ mod tests {
         assert_eq!(plan.log_stds_at(), 54);
         assert_eq!((plan.column_at(0), plan.column_at(1)), (0, 3));
         assert_eq!(plan.stride(), 5);
+        // 4·2 weights of the last layer, twice 5 activations and 2 outputs.
+        assert_eq!(plan.shared(), 20);
     }
 }

@@ -31,6 +31,8 @@ pub use acting::HostPolicy;
 #[cfg(feature = "gpu")]
 pub(crate) use device::DeviceMlp;
 pub use device::{DeviceLearner, device_gradient, device_order};
+#[cfg(feature = "gpu")]
+pub use device::{activated, shared_memory};
 pub(crate) use device::{gae as device_gae, on_device, scan_reverse as device_scan};
 pub(crate) use fused::FusedMlp;
 pub use learner::{HostLearner, HostStep, StepDiagnostics, actor_critic_gradient};

@@ -8,9 +8,6 @@ use super::{DeviceRules, DeviceState, EpisodeLog, OnDevice};
 use crate::host::{Clock, Saved};
 use crate::{BatchEnv, EnvError, EnvSpec, EnvState, Episode, Finished, HostBatch, Step};
 
-/// Steps (or rollouts) after which the log of finished episodes is read, if nobody has taken it.
-const LONGEST_LOG: usize = 4096;
-
 /// `N` copies of an environment that are stepped by a kernel where their tensors are.
 ///
 /// It does what a [`HostBatch`] does, up to the rounding of the device, and exchanges saved states with one.
@@ -204,7 +201,7 @@ impl<E: OnDevice> DeviceSteps for DeviceBatch<E> {
         self.obs = obs;
         self.log.push(ended_returns, ends);
         // Where nobody ever takes them, what is known of finished episodes is all that may grow.
-        if self.log.parts() >= LONGEST_LOG {
+        if self.log.is_long() {
             self.earlier.extend(std::mem::take(&mut self.log).read());
         }
     }

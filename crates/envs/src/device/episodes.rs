@@ -4,9 +4,14 @@ use burn::backend::Dispatch;
 use burn::tensor::{Int, Tensor, Transaction};
 
 use super::ops::EnvOps;
-use crate::Episode;
 #[allow(clippy::wildcard_imports)] // the vocabulary of kernels
 use crate::kernel::*;
+use crate::{Episode, finished::COUNT_BASE};
+
+/// Pieces of a log, at most: each is a buffer or two of its own.
+const MOST_PARTS: usize = 4096;
+/// Steps of copies in a log, at most: 128 MiB.
+const MOST_ENTRIES: usize = 1 << 24;
 
 /// Where episodes ended, step by step.
 #[derive(Clone, Debug, Default)]
@@ -21,9 +26,14 @@ impl EpisodeLog {
         self.parts.push((ended_returns, ends));
     }
 
-    /// Number of pieces that were appended.
-    pub(super) fn parts(&self) -> usize {
-        self.parts.len()
+    /// Whether so much has been appended that it is time to read it, if nobody takes it.
+    pub(super) fn is_long(&self) -> bool {
+        let entries: usize = self
+            .parts
+            .iter()
+            .map(|(_, ends)| ends.shape().num_elements())
+            .sum();
+        self.parts.len() >= MOST_PARTS || entries >= MOST_ENTRIES
     }
 
     /// All steps in one piece.
@@ -104,11 +114,13 @@ pub(super) fn last_episodes_kernel(
     }
     let shown = min(total, most);
     if unit == 0 {
-        out[0] = f32::cast_from(total);
+        // A single number would not be exact beyond 2²⁴.
+        out[0] = f32::cast_from(total / comptime!(COUNT_BASE as u32));
+        out[1] = f32::cast_from(total % comptime!(COUNT_BASE as u32));
     }
     let mut row = shown + UNIT_POS;
     while row < most {
-        let at = 1 + 4 * row as usize;
+        let at = 2 + 4 * row as usize;
         out[at] = 0.0f32;
         out[at + 1] = 0.0f32;
         out[at + 2] = 0.0f32;
@@ -119,7 +131,7 @@ pub(super) fn last_episodes_kernel(
         let entry = end - 1 - (back - first);
         if ends[entry] >= 4i32 {
             if later < shown {
-                let at = 1 + 4 * (shown - 1 - later) as usize;
+                let at = 2 + 4 * (shown - 1 - later) as usize;
                 out[at] = f32::cast_from(entry % copies);
                 out[at + 1] = ended_returns[entry];
                 out[at + 2] = f32::cast_from(ends[entry] / 4i32);

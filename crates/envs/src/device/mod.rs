@@ -98,6 +98,12 @@ pub struct DeviceRules {
 
 /// Whether tensors of this device can be stepped by a kernel.
 pub(crate) fn has_kernels(device: &Device) -> bool {
-    matches!(device.as_dispatch(), DispatchDevice::Cube(_))
-        && DType::from(device.settings().float_dtype) == DType::F32
+    let DispatchDevice::Cube(cube) = device.as_dispatch() else {
+        return false;
+    };
+    let client = cube.client();
+    let hardware = &client.properties().hardware;
+    DType::from(device.settings().float_dtype) == DType::F32
+        && hardware.max_bindings >= ops::BINDINGS
+        && hardware.max_units_per_cube >= ops::SEARCHERS
 }

@@ -88,11 +88,13 @@ fn step_specs(
 }
 
 fn last_specs(_returns: &TensorSpec, _ends: &TensorSpec, most: &usize) -> TensorSpec {
-    TensorSpec::new([1 + 4 * *most].into(), DType::F32)
+    TensorSpec::new([2 + 4 * *most].into(), DType::F32)
 }
 
 /// Threads that look for the last episodes.
-const SEARCHERS: u32 = 256;
+pub(super) const SEARCHERS: u32 = 256;
+/// Buffers of a step, and what CubeCL adds.
+pub(super) const BINDINGS: u32 = 14;
 
 impl EnvOps for CubeBackend {
     fn step_envs(
@@ -152,7 +154,7 @@ impl EnvOps for CubeBackend {
     fn last_episodes(ended_returns: CubeTensor, ends: CubeTensor, most: usize) -> CubeTensor {
         let [ended_returns, ends] = [ended_returns, ends].map(into_contiguous);
         let copies = ends.meta.shape()[1];
-        let out = empty_like(&ended_returns, [1 + 4 * most].into(), DType::F32);
+        let out = empty_like(&ended_returns, [2 + 4 * most].into(), DType::F32);
         let client = ends.client.clone();
         last_episodes_kernel::launch(
             &client,

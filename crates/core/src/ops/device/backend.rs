@@ -2,7 +2,7 @@
 //!
 //! An operation that changes parameters and moments does so in place where nobody else holds them.
 
-use super::gradient::{SamplesLaunch, gradient_kernel};
+use super::gradient::{MinibatchLaunch, SamplesLaunch, gradient_kernel};
 use super::layers::{Layers, UNITS};
 use super::perceptron::perceptron_kernel;
 use super::plan::{Plan, REPORTED};
@@ -20,10 +20,12 @@ use burn_cubecl::{
     CubeBackend, kernel::into_contiguous, ops::numeric::empty_device_contiguous_dtype,
     tensor::CubeTensor,
 };
-use cubecl::prelude::*;
+use cubecl::{calculate_cube_count_elemwise, prelude::*};
 
 /// Most cubes of a forward pass.
 const MOST_CUBES: usize = 1024;
+/// Buffers of the kernel that has most of them, that of the gradient.
+pub(super) const BUFFERS: u32 = 12;
 
 /// What an update changes.
 #[derive(ExtensionType)]
@@ -162,7 +164,7 @@ impl DeviceOps for CubeBackend {
         let y = beside(&x, [shape[0], shape[1]]);
         scan_kernel::launch(
             &x.client.clone(),
-            cubes(shape[1].div_ceil(UNITS), 1),
+            threads(&x, shape[1]),
             units(),
             x.into_buffer_arg(),
             decay.into_buffer_arg(),
@@ -188,7 +190,7 @@ impl DeviceOps for CubeBackend {
         let flags = terminated.dtype;
         gae_kernel::launch(
             &rewards.client.clone(),
-            cubes(shape[1].div_ceil(UNITS), 1),
+            threads(&rewards, shape[1]),
             units(),
             into_contiguous(rewards).into_buffer_arg(),
             into_contiguous(values).into_buffer_arg(),
@@ -227,7 +229,7 @@ impl DeviceOps for CubeBackend {
         let order = beside(&keys, [len]);
         order_kernel::launch(
             &keys.client.clone(),
-            cubes(len.div_ceil(UNITS), 1),
+            threads(&keys, len),
             units(),
             into_contiguous(keys).into_buffer_arg(),
             order.clone().into_buffer_arg(),
@@ -273,7 +275,7 @@ impl DeviceOps for CubeBackend {
             gradient.launch(step / plan.minibatches, step % plan.minibatches);
             adam_kernel::launch(
                 &state.actor.client,
-                cubes(plan.num_params().div_ceil(UNITS), 1),
+                threads(&state.actor, plan.num_params()),
                 units(),
                 arg(&gradient.totals),
                 arg(&gradient.squares),
@@ -357,7 +359,7 @@ impl Gradient {
         if plan.standardize {
             spread_kernel::launch(
                 &gradient.scalars.client,
-                cubes(minibatches, 1),
+                cubes(plan.minibatches, epochs),
                 units(),
                 arg(&gradient.batch.advantages),
                 arg(&gradient.keys),
@@ -385,12 +387,14 @@ impl Gradient {
             ),
             arg(&self.networks[0]),
             arg(&self.networks[1]),
-            arg(&self.spread),
-            arg(&self.scalars),
-            arg(&self.keys),
+            MinibatchLaunch::new(
+                arg(&self.scalars),
+                arg(&self.spread),
+                arg(&self.keys),
+                epoch as u32,
+                part as u32,
+            ),
             arg(&self.partials),
-            epoch as u32,
-            part as u32,
             self.plan,
         );
         reduce_kernel::launch(
@@ -412,6 +416,11 @@ fn arg(tensor: &CubeTensor) -> BufferArg {
 
 fn cubes(x: usize, y: usize) -> CubeCount {
     CubeCount::Static(x as u32, y as u32, 1)
+}
+
+/// As many cubes as hold `count` threads or more, along as many dimensions as the device wants.
+fn threads(on: &CubeTensor, count: usize) -> CubeCount {
+    calculate_cube_count_elemwise(&on.client, count, units())
 }
 
 fn units() -> CubeDim {
@@ -436,13 +445,4 @@ fn own(tensor: CubeTensor) -> CubeTensor {
     } else {
         tensor.copy()
     }
-}
-
-/// Bytes of shared memory that a cube may have, and whether the device fits these kernels otherwise.
-pub(super) fn shared_memory(device: &burn_cubecl::CubeDevice) -> Option<usize> {
-    let client = device.client();
-    let hardware = &client.properties().hardware;
-    // The gradient's buffers and what CubeCL adds.
-    let fits = hardware.max_bindings >= 14 && hardware.max_units_per_cube >= UNITS as u32;
-    fits.then_some(hardware.max_shared_memory_size)
 }

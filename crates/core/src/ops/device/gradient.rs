@@ -26,42 +26,54 @@ enum Side {
     Critic,
 }
 
-/// Writes the partial gradients and measurements `[groups, partial]` of one minibatch.
-///
-/// `spread` has the mean and the inverse standard deviation of the advantages of each minibatch, `keys` the
-/// two halves of the key of each epoch's order. `epoch` and `part` say which minibatch it is. Cubes (g, 0)
-/// work for the actor, cubes (g, 1) for the critic.
+/// Which minibatch it is, and what holds for all of them: the numbers at [`scalar`](super::plan::scalar), mean
+/// and inverse standard deviation of the advantages of each minibatch in `spread`, and in `keys` the two halves
+/// of the key of each epoch's order.
+#[derive(CubeType, CubeLaunch)]
+pub(super) struct Minibatch {
+    pub(super) scalars: Box<[f32]>,
+    pub(super) spread: Box<[f32]>,
+    pub(super) keys: Box<[u32]>,
+    pub(super) epoch: u32,
+    pub(super) part: u32,
+}
+
+/// Shared memory of a cube.
+#[derive(CubeType)]
+pub(super) struct Room {
+    weights: Shared<[f32]>,
+    /// Inputs and outputs of every layer, see [`tile`](super::tile).
+    pub(super) tile: Shared<[f32]>,
+    /// What is only added up over samples, `[rows, extra_stride]`.
+    pub(super) extra: Shared<[f32]>,
+    /// Numbers of the samples in the tile, `[rows]`.
+    pub(super) chosen: Shared<[u32]>,
+}
+
+/// Writes the partial gradients and measurements `[groups, partial]` of one minibatch. Cubes (g, 0) work for the
+/// actor, cubes (g, 1) for the critic.
 #[cube(launch)]
 pub(super) fn gradient_kernel(
     samples: &Samples,
     actor: &[f32],
     critic: &[f32],
-    spread: &[f32],
-    scalars: &[f32],
-    keys: &[u32],
+    minibatch: &Minibatch,
     partials: &mut [f32],
-    epoch: u32,
-    part: u32,
     #[comptime] plan: Plan,
 ) {
-    let mut weights = Shared::<[f32]>::new_slice(comptime!(plan.shared_weights()));
-    let mut tile = Shared::<[f32]>::new_slice(comptime!(plan.shared_values()));
-    let mut extra = Shared::<[f32]>::new_slice(comptime!(plan.rows * plan.extra_stride()));
-    let mut chosen = Shared::<[u32]>::new_slice(comptime!(plan.rows));
+    let mut room = Room {
+        weights: Shared::<[f32]>::new_slice(comptime!(plan.shared_weights())),
+        tile: Shared::<[f32]>::new_slice(comptime!(plan.shared_values())),
+        extra: Shared::<[f32]>::new_slice(comptime!(plan.rows * plan.extra_stride())),
+        chosen: Shared::<[u32]>::new_slice(comptime!(plan.rows)),
+    };
     if CUBE_POS_Y == 0 {
         network_gradient(
             samples,
             actor,
-            spread,
-            scalars,
-            keys,
+            minibatch,
             partials,
-            &mut weights,
-            &mut tile,
-            &mut extra,
-            &mut chosen,
-            epoch,
-            part,
+            &mut room,
             Side::Actor,
             plan,
         );
@@ -69,16 +81,9 @@ pub(super) fn gradient_kernel(
         network_gradient(
             samples,
             critic,
-            spread,
-            scalars,
-            keys,
+            minibatch,
             partials,
-            &mut weights,
-            &mut tile,
-            &mut extra,
-            &mut chosen,
-            epoch,
-            part,
+            &mut room,
             Side::Critic,
             plan,
         );
@@ -90,16 +95,9 @@ pub(super) fn gradient_kernel(
 fn network_gradient(
     samples: &Samples,
     params: &[f32],
-    spread: &[f32],
-    scalars: &[f32],
-    keys: &[u32],
+    minibatch: &Minibatch,
     partials: &mut [f32],
-    weights: &mut [f32],
-    tile: &mut [f32],
-    extra: &mut [f32],
-    chosen: &mut [u32],
-    epoch: u32,
-    part: u32,
+    room: &mut Room,
     #[comptime] side: Side,
     #[comptime] plan: Plan,
 ) {
@@ -116,16 +114,16 @@ fn network_gradient(
     let stride = comptime!(layers.stride(0));
     let unit = UNIT_POS as usize;
 
-    load_weights(params, weights, layers);
-    write_ones(tile, rows, layers);
+    load_weights(params, &mut room.weights, layers);
+    write_ones(&mut room.tile, rows, layers);
     let mut sums = Array::<f32>::new(comptime!(layers.sums(layers.count)));
     #[unroll]
     for e in 0..comptime!(layers.sums(layers.count)) {
         sums[e] = 0.0f32;
     }
     let mut total = 0.0f32;
-    let key = keys[2 * epoch as usize];
-    let other_key = keys[2 * epoch as usize + 1];
+    let key = minibatch.keys[2 * minibatch.epoch as usize];
+    let other_key = minibatch.keys[2 * minibatch.epoch as usize + 1];
 
     let mut first = CUBE_POS_X as usize * rows;
     while first < len {
@@ -133,11 +131,12 @@ fn network_gradient(
         if unit < rows {
             let mut row = 0u32;
             if first + unit < len {
-                let position = part * comptime!(plan.len() as u32) + (first + unit) as u32;
+                let start = minibatch.part * comptime!(plan.len() as u32);
+                let position = start + (first + unit) as u32;
                 let batch = comptime!(plan.batch as u32);
                 row = shuffled(position, batch, key, other_key, comptime!(bits(plan.batch)));
             }
-            chosen[unit] = row;
+            room.chosen[unit] = row;
         }
         sync_cube();
         let mut e = unit;
@@ -145,33 +144,27 @@ fn network_gradient(
             let row = e / inputs;
             let mut x = 0.0f32;
             if first + row < len {
-                x = samples.obs[chosen[row] as usize * inputs + e % inputs];
+                x = samples.obs[room.chosen[row] as usize * inputs + e % inputs];
             }
-            tile[row * stride + e % inputs] = x;
+            room.tile[row * stride + e % inputs] = x;
             e += UNITS;
         }
-        forward(&*weights, tile, rows, layers);
+        forward(&room.weights, &mut room.tile, rows, layers);
         if unit < rows {
-            let row = chosen[unit] as usize;
             let is_sample = first + unit < len;
             if is_actor {
-                let minibatch = epoch as usize * comptime!(plan.minibatches) + part as usize;
-                let log_stds = comptime!(layers.params(layers.count));
-                policy_row(
-                    samples, params, spread, scalars, tile, extra, row, unit, minibatch, is_sample,
-                    log_stds, plan,
-                );
+                policy_row(samples, params, minibatch, room, unit, is_sample, plan);
             } else {
-                value_row(samples, scalars, tile, extra, row, unit, is_sample, plan);
+                value_row(samples, minibatch, room, unit, is_sample, plan);
             }
         }
         sync_cube();
         if unit < columns {
             for row in 0..rows {
-                total += extra[row * comptime!(plan.extra_stride()) + unit];
+                total += room.extra[row * comptime!(plan.extra_stride()) + unit];
             }
         }
-        backward(&*weights, tile, &mut sums, rows, layers);
+        backward(&room.weights, &mut room.tile, &mut sums, rows, layers);
         first += comptime!(plan.groups() * plan.rows);
     }
 

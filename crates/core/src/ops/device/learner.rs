@@ -1,9 +1,9 @@
 //! Gradient steps of actor and critic on a GPU: what [`HostLearner`](crate::ops::HostLearner) is in host memory.
 
-use super::backend::{self, DeviceOps, shared_memory};
-use super::layers::Layers;
+use super::backend::{self, BUFFERS, DeviceOps};
+use super::layers::{Layers, UNITS};
 use super::plan::{MEASURED, Plan, scalar};
-use super::{cube_device, on_cube};
+use super::{on_cube, on_device, shared_memory};
 use crate::{
     network::Net,
     ops::{ActorCriticLoss, HostStep, Surrogate, rows::RowDist, shuffle_keys},
@@ -163,12 +163,21 @@ fn plan(
 ) -> Option<Plan> {
     let shapes = [actor.net.perceptron()?, critic.net.perceptron()?];
     let dist = RowDist::of(&actor.kind, shapes[0].log_stds)?;
-    let shared = shared_memory(&cube_device(&batch.obs)?)?;
-    if batch.sequences.is_some() || !batch.len().is_multiple_of(minibatches) {
+    let shared = shared_memory(&batch.obs.device(), BUFFERS, UNITS)?;
+    let cut = batch.len().is_multiple_of(minibatches);
+    if !on_device(&batch.obs) || batch.sequences.is_some() || !cut {
         return None;
     }
     let sizes = [batch.len(), minibatches];
     let layers = [Layers::new(shapes[0])?, Layers::new(shapes[1])?];
+    for layers in &layers {
+        assert_eq!(batch.obs.dims()[1], layers.inputs(0), "columns of obs");
+    }
+    let width = match dist {
+        RowDist::Categorical => 1,
+        RowDist::Gaussian => layers[0].heads(),
+    };
+    assert_eq!(batch.actions.dims()[1], width, "columns of actions");
     let loss = ActorCriticLoss {
         // A minibatch of one has no spread.
         standardize: loss.standardize && batch.len() > minibatches,

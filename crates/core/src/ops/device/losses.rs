@@ -1,68 +1,63 @@
 //! Losses of single samples in kernels, with their gradients by a network's outputs: the formulas of
 //! [`rows`](crate::ops::rows), one thread per sample.
 
-use super::gradient::Samples;
+use super::gradient::{Minibatch, Room, Samples};
 use super::plan::{Plan, scalar};
 use cubecl::prelude::*;
 
 /// ½ ln 2π.
 const HALF_LN_TAU: f32 = 0.918_938_5;
 
-/// Replaces the actor's outputs in row `slot` of the tile by the gradient of the loss of sample `row`, and
+/// Replaces the actor's outputs in row `slot` of the tile by the gradient of the loss of the sample there, and
 /// writes what is only added up: gradients by log standard deviations, surrogate, entropy, approximate KL,
 /// and whether the ratio is clipped. All zero where there is no sample.
 #[cube]
 pub(super) fn policy_row(
     samples: &Samples,
     params: &[f32],
-    spread: &[f32],
-    scalars: &[f32],
-    tile: &mut [f32],
-    extra: &mut [f32],
-    row: usize,
+    minibatch: &Minibatch,
+    room: &mut Room,
     slot: usize,
-    minibatch: usize,
     is_sample: bool,
-    #[comptime] log_stds: usize,
     #[comptime] plan: Plan,
 ) {
+    let row = room.chosen[slot] as usize;
     let layers = comptime!(plan.actor);
+    let log_stds = comptime!(plan.actor.params(plan.actor.count));
     let heads = comptime!(layers.heads());
     let at = comptime!(layers.values(layers.count, plan.rows))
         + slot * comptime!(layers.stride(layers.count));
     let sums = slot * comptime!(plan.extra_stride());
-    let own_share = comptime!(1.0f32 / plan.len() as f32);
-    let share = select(is_sample, own_share, 0.0f32);
-    let counts = select(is_sample, 1.0f32, 0.0f32);
+    let share = comptime!(1.0f32 / plan.len() as f32);
 
     // Log-probability and entropy; the tile keeps what their gradients start from.
     let mut log_prob = 0.0f32;
     let mut entropy = 0.0f32;
     let mut action = 0u32;
     if comptime!(plan.categorical) {
-        let mut highest = tile[at];
+        let mut highest = room.tile[at];
         for k in 1..heads {
-            highest = max(highest, tile[at + k]);
+            highest = max(highest, room.tile[at + k]);
         }
         let mut sum = 0.0f32;
         for k in 0..heads {
-            sum += (tile[at + k] - highest).exp();
+            sum += (room.tile[at + k] - highest).exp();
         }
         let normaliser = highest + sum.ln();
         for k in 0..heads {
-            let log_p = tile[at + k] - normaliser;
+            let log_p = room.tile[at + k] - normaliser;
             entropy -= log_p.exp() * log_p;
-            tile[at + k] = log_p;
+            room.tile[at + k] = log_p;
         }
         action = u32::cast_from(samples.actions[row]);
-        log_prob = tile[at + action as usize];
+        log_prob = room.tile[at + action as usize];
     } else {
         for k in 0..heads {
             let log_std = params[log_stds + k];
-            let z = (samples.actions[row * heads + k] - tile[at + k]) * (-log_std).exp();
+            let z = (samples.actions[row * heads + k] - room.tile[at + k]) * (-log_std).exp();
             log_prob -= 0.5f32 * z * z + log_std + HALF_LN_TAU;
             entropy += log_std + comptime!(HALF_LN_TAU + 0.5);
-            tile[at + k] = z;
+            room.tile[at + k] = z;
         }
     }
 
@@ -70,13 +65,15 @@ pub(super) fn policy_row(
     let ratio = log_ratio.exp();
     let mut advantage = samples.advantages[row];
     if comptime!(plan.standardize) {
-        advantage = (advantage - spread[2 * minibatch]) * spread[2 * minibatch + 1];
+        let at = minibatch.epoch * comptime!(plan.minibatches as u32) + minibatch.part;
+        let at = 2 * at as usize;
+        advantage = (advantage - minibatch.spread[at]) * minibatch.spread[at + 1];
     }
     let mut surrogate = log_prob * advantage;
     let mut slope = advantage;
     let mut clips = 0.0f32;
     if comptime!(plan.clipped) {
-        let clip = scalars[scalar::CLIP];
+        let clip = minibatch.scalars[scalar::CLIP];
         let unclipped = ratio * advantage;
         let clipped = min(max(ratio, 1.0f32 - clip), 1.0f32 + clip) * advantage;
         // The comparison is false for NaN, which passes on.
@@ -86,56 +83,57 @@ pub(super) fn policy_row(
         clips = select((ratio - 1.0f32).abs() > clip, 1.0f32, 0.0f32);
     }
 
-    let d_log_prob = -slope * share;
-    let d_entropy = -scalars[scalar::ENTROPY_COEF] * share;
+    let entropy_coef = minibatch.scalars[scalar::ENTROPY_COEF];
+    // A row without a sample is computed from numbers that do not belong together. They may be infinite, so that
+    // it takes a choice to be rid of them and not a product with zero.
+    let d_log_prob = select(is_sample, -slope * share, 0.0f32);
+    let d_entropy = select(is_sample, -entropy_coef * share, 0.0f32);
     if comptime!(plan.categorical) {
         // ∂log p_a/∂z_k = 1[k = a] − p_k, ∂H/∂z_k = −p_k (log p_k + H).
         for k in 0..heads {
-            let log_p = tile[at + k];
+            let log_p = room.tile[at + k];
             let p = log_p.exp();
             let taken = select(k == action as usize, 1.0f32, 0.0f32);
-            tile[at + k] = d_log_prob * (taken - p) - d_entropy * p * (log_p + entropy);
+            room.tile[at + k] = d_log_prob * (taken - p) - d_entropy * p * (log_p + entropy);
         }
     } else {
         // ∂log p/∂μ = z/σ, ∂log p/∂log σ = z² − 1, ∂H/∂log σ = 1.
         for k in 0..heads {
-            let z = tile[at + k];
-            tile[at + k] = d_log_prob * z * (-params[log_stds + k]).exp();
-            extra[sums + k] = d_log_prob * (z * z - 1.0f32) + d_entropy;
+            let z = room.tile[at + k];
+            room.tile[at + k] = d_log_prob * z * (-params[log_stds + k]).exp();
+            room.extra[sums + k] = d_log_prob * (z * z - 1.0f32) + d_entropy;
         }
     }
     let measured = sums + comptime!(layers.log_stds);
-    extra[measured] = surrogate * counts;
-    extra[measured + 1] = entropy * counts;
-    extra[measured + 2] = (ratio - 1.0f32 - log_ratio) * counts;
-    extra[measured + 3] = clips * counts;
+    room.extra[measured] = select(is_sample, surrogate, 0.0f32);
+    room.extra[measured + 1] = select(is_sample, entropy, 0.0f32);
+    room.extra[measured + 2] = select(is_sample, ratio - 1.0f32 - log_ratio, 0.0f32);
+    room.extra[measured + 3] = select(is_sample, clips, 0.0f32);
 }
 
-/// Replaces the critic's output in row `slot` of the tile by the gradient of the loss of sample `row`, and
+/// Replaces the critic's output in row `slot` of the tile by the gradient of the loss of the sample there, and
 /// writes the value loss. Both are zero where there is no sample.
 #[cube]
 pub(super) fn value_row(
     samples: &Samples,
-    scalars: &[f32],
-    tile: &mut [f32],
-    extra: &mut [f32],
-    row: usize,
+    minibatch: &Minibatch,
+    room: &mut Room,
     slot: usize,
     is_sample: bool,
     #[comptime] plan: Plan,
 ) {
+    let row = room.chosen[slot] as usize;
     let layers = comptime!(plan.critic);
     let at = comptime!(layers.values(layers.count, plan.rows))
         + slot * comptime!(layers.stride(layers.count));
-    let own_share = comptime!(1.0f32 / plan.len() as f32);
-    let share = select(is_sample, own_share, 0.0f32);
+    let share = comptime!(1.0f32 / plan.len() as f32);
 
-    let value = tile[at];
+    let value = room.tile[at];
     let target = samples.returns[row];
     let error = value - target;
     let mut loss = 0.5f32 * error * error;
     let mut slope = error;
-    let clip = scalars[scalar::VALUE_CLIP];
+    let clip = minibatch.scalars[scalar::VALUE_CLIP];
     if clip > 0.0f32 {
         let old = samples.values[row];
         let moved = value - old;
@@ -147,6 +145,7 @@ pub(super) fn value_row(
             slope = select(moved.abs() <= clip, held, 0.0f32);
         }
     }
-    tile[at] = slope * scalars[scalar::VALUE_COEF] * share;
-    extra[slot * comptime!(plan.extra_stride())] = select(is_sample, loss, 0.0f32);
+    let gradient = slope * minibatch.scalars[scalar::VALUE_COEF] * share;
+    room.tile[at] = select(is_sample, gradient, 0.0f32);
+    room.extra[slot * comptime!(plan.extra_stride())] = select(is_sample, loss, 0.0f32);
 }

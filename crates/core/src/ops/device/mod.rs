@@ -5,10 +5,12 @@
 //! their sum, and Adam. Nothing is read back: orders of samples are computed where they are needed, rates and
 //! the count of steps live on the device.
 
+mod activation;
 mod backend;
 mod gradient;
 mod layers;
 mod learner;
+mod limits;
 mod losses;
 mod net;
 mod perceptron;
@@ -19,7 +21,9 @@ mod summary;
 mod tile;
 mod trace;
 
+pub use activation::activated;
 pub use learner::{DeviceLearner, device_gradient, device_order};
+pub use limits::shared_memory;
 pub(crate) use net::DeviceMlp;
 
 use backend::DeviceOps;
@@ -27,16 +31,7 @@ use burn::backend::{Dispatch, DispatchDevice};
 use burn::tensor::{Bool, DType, Device, Tensor};
 use burn_cubecl::CubeDevice;
 
-/// The device behind a tensor, if these operations run there: one of CubeCL's, with 32-bit floats that record
-/// no gradients.
-fn cube_device<const D: usize>(tensor: &Tensor<D>) -> Option<CubeDevice> {
-    let device = tensor.device();
-    if tensor.dtype() != DType::F32 || device.is_autodiff() {
-        return None;
-    }
-    on_cube(&device)
-}
-
+/// The device below Burn's, if it is one of CubeCL's.
 fn on_cube(device: &Device) -> Option<CubeDevice> {
     match device.as_dispatch() {
         DispatchDevice::Cube(device) => Some(device.clone()),
@@ -44,9 +39,14 @@ fn on_cube(device: &Device) -> Option<CubeDevice> {
     }
 }
 
-/// Whether these operations run where the tensor is.
+/// Whether these operations run where the tensor is: on a device of CubeCL's, with 32-bit floats that record no
+/// gradients, and no more of them than kernels can count.
 pub(crate) fn on_device<const D: usize>(tensor: &Tensor<D>) -> bool {
-    cube_device(tensor).is_some()
+    let device = tensor.device();
+    tensor.dtype() == DType::F32
+        && u32::try_from(tensor.shape().num_elements()).is_ok()
+        && !device.is_autodiff()
+        && on_cube(&device).is_some()
 }
 
 /// y_t = x_t + d_t · y_{t+1} over rows of `[T, N]`.

@@ -1,8 +1,8 @@
 //! A perceptron on a GPU, behind the same face as any other network.
 
-use super::backend::{DeviceOps, shared_memory};
-use super::layers::{Layers, SIDE};
-use super::on_cube;
+use super::backend::{BUFFERS, DeviceOps};
+use super::layers::{Layers, SIDE, UNITS};
+use super::{on_device, shared_memory};
 use crate::{network::ErasedNetwork, ops::MlpShape, params::ParamSpec};
 use burn::backend::Dispatch;
 use burn::tensor::{Gradients, Tensor};
@@ -26,14 +26,14 @@ impl DeviceMlp {
     pub(crate) fn over(shape: &MlpShape, stock: Box<dyn ErasedNetwork>) -> Box<dyn ErasedNetwork> {
         let flat = stock.flat();
         let fits = || {
-            let shared = shared_memory(&super::cube_device(&flat)?)?;
+            let shared = shared_memory(&flat.device(), BUFFERS, UNITS)?;
             let layers = Layers::new(shape)?;
             let needed = |rows| layers.shared_weights() + layers.shared_values(rows);
             let rows = [2 * SIDE, SIDE];
             let rows = rows.into_iter().find(|rows| needed(*rows) * 4 <= shared)?;
             Some((layers, rows))
         };
-        let Some((layers, rows)) = fits() else {
+        let Some((layers, rows)) = fits().filter(|_| on_device(&flat)) else {
             return stock;
         };
         Box::new(Self {
@@ -52,9 +52,10 @@ impl DeviceMlp {
 
 impl ErasedNetwork for DeviceMlp {
     fn forward(&self, obs: Tensor<2>) -> Tensor<2> {
-        if obs.device().is_autodiff() || on_cube(&obs.device()).is_none() {
+        if !on_device(&obs) {
             return self.stock().forward(obs);
         }
+        assert_eq!(obs.dims()[1], self.layers.inputs(0), "columns of obs");
         Tensor::from_dispatch(Dispatch::perceptron(
             obs.into_dispatch(),
             self.flat.clone().into_dispatch(),

@@ -35,6 +35,8 @@ pub(crate) const REPORTED: usize = 6;
 
 /// Most parts that a minibatch is cut into. The gradients of the parts are written down and added in order.
 const MOST_GROUPS: usize = 128;
+/// Most minibatches: cubes along one dimension of a launch.
+const MOST_MINIBATCHES: usize = 65_535;
 /// Columns of the partial gradients that a cube adds up.
 pub(super) const COLUMNS: usize = 32;
 /// Parts of the partial gradients that each of its columns is cut into.
@@ -58,7 +60,8 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// `None` where a tile does not fit into `shared` bytes of shared memory.
+    /// `None` where a tile does not fit into `shared` bytes of shared memory, or there are more minibatches or
+    /// real actions than launches or cubes are wide.
     pub(super) fn new(
         [actor, critic]: [Layers; 2],
         dist: RowDist,
@@ -76,9 +79,10 @@ impl Plan {
             minibatches,
             rows,
         };
+        let narrow = minibatches <= MOST_MINIBATCHES && plan(SIDE).extra() <= UNITS;
         // Two parts of the grid are enough to hide most of the latency and leave room for several cubes.
-        let plans = [2 * SIDE, SIDE].map(plan);
-        plans.into_iter().find(|plan| plan.shared() * 4 <= shared)
+        let mut plans = [2 * SIDE, SIDE].map(plan).into_iter();
+        plans.find(|plan| narrow && plan.shared() * 4 <= shared)
     }
 
     /// Floats of shared memory that a cube needs.

@@ -21,7 +21,7 @@ pub(super) fn sum_up(terms: &mut [f32]) {
 }
 
 /// Mean and inverse standard deviation of the advantages of each minibatch, as
-/// [`standardize`](crate::advantage::standardize) takes them. One cube for each.
+/// [`standardize`](crate::advantage::standardize) takes them. Cube (m, e) works for minibatch m of epoch e.
 #[cube(launch)]
 pub(super) fn spread_kernel(
     advantages: &[f32],
@@ -32,9 +32,9 @@ pub(super) fn spread_kernel(
     let mut terms = Shared::<[f32]>::new_slice(UNITS);
     let unit = UNIT_POS as usize;
     let len = comptime!(plan.len());
-    let minibatch = CUBE_POS_X as usize;
-    let epoch = minibatch / comptime!(plan.minibatches);
-    let start = minibatch % comptime!(plan.minibatches) * len;
+    let epoch = CUBE_POS_Y as usize;
+    let start = CUBE_POS_X as usize * len;
+    let minibatch = epoch * comptime!(plan.minibatches) + CUBE_POS_X as usize;
     let key = keys[2 * epoch];
     let other_key = keys[2 * epoch + 1];
     let batch = comptime!(plan.batch as u32);

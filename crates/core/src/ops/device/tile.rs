@@ -3,6 +3,7 @@
 //! The threads of a cube form a square grid. In a product of matrices each of them is responsible for the
 //! elements whose row and column are its own plus multiples of the grid's side, which it keeps in registers.
 
+use super::activation::activated;
 use super::layers::{Layers, SIDE, UNITS};
 use cubecl::prelude::*;
 
@@ -89,35 +90,14 @@ pub(super) fn forward(
                     let at = to + comptime!(i * SIDE * to_stride + j * SIDE);
                     if comptime!(l + 1 == layers.count) {
                         values[at] = z;
-                    } else if comptime!(layers.relu) {
-                        values[at] = max(z, 0.0f32);
                     } else {
-                        values[at] = tanh(z);
+                        values[at] = activated(z, layers.relu);
                     }
                 }
             }
         }
     }
     sync_cube();
-}
-
-/// tanh z, accurate to a few units in the last place wherever the device's exp is.
-///
-/// GPUs' own tanh is allowed to overflow to NaN for large arguments (Vulkan), or to lose everything for
-/// small ones.
-#[cube]
-pub(super) fn tanh(z: f32) -> f32 {
-    let square = z * z;
-    // Taylor's series to z⁹: its error is below 2⁻²⁴ of the result for |z| < 0.25.
-    let series = z + z
-        * square
-        * (-0.333_333_34f32
-            + square
-                * (0.133_333_34f32 + square * (-0.053_968_254f32 + square * 0.021_869_488f32)));
-    let e = (-2.0f32 * z.abs()).exp();
-    let large = (1.0f32 - e) / (1.0f32 + e);
-    let signed = select(z < 0.0f32, -large, large);
-    select(z.abs() < 0.25f32, series, signed)
 }
 
 /// Adds the gradient by all matrices over the tile to `sums`, from that by the outputs, which has taken
