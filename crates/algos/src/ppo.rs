@@ -197,12 +197,25 @@ impl Settings for PpoConfig {
 }
 
 /// PPO with its optimiser state.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Ppo {
     config: PpoConfig,
     optimizer: Optimizer,
     /// β, with the objective `"kl"`.
     kl_coef: f64,
+    /// What the next update on a GPU takes over from the last. No part of the state: it can be made anew.
+    device: Option<DeviceLearner>,
+}
+
+impl Clone for Ppo {
+    fn clone(&self) -> Self {
+        Self {
+            config: self.config.clone(),
+            optimizer: self.optimizer.clone(),
+            kl_coef: self.kl_coef,
+            device: None,
+        }
+    }
 }
 
 /// The schedules' values during one update.
@@ -226,11 +239,12 @@ impl Ppo {
             kl_coef: config.kl_coef,
             config,
             optimizer,
+            device: None,
         }
     }
 
     /// Who takes the gradient steps of an update.
-    fn steps(&self, actor: &Actor, critic: &Critic, batch: &Batch, now: &Now) -> Steps {
+    fn steps(&mut self, actor: &Actor, critic: &Critic, batch: &Batch, now: &Now) -> Steps {
         let c = &self.config;
         if c.objective != Objective::Clip {
             return Steps::Tensors;
@@ -243,8 +257,9 @@ impl Ppo {
             return host.map_or(Steps::Tensors, Steps::Host);
         }
         let (loss, size) = (now.loss(c), now.step_size(c));
+        let (kept, agent) = (self.device.take(), (actor, critic));
         let device = self.optimizer.joined().and_then(|adam| {
-            DeviceLearner::new(actor, critic, batch, c.minibatches, adam, &loss, size)
+            DeviceLearner::new(kept, agent, batch, c.minibatches, adam, &loss, size)
         });
         device.map_or(Steps::Tensors, Steps::Device)
     }
@@ -446,6 +461,7 @@ impl Algorithm for Ppo {
                 let summary = learner.summary(diagnostics);
                 let adam = learner.finish(&mut actor.net, &mut critic.net);
                 self.optimizer.set_joined(adam, actor.net.num_params());
+                self.device = Some(learner);
                 summary
             }
             Steps::Host(learner) => {

@@ -34,26 +34,30 @@ impl LaunchObserver for Launches {
     }
 }
 
-/// Three for each step on a minibatch (gradient, sum, Adam) and at most this many around them.
+/// Launches around the steps of an update, at most. Each step on a minibatch is three: gradient, sum, Adam.
 const AROUND: usize = 16;
 
-#[test]
-fn an_iteration_is_a_handful_of_launches_and_one_read_back() {
-    if !is_gpu() {
-        return;
-    }
-    let epochs = 4;
-    let mut trainer = Trainer::new(config(epochs), &device()).unwrap();
+/// An iteration, which reads back once.
+fn iterate(trainer: &mut Trainer) {
+    let reads = read_back::times();
     trainer.step().unwrap();
+    assert_eq!(read_back::times() - reads, 1, "read-backs");
+}
+
+/// The same, launch by launch: what was recorded is replayed on the thread that recorded it only.
+fn iterate_eagerly(trainer: &mut Trainer) {
+    std::thread::scope(|scope| scope.spawn(|| iterate(trainer)).join().unwrap());
+}
+
+/// The kernels of one iteration. All launches of the process are seen, also those of tests that run beside this
+/// one; they can only add, so that it is repeated until there are not more than `wanted`.
+fn launches_of(mut iteration: impl FnMut(), wanted: usize) -> Vec<&'static str> {
     let launches = Arc::new(Launches::default());
     let watching = LaunchObservation::new(launches.clone());
-    // All launches of the process are seen, also those of tests that run beside this one; they can only add.
     let mut fewest: Option<Vec<_>> = None;
     for _ in 0..200 {
         launches.0.lock().unwrap().clear();
-        let reads = read_back::times();
-        trainer.step().unwrap();
-        assert_eq!(read_back::times() - reads, 1, "read-backs");
+        iteration();
         let seen = launches.0.lock().unwrap().clone();
         if fewest
             .as_ref()
@@ -61,22 +65,74 @@ fn an_iteration_is_a_handful_of_launches_and_one_read_back() {
         {
             fewest = Some(seen);
         }
-        if fewest
-            .as_ref()
-            .is_some_and(|seen| seen.len() <= 3 * epochs + AROUND)
-        {
+        if fewest.as_ref().is_some_and(|seen| seen.len() <= wanted) {
             break;
         }
     }
     drop(watching);
-    let fewest = fewest.unwrap();
-    let of = |name: &str| fewest.iter().filter(|kernel| kernel.contains(name)).count();
-    for name in ["gradient_kernel", "reduce_kernel", "adam_kernel"] {
-        assert_eq!(of(name), epochs, "{name}");
+    fewest.unwrap()
+}
+
+#[test]
+fn an_iteration_is_a_handful_of_launches_and_one_read_back() {
+    if !is_gpu() {
+        return;
     }
-    assert_eq!(of("rollout_kernel"), 1);
-    assert_eq!(of("gae_kernel"), 1);
-    assert!(fewest.len() <= 3 * epochs + AROUND, "{fewest:#?}");
+    let epochs = 4;
+    let count =
+        |seen: &[&str], name: &str| seen.iter().filter(|kernel| kernel.contains(name)).count();
+
+    let mut trainer = Trainer::new(config(epochs), &device()).unwrap();
+    iterate(&mut trainer);
+    let seen = launches_of(|| iterate_eagerly(&mut trainer), 3 * epochs + AROUND);
+    for name in ["gradient_kernel", "reduce_kernel", "adam_kernel"] {
+        assert_eq!(count(&seen, name), epochs, "{name}");
+    }
+    for name in ["rollout_kernel", "gae_kernel"] {
+        assert_eq!(count(&seen, name), 1, "{name}");
+    }
+    assert!(seen.len() <= 3 * epochs + AROUND, "{seen:#?}");
+
+    // The first of these is launched, the second recorded.
+    for _ in 0..2 {
+        iterate(&mut trainer);
+    }
+    let seen = launches_of(|| iterate(&mut trainer), AROUND);
+    assert_eq!(count(&seen, "gradient_kernel"), 0);
+    assert!(seen.len() <= AROUND, "{seen:#?}");
+}
+
+/// Parameters after each of six iterations, the last of which another run repeats from a checkpoint.
+fn params_after_six(step: fn(&mut Trainer)) -> Vec<Vec<f64>> {
+    let run = || Trainer::new(config(3), &device()).unwrap();
+    let mut trainer = run();
+    let params = |trainer: &Trainer| -> Vec<f64> {
+        let nets = [&trainer.actor().net, &trainer.critic().net];
+        let flat = nets.map(|net| net.flat().into_data());
+        flat.iter().flat_map(|data| data.iter::<f64>()).collect()
+    };
+    let mut all = vec![];
+    for _ in 0..5 {
+        step(&mut trainer);
+        all.push(params(&trainer));
+    }
+    let saved = trainer.save();
+    step(&mut trainer);
+    all.push(params(&trainer));
+    let mut resumed = run();
+    resumed.restore(&saved).unwrap();
+    step(&mut resumed);
+    assert!(params(&resumed) == all[5], "a resumed run differs");
+    all
+}
+
+#[test]
+fn replayed_updates_are_the_same_bits() {
+    if !is_gpu() {
+        return;
+    }
+    let (replayed, eager) = (params_after_six(iterate), params_after_six(iterate_eagerly));
+    assert!(replayed == eager, "parameters differ");
 }
 
 #[test]

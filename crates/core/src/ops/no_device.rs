@@ -17,8 +17,8 @@ pub struct DeviceLearner(Infallible);
 impl DeviceLearner {
     /// Always `None`.
     pub fn new(
-        _: &Actor,
-        _: &Critic,
+        _: Option<Self>,
+        _: (&Actor, &Critic),
         _: &Batch,
         _: usize,
         _: Adam,
@@ -34,12 +34,17 @@ impl DeviceLearner {
     }
 
     /// Cannot be called.
+    pub fn is_recorded(&self) -> bool {
+        match self.0 {}
+    }
+
+    /// Cannot be called.
     pub fn summary(&self, _: Vec<Tensor<2>>) -> Tensor<1> {
         match self.0 {}
     }
 
     /// Cannot be called.
-    pub fn finish(self, _: &mut Net, _: &mut Net) -> Adam {
+    pub fn finish(&self, _: &mut Net, _: &mut Net) -> Adam {
         match self.0 {}
     }
 }

@@ -1,8 +1,12 @@
 //! Kernels on a GPU against the same in host memory; nothing to do on other devices.
 
-use crate::{device::device, numbers};
-use burn::tensor::{Bool, Device, Tensor, TensorData, capture};
-use rand::{Rng, SeedableRng, rngs::SmallRng};
+use crate::{
+    device::device,
+    fused::{loss, random_values, same_to, step},
+    numbers,
+};
+use burn::tensor::{Bool, Device, Tensor, TensorData};
+use rand::{SeedableRng, rngs::SmallRng};
 use uphill_core::{
     advantage::{Trace, gae_with_returns},
     dist::DistKind,
@@ -33,21 +37,13 @@ fn random<const D: usize>(
     shape: [usize; D],
     rng: &mut SmallRng,
 ) -> impl Fn(&Device) -> Tensor<D> + use<D> {
-    let len = shape.iter().product::<usize>();
-    let unit = |rng: &mut SmallRng| rng.next_u32() as f32 / u32::MAX as f32;
-    let values: Vec<f32> = (0..len).map(|_| 4.0 * unit(rng) - 2.0).collect();
+    let values = random_values(shape.iter().product(), rng);
     move |device| Tensor::from_data(TensorData::new(values.clone(), shape), device)
 }
 
-/// Panics unless the numbers agree to rounding, measured by the largest of them.
 #[track_caller]
 fn same(found: &[f64], expected: &[f64], what: &str) {
-    assert_eq!(found.len(), expected.len(), "{what}: number of elements");
-    let scale = expected.iter().fold(1.0f64, |m, x| m.max(x.abs()));
-    for (i, (f, e)) in found.iter().zip(expected).enumerate() {
-        let error = (f - e).abs() / scale;
-        assert!(error < 5e-5, "{what} {i}: found {f}, expected {e}");
-    }
+    same_to(5e-5, found, expected, what);
 }
 
 /// A step of actor and critic on the GPU and on the host.
@@ -69,25 +65,16 @@ struct Case {
 
 impl Case {
     fn loss(&self) -> ActorCriticLoss {
-        ActorCriticLoss {
-            surrogate: if self.clipped {
-                Surrogate::Clipped { clip: 0.2 }
-            } else {
-                Surrogate::LogProb
-            },
-            value_clip: self.value_clip,
-            value_coef: 0.7,
-            entropy_coef: 0.05,
-            standardize: self.standardize,
-        }
+        let surrogate = if self.clipped {
+            Surrogate::Clipped { clip: 0.2 }
+        } else {
+            Surrogate::LogProb
+        };
+        loss(surrogate, self.value_clip, self.standardize)
     }
 
     fn step(&self) -> HostStep {
-        HostStep {
-            learning_rates: [1e-2, 3e-3],
-            max_grad_norm: self.max_grad_norm,
-            joint_norm: self.joint,
-        }
+        step(self.max_grad_norm, self.joint)
     }
 
     fn agent(&self, device: &Device) -> (Actor, Critic) {
@@ -186,7 +173,8 @@ impl Case {
         let adam = self.adam(len, gpu);
         let (loss, step) = (self.loss(), self.step());
         let parts = self.minibatches;
-        let learner = DeviceLearner::new(&actor, &critic, &batch, parts, adam, &loss, step);
+        let agent = (&actor, &critic);
+        let learner = DeviceLearner::new(None, agent, &batch, parts, adam, &loss, step);
         let mut learner = learner.unwrap();
         let reported = learner.epochs(shuffle_keys(&keys, gpu));
         let adam = learner.finish(&mut actor.net, &mut critic.net);
@@ -282,44 +270,44 @@ fn replayed_steps_are_the_same_bits() {
     let Some(gpu) = gpu() else { return };
     let case = clipped();
     let [batch, _] = case.batches([&gpu, &Device::flex()]);
-    let (actor, critic) = case.agent(&gpu);
-    let len = actor.net.num_params() + critic.net.num_params();
-    let learner = || {
-        let adam = case.adam(len, &gpu);
-        let (loss, step) = (case.loss(), case.step());
-        DeviceLearner::new(&actor, &critic, &batch, 2, adam, &loss, step).unwrap()
-    };
-    let state = |learner: DeviceLearner| {
-        let (mut actor, mut critic) = (actor.net.clone(), critic.net.clone());
-        let adam = learner.finish(&mut actor, &mut critic);
-        [actor.flat(), critic.flat(), adam.first, adam.second].map(numbers)
-    };
-    // Ten epochs of two minibatches: 20 steps of Adam in a call.
-    let keys: Vec<_> = (0..10).map(|epoch| [epoch, 3]).collect();
-    let keys = shuffle_keys(&keys, &gpu);
-
-    let mut replayed = learner();
-    let (reported, calls) = {
-        let mut graph = capture(&gpu, || replayed.epochs(keys.clone()));
-        // `capture` warms up with three calls; whether the recorded one takes place depends on the backend.
-        let before = if graph.is_hardware() { 3 } else { 4 };
-        for _ in 0..5 {
-            // Safety: everything that the graph touches is owned by it or by this test, on one thread.
-            #[allow(unsafe_code)]
-            unsafe {
-                graph.replay();
-            }
+    // Ten updates of ten steps in so many calls. Orders, rates and samples change from one to the next, and so do
+    // the networks.
+    let updates = |calls: usize, keep: bool| {
+        let (mut actor, mut critic) = case.agent(&gpu);
+        let len = actor.net.num_params() + critic.net.num_params();
+        let (mut adam, mut kept, mut measured) = (case.adam(len, &gpu), None, vec![]);
+        for update in 0..10 {
+            let mut batch = batch.clone();
+            batch.advantages = batch.advantages * (1.0 + f64::from(update));
+            let (loss, mut step) = (case.loss(), case.step());
+            step.learning_rates[0] /= 1.0 + f64::from(update);
+            let agent = (&actor, &critic);
+            let learner = DeviceLearner::new(kept.take(), agent, &batch, 2, adam, &loss, step);
+            let mut learner = learner.unwrap();
+            let keys: Vec<_> = (0..5).map(|epoch| [epoch, update]).collect();
+            let calls = keys.chunks(5 / calls);
+            let reported: Vec<_> = calls
+                .map(|keys| learner.epochs(shuffle_keys(keys, &gpu)))
+                .collect();
+            assert_eq!(
+                learner.is_recorded(),
+                reported.len() > 1 || keep && update > 0
+            );
+            measured.extend(numbers(learner.summary(reported.clone())));
+            measured.extend(reported.into_iter().flat_map(numbers));
+            adam = learner.finish(&mut actor.net, &mut critic.net);
+            kept = keep.then_some(learner);
         }
-        (numbers(graph.output().clone()), before + 5)
+        assert_eq!(adam.steps, 7 + 100);
+        let state = [actor.net.flat(), critic.net.flat(), adam.first, adam.second];
+        (measured, state.map(numbers))
     };
-
-    let mut eager = learner();
-    let mut expected = vec![];
-    for _ in 0..calls {
-        expected = numbers(eager.epochs(keys.clone()));
+    let eager = updates(1, false);
+    for calls in [1, 5] {
+        let replayed = updates(calls, true);
+        assert!(replayed.0 == eager.0, "{calls} calls: measurements differ");
+        assert!(replayed.1 == eager.1, "{calls} calls: states differ");
     }
-    assert!(reported == expected, "measurements of the last call differ");
-    assert!(state(replayed) == state(eager), "states differ");
 }
 
 #[test]

@@ -1,9 +1,13 @@
 //! Acting and learning in host memory against the same on tensors.
 
-use crate::{device::device, numbers};
+use crate::{
+    device::device,
+    fused::{loss, random, same_on_any_threads, same_to, step},
+    numbers,
+};
 use burn::tensor::{Int, Tensor, TensorData};
 use proptest::prelude::*;
-use rand::{Rng, SeedableRng, rngs::SmallRng};
+use rand::{SeedableRng, rngs::SmallRng};
 use uphill_core::{
     advantage::standardize,
     dist::DistKind,
@@ -22,13 +26,6 @@ use uphill_core::{
     policy::{Actor, Critic},
     rollout::Batch,
 };
-
-fn random<const D: usize>(shape: [usize; D], rng: &mut SmallRng) -> Tensor<D> {
-    let len = shape.iter().product::<usize>();
-    let unit = |rng: &mut SmallRng| rng.next_u32() as f32 / u32::MAX as f32;
-    let values: Vec<f32> = (0..len).map(|_| 4.0 * unit(rng) - 2.0).collect();
-    Tensor::from_data(TensorData::new(values, shape), &device())
-}
 
 /// A policy over `width` choices or real components, and a value function, with `inputs` observations.
 fn agent(discrete: bool, inputs: usize, width: usize, rng: &mut SmallRng) -> (Actor, Critic) {
@@ -53,12 +50,7 @@ fn agent(discrete: bool, inputs: usize, width: usize, rng: &mut SmallRng) -> (Ac
 
 #[track_caller]
 fn same(found: &[f64], expected: &[f64], what: &str) {
-    assert_eq!(found.len(), expected.len(), "{what}: number of elements");
-    let scale = expected.iter().fold(1.0f64, |m, x| m.max(x.abs()));
-    for (i, (f, e)) in found.iter().zip(expected).enumerate() {
-        let error = (f - e).abs() / scale;
-        assert!(error < 3e-5, "{what} {i}: host {f}, tensors {e}");
-    }
+    same_to(3e-5, found, expected, what);
 }
 
 fn wide(values: &[f32]) -> Vec<f64> {
@@ -136,21 +128,12 @@ struct Case {
 
 impl Case {
     fn loss(&self) -> ActorCriticLoss {
-        ActorCriticLoss {
-            surrogate: Surrogate::Clipped { clip: 0.2 },
-            value_clip: self.value_clip as f32,
-            value_coef: 0.7,
-            entropy_coef: 0.05,
-            standardize: self.standardize,
-        }
+        let surrogate = Surrogate::Clipped { clip: 0.2 };
+        loss(surrogate, self.value_clip as f32, self.standardize)
     }
 
     fn step(&self) -> HostStep {
-        HostStep {
-            learning_rates: [1e-2, 3e-3],
-            max_grad_norm: self.max_grad_norm,
-            joint_norm: self.joint,
-        }
+        step(self.max_grad_norm, self.joint)
     }
 }
 
@@ -357,14 +340,7 @@ fn the_number_of_threads_does_not_matter() {
         learner.finish(&mut actor.net, &mut critic.net);
         (steps, numbers(actor.net.flat()), numbers(critic.net.flat()))
     };
-    let on = |threads: usize| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
-        pool.build().unwrap().install(learn)
-    };
-    let one = on(1);
-    for threads in [2, 3, 7] {
-        assert!(on(threads) == one, "{threads} threads give other bits");
-    }
+    same_on_any_threads(learn);
 }
 
 #[test]

@@ -12,6 +12,8 @@ mod device_ops;
 mod dist;
 mod fisher;
 #[cfg(any(feature = "flex", feature = "ndarray"))]
+mod fused;
+#[cfg(any(feature = "flex", feature = "ndarray"))]
 mod host_loops;
 mod line_search;
 mod loss;

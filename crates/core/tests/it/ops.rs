@@ -1,20 +1,18 @@
 //! Fused passes against Burn's operations.
 
-use crate::{assert_close, device::device, numbers};
-use burn::tensor::{Tensor, TensorData};
+use crate::{
+    assert_close,
+    device::device,
+    fused::{random, same_on_any_threads, same_to},
+    numbers,
+};
+use burn::tensor::Tensor;
 use proptest::prelude::*;
-use rand::{Rng, SeedableRng, rngs::SmallRng};
+use rand::{SeedableRng, rngs::SmallRng};
 use uphill_core::{
     network::{Net, Network, WithLogStd},
     nn::{Activation, Init, MlpConfig},
 };
-
-fn random<const D: usize>(shape: [usize; D], rng: &mut SmallRng) -> Tensor<D> {
-    let len = shape.iter().product::<usize>();
-    let unit = |rng: &mut SmallRng| rng.next_u32() as f32 / u32::MAX as f32;
-    let values: Vec<f32> = (0..len).map(|_| 4.0 * unit(rng) - 2.0).collect();
-    Tensor::from_data(TensorData::new(values, shape), &device())
-}
 
 /// Outputs and flat gradient of Σ outputs ∘ weights.
 fn pass(net: &Net, obs: &Tensor<2>, weights: &Tensor<2>) -> (Vec<f64>, Vec<f64>) {
@@ -29,12 +27,7 @@ fn pass(net: &Net, obs: &Tensor<2>, weights: &Tensor<2>) -> (Vec<f64>, Vec<f64>)
 
 #[track_caller]
 fn same(found: &[f64], expected: &[f64], what: &str) {
-    assert_eq!(found.len(), expected.len(), "{what}: number of elements");
-    let scale = expected.iter().fold(1.0f64, |m, x| m.max(x.abs()));
-    for (i, (f, e)) in found.iter().zip(expected).enumerate() {
-        let error = (f - e).abs() / scale;
-        assert!(error < 2e-5, "{what} {i}: fused {f}, stock {e}");
-    }
+    same_to(2e-5, found, expected, what);
 }
 
 #[track_caller]
@@ -86,16 +79,7 @@ fn the_number_of_threads_does_not_matter() {
     let mut rng = SmallRng::seed_from_u64(6);
     let net = Net::new(MlpConfig::default().build(4, 2, 1.0, &mut rng, &device()));
     let (obs, weights) = (random([3000, 4], &mut rng), random([3000, 2], &mut rng));
-    let on = |threads: usize| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
-        let (net, obs, weights) = (net.clone(), obs.clone(), weights.clone());
-        let pool = pool.build().unwrap();
-        pool.install(move || pass(&net, &obs, &weights))
-    };
-    let one = on(1);
-    for threads in [2, 3, 7] {
-        assert!(on(threads) == one, "{threads} threads give other bits");
-    }
+    same_on_any_threads(move || pass(&net, &obs, &weights));
 }
 
 #[test]

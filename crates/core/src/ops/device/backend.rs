@@ -2,6 +2,7 @@
 //!
 //! An operation that changes parameters and moments does so in place where nobody else holds them.
 
+use super::copies::{ChangingLaunch, copy_keys_kernel, copy_samples_kernel, copy_state_kernel};
 use super::gradient::{MinibatchLaunch, SamplesLaunch, gradient_kernel};
 use super::layers::{Layers, UNITS};
 use super::perceptron::perceptron_kernel;
@@ -22,7 +23,7 @@ use burn_cubecl::{
 };
 use cubecl::{calculate_cube_count_elemwise, prelude::*};
 
-/// Most cubes of a forward pass.
+/// Most cubes of a forward pass or a copy.
 const MOST_CUBES: usize = 1024;
 /// Buffers of the kernel that has most of them, that of the gradient.
 pub(super) const BUFFERS: u32 = 12;
@@ -109,7 +110,30 @@ pub(crate) trait DeviceOps: Backend {
         plan: Plan,
     ) -> FloatTensor<Self>;
 
-    /// A step on each minibatch of `epochs` epochs. `keys` `[2·epochs]`.
+    /// Writes `from` over `to`, whose buffers the caller alone has.
+    #[fusion(meta = |to, _from| to.clone())]
+    fn copy_state(
+        #[extension_type] to: State<Self>,
+        #[extension_type] from: State<Self>,
+    ) -> State<Self>;
+
+    /// Writes `from` over `to`, whose buffers the caller alone has.
+    #[fusion(meta = |to, _from| to.clone())]
+    fn copy_batch(
+        #[extension_type] to: Batch<Self>,
+        #[extension_type] from: Batch<Self>,
+    ) -> Batch<Self>;
+
+    /// Writes `from` over `to`, whose buffer the caller alone has.
+    #[fusion(dtype = to, shape = to)]
+    fn copy_keys(to: IntTensor<Self>, from: IntTensor<Self>) -> IntTensor<Self>;
+
+    /// The same numbers in a buffer of their own.
+    #[fusion(dtype = from, shape = from)]
+    fn duplicate(from: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// A step on each minibatch of `epochs` epochs. `keys` `[2·epochs]`. The state is changed in place, so that
+    /// the caller alone has to have its buffers.
     #[fusion(meta = learn_spec)]
     fn learn(
         #[extension_type] state: State<Self>,
@@ -253,6 +277,53 @@ impl DeviceOps for CubeBackend {
         gradient.totals
     }
 
+    fn copy_state(to: State<Self>, from: State<Self>) -> State<Self> {
+        let longest = from.first.meta.num_elements();
+        let from = State::<Self> {
+            actor: into_contiguous(from.actor),
+            critic: into_contiguous(from.critic),
+            first: into_contiguous(from.first),
+            second: into_contiguous(from.second),
+            scalars: into_contiguous(from.scalars),
+        };
+        copy_state_kernel::launch(
+            &to.actor.client,
+            some_threads(&to.actor, longest),
+            units(),
+            to.arg(),
+            from.arg(),
+        );
+        to
+    }
+
+    fn copy_batch(to: Batch<Self>, from: Batch<Self>) -> Batch<Self> {
+        let from = from.contiguous();
+        let longest = from.obs.meta.num_elements();
+        copy_samples_kernel::launch(
+            &to.obs.client,
+            some_threads(&to.obs, longest),
+            units(),
+            to.arg(),
+            from.arg(),
+        );
+        to
+    }
+
+    fn copy_keys(to: CubeTensor, from: CubeTensor) -> CubeTensor {
+        copy_keys_kernel::launch(
+            &to.client,
+            threads(&to, to.meta.num_elements()),
+            units(),
+            arg(&to),
+            arg(&into_contiguous(from)),
+        );
+        to
+    }
+
+    fn duplicate(from: CubeTensor) -> CubeTensor {
+        from.copy()
+    }
+
     fn learn(
         state: State<Self>,
         batch: Batch<Self>,
@@ -260,13 +331,6 @@ impl DeviceOps for CubeBackend {
         epochs: usize,
         plan: Plan,
     ) -> Learned<Self> {
-        let state = State::<Self> {
-            actor: own(state.actor),
-            critic: own(state.critic),
-            first: own(state.first),
-            second: own(state.second),
-            scalars: own(state.scalars),
-        };
         let steps = epochs * plan.minibatches;
         let reported = beside(&state.actor, [steps, REPORTED]);
         let networks = [state.actor.clone(), state.critic.clone()];
@@ -314,6 +378,42 @@ impl DeviceOps for CubeBackend {
     }
 }
 
+impl State<CubeBackend> {
+    fn arg(&self) -> ChangingLaunch {
+        ChangingLaunch::new(
+            arg(&self.actor),
+            arg(&self.critic),
+            arg(&self.first),
+            arg(&self.second),
+            arg(&self.scalars),
+        )
+    }
+}
+
+impl Batch<CubeBackend> {
+    fn contiguous(self) -> Self {
+        Self {
+            obs: into_contiguous(self.obs),
+            actions: into_contiguous(self.actions),
+            log_probs: into_contiguous(self.log_probs),
+            values: into_contiguous(self.values),
+            advantages: into_contiguous(self.advantages),
+            returns: into_contiguous(self.returns),
+        }
+    }
+
+    fn arg(&self) -> SamplesLaunch {
+        SamplesLaunch::new(
+            arg(&self.obs),
+            arg(&self.actions),
+            arg(&self.log_probs),
+            arg(&self.values),
+            arg(&self.advantages),
+            arg(&self.returns),
+        )
+    }
+}
+
 /// Everything that the launches of a gradient read and write.
 struct Gradient {
     networks: [CubeTensor; 2],
@@ -345,14 +445,7 @@ impl Gradient {
             squares: beside(&scalars, [2 * plan.blocks()]),
             networks,
             scalars,
-            batch: Batch {
-                obs: into_contiguous(batch.obs),
-                actions: into_contiguous(batch.actions),
-                log_probs: into_contiguous(batch.log_probs),
-                values: into_contiguous(batch.values),
-                advantages: into_contiguous(batch.advantages),
-                returns: into_contiguous(batch.returns),
-            },
+            batch: batch.contiguous(),
             keys: into_contiguous(keys),
             plan,
         };
@@ -377,14 +470,7 @@ impl Gradient {
             client,
             cubes(self.plan.groups(), 2),
             units(),
-            SamplesLaunch::new(
-                arg(&self.batch.obs),
-                arg(&self.batch.actions),
-                arg(&self.batch.log_probs),
-                arg(&self.batch.values),
-                arg(&self.batch.advantages),
-                arg(&self.batch.returns),
-            ),
+            self.batch.arg(),
             arg(&self.networks[0]),
             arg(&self.networks[1]),
             MinibatchLaunch::new(
@@ -421,6 +507,11 @@ fn cubes(x: usize, y: usize) -> CubeCount {
 /// As many cubes as hold `count` threads or more, along as many dimensions as the device wants.
 fn threads(on: &CubeTensor, count: usize) -> CubeCount {
     calculate_cube_count_elemwise(&on.client, count, units())
+}
+
+/// As many threads as there is something to do for, but no more than a device has at a time.
+fn some_threads(on: &CubeTensor, count: usize) -> CubeCount {
+    threads(on, count.min(MOST_CUBES * UNITS))
 }
 
 fn units() -> CubeDim {

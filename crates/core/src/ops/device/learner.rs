@@ -1,41 +1,64 @@
 //! Gradient steps of actor and critic on a GPU: what [`HostLearner`](crate::ops::HostLearner) is in host memory.
 
-use super::backend::{self, BUFFERS, DeviceOps};
-use super::layers::{Layers, UNITS};
-use super::plan::{MEASURED, Plan, scalar};
-use super::{on_cube, on_device, shared_memory};
+use super::backend::DeviceOps;
+use super::buffers::{Buffers, empty_like, filled, samples};
+use super::graph::Graph;
+use super::plan::Plan;
+use super::setup::{plan, scalars};
 use crate::{
     network::Net,
-    ops::{ActorCriticLoss, HostStep, Surrogate, rows::RowDist, shuffle_keys},
+    ops::{ActorCriticLoss, HostStep},
     optim::Adam,
     policy::{Actor, Critic},
     rollout::Batch,
 };
-use burn::backend::{Dispatch, DispatchTensor};
-use burn::tensor::{Device, Int, Tensor};
+use burn::backend::Dispatch;
+use burn::tensor::{Int, Tensor};
+use std::thread::{self, ThreadId};
 
-/// Actor, critic, their optimiser and a batch, for one update that stays on the device.
+/// Actor, critic, their optimiser and a batch, for updates that stay on the device.
+///
+/// Everything is copied into buffers that the next update finds where they were, so that the launches of an update
+/// can be recorded once and replayed. The numbers are the same, bit for bit.
 #[derive(Debug)]
 pub struct DeviceLearner {
-    actor: Tensor<1>,
-    critic: Tensor<1>,
-    /// Its moments are of the actor's parameters, then of the critic's.
-    adam: Adam,
-    /// See [`scalar`].
-    scalars: Tensor<1>,
+    /// Nobody else has a handle to these buffers, nor to those of the batch and the keys.
+    state: Buffers,
     batch: Batch,
+    /// Of the orders of samples, `[2·epochs]`.
+    keys: Tensor<1, Int>,
+    /// With the moments from before the update.
+    adam: Adam,
     plan: Plan,
+    launches: Launches,
+    /// Whose operations come in order with a replay; those of other threads may overtake it.
+    thread: ThreadId,
 }
+
+/// How the steps of several epochs get to the device.
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // there is one of these in a run
+enum Launches {
+    /// One by one; so often until now.
+    Issued(u32),
+    /// All at once. The tensor `[M, 6]` is what they report to.
+    Recorded(Graph, Tensor<2>),
+    /// One by one, because the device does not record.
+    Refused,
+}
+
+/// Times that epochs are launched one by one before they are recorded, which takes as long as another time.
+const UNRECORDED: u32 = 1;
 
 impl DeviceLearner {
     /// For steps on `minibatches` equal parts of the batch. `adam` is the state for the actor's parameters
-    /// followed by the critic's.
+    /// followed by the critic's. What has served an earlier update (`kept`) serves again if the sizes are the same.
     ///
     /// `None` where this is not possible: devices that CubeCL does not drive, networks that are no perceptrons
     /// or do not fit into a cube's shared memory, distributions that are neither categorical nor Gaussian.
     pub fn new(
-        actor: &Actor,
-        critic: &Critic,
+        kept: Option<Self>,
+        (actor, critic): (&Actor, &Critic),
         batch: &Batch,
         minibatches: usize,
         adam: Adam,
@@ -43,18 +66,34 @@ impl DeviceLearner {
         step: HostStep,
     ) -> Option<Self> {
         let plan = plan(actor, critic, batch, minibatches, loss)?;
-        let scalars = scalars(loss, step, &adam);
-        Some(Self {
+        let device = batch.obs.device();
+        let thread = thread::current().id();
+        let fits = |kept: &Self| {
+            kept.plan == plan && kept.thread == thread && kept.batch.obs.device() == device
+        };
+        let mut learner = kept.filter(fits).unwrap_or_else(|| Self {
+            state: Buffers::empty(&plan, &device),
+            batch: empty_like(batch),
+            keys: Tensor::empty([0], &device),
+            adam: adam.clone(),
+            plan,
+            launches: Launches::Issued(0),
+            thread,
+        });
+        learner.state = learner.state.filled(Buffers {
             actor: actor.net.flat(),
             critic: critic.net.flat(),
-            adam,
-            scalars: Tensor::from_data(scalars, &batch.obs.device()),
-            batch: Batch {
-                obs: actor.normalized(batch.obs.clone()),
-                ..batch.clone()
-            },
-            plan,
-        })
+            first: adam.first.clone(),
+            second: adam.second.clone(),
+            scalars: Tensor::from_data(scalars(loss, step, &adam), &device),
+        });
+        let batch = Batch {
+            obs: actor.normalized(batch.obs.clone()),
+            ..batch.clone()
+        };
+        learner.batch = filled(learner.batch, batch);
+        learner.adam = adam;
+        Some(learner)
     }
 
     /// A step on each minibatch of as many epochs as there are `keys`
@@ -62,31 +101,45 @@ impl DeviceLearner {
     /// policy loss, value loss, entropy, approximate KL, clip fraction and gradient norm of each, `[M, 6]`, still
     /// on the device.
     ///
-    /// From the second call on, parameters, moments and the count of steps change in place, so that the launches
-    /// can be captured and replayed.
+    /// # Panics
+    ///
+    /// If the device fails to do what it has recorded.
     pub fn epochs(&mut self, keys: Tensor<1, Int>) -> Tensor<2> {
         let epochs = keys.dims()[0] / 2;
-        let state = backend::State {
-            actor: taken(&mut self.actor),
-            critic: taken(&mut self.critic),
-            first: taken(&mut self.adam.first),
-            second: taken(&mut self.adam.second),
-            scalars: taken(&mut self.scalars),
-        };
-        let learned = Dispatch::learn(
-            state,
-            samples(&self.batch),
-            keys.into_dispatch(),
-            epochs,
-            self.plan,
-        );
-        self.actor = Tensor::from_dispatch(learned.state.actor);
-        self.critic = Tensor::from_dispatch(learned.state.critic);
-        self.adam.first = Tensor::from_dispatch(learned.state.first);
-        self.adam.second = Tensor::from_dispatch(learned.state.second);
-        self.scalars = Tensor::from_dispatch(learned.state.scalars);
         self.adam.steps += (epochs * self.plan.minibatches) as u64;
-        Tensor::from_dispatch(learned.reported)
+        if self.keys.dims() != keys.dims() {
+            self.keys = keys.empty_like();
+            self.launches = Launches::Issued(0);
+        }
+        let own = std::mem::replace(&mut self.keys, keys.clone());
+        self.keys = Tensor::from_dispatch(Dispatch::copy_keys(
+            own.into_dispatch(),
+            keys.into_dispatch(),
+        ));
+        if self.thread != thread::current().id() {
+            self.launches = Launches::Refused;
+        }
+        if let Launches::Issued(UNRECORDED..) = self.launches {
+            self.launches = self.record(epochs);
+        }
+        match &mut self.launches {
+            Launches::Recorded(graph, reported) => {
+                graph.replay(&self.batch.obs.device());
+                // The next replay writes over it.
+                let reported = reported.clone().into_dispatch();
+                Tensor::from_dispatch(Dispatch::duplicate(reported))
+            }
+            Launches::Issued(times) => {
+                *times += 1;
+                self.launch(epochs)
+            }
+            Launches::Refused => self.launch(epochs),
+        }
+    }
+
+    /// Whether the launches of the last [`epochs`](Self::epochs) were replayed.
+    pub fn is_recorded(&self) -> bool {
+        matches!(self.launches, Launches::Recorded(..))
     }
 
     /// Means over the rows that [`epochs`](Self::epochs) returned, explained variance of the values before the
@@ -97,130 +150,71 @@ impl DeviceLearner {
             Tensor::cat(reported, 0).into_dispatch(),
             own(&self.batch.values),
             own(&self.batch.returns),
-            own(&self.actor),
-            own(&self.critic),
+            own(&self.state.actor),
+            own(&self.state.critic),
         ))
     }
 
-    /// Hands the networks and the optimiser back.
-    pub fn finish(self, actor: &mut Net, critic: &mut Net) -> Adam {
-        *actor = actor.with_flat(self.actor);
-        *critic = critic.with_flat(self.critic);
-        self.adam
+    /// Hands out the networks and the optimiser as they are now.
+    pub fn finish(&self, actor: &mut Net, critic: &mut Net) -> Adam {
+        let now = self.copied();
+        *actor = actor.with_flat(now.actor);
+        *critic = critic.with_flat(now.critic);
+        Adam {
+            first: now.first,
+            second: now.second,
+            ..self.adam.clone()
+        }
+    }
+
+    /// The state in other buffers.
+    fn copied(&self) -> Buffers {
+        let device = self.batch.obs.device();
+        Buffers::empty(&self.plan, &device).filled(self.state.clone())
+    }
+
+    fn launch(&mut self, epochs: usize) -> Tensor<2> {
+        let state = self.state.take(&self.adam.first);
+        let (state, reported) = steps(state, &self.batch, &self.keys, epochs, self.plan);
+        self.state = state;
+        reported
+    }
+
+    /// Records the launches and leaves the state as it was.
+    fn record(&mut self, epochs: usize) -> Launches {
+        let before = self.copied();
+        let (batch, keys, plan) = (&self.batch, &self.keys, self.plan);
+        let state = self.state.take(&self.adam.first);
+        let launches = |state| steps(state, batch, keys, epochs, plan);
+        match Graph::record(&batch.obs.device(), state, launches) {
+            Ok((graph, state, reported)) => {
+                self.state = state.filled(before);
+                Launches::Recorded(graph, reported)
+            }
+            Err(error) => {
+                tracing::debug!(%error, "an update is launched step by step: it cannot be recorded");
+                self.state = before;
+                Launches::Refused
+            }
+        }
     }
 }
 
-/// Gradients of `loss` over the batch by the parameters of actor and critic, `[P]` each, and the means of
-/// surrogate, entropy, approximate KL, clip fraction and value loss `[5]`, all on the device. `None` where
-/// [`DeviceLearner::new`] has none.
-pub fn device_gradient(
-    actor: &Actor,
-    critic: &Critic,
+/// A step on each minibatch of `epochs` epochs: the state after it, and what is reported, `[M, 6]`.
+fn steps(
+    state: Buffers,
     batch: &Batch,
-    loss: &ActorCriticLoss,
-) -> Option<([Tensor<1>; 2], Tensor<1>)> {
-    let plan = plan(actor, critic, batch, 1, loss)?;
-    let device = batch.obs.device();
-    let step = HostStep {
-        learning_rates: [0.0; 2],
-        max_grad_norm: 0.0,
-        joint_norm: true,
-    };
-    let scalars = scalars(loss, step, &Adam::new(0, 0.0, &device));
-    let batch = Batch {
-        obs: actor.normalized(batch.obs.clone()),
-        ..batch.clone()
-    };
-    let totals: Tensor<1> = Tensor::from_dispatch(Dispatch::gradient(
-        actor.net.flat().into_dispatch(),
-        critic.net.flat().into_dispatch(),
-        Tensor::<1>::from_data(scalars, &device).into_dispatch(),
-        samples(&batch),
-        shuffle_keys(&[[0, 0]], &device).into_dispatch(),
+    keys: &Tensor<1, Int>,
+    epochs: usize,
+    plan: Plan,
+) -> (Buffers, Tensor<2>) {
+    let learned = Dispatch::learn(
+        state.into_state(),
+        samples(batch.clone()),
+        keys.clone().into_dispatch(),
+        epochs,
         plan,
-    ));
-    let (of_actor, of_both) = (plan.actor.num_params(), plan.num_params());
-    let part = |from: usize, to: usize| totals.clone().narrow(0, from, to - from);
-    let means = part(of_both, of_both + MEASURED) * (1.0 / batch.len() as f64);
-    Some(([part(0, of_actor), part(of_actor, of_both)], means))
-}
-
-/// The numbers below `len` in the random order that `key` chooses, `[len]`, made on the device; `None` where the
-/// device is not CubeCL's.
-pub fn device_order(key: [u32; 2], len: usize, device: &Device) -> Option<Tensor<1, Int>> {
-    on_cube(device)?;
-    let keys = shuffle_keys(&[key], device).into_dispatch();
-    Some(Tensor::from_dispatch(Dispatch::order(keys, 0, len)))
-}
-
-/// `None` where there are no kernels for this.
-fn plan(
-    actor: &Actor,
-    critic: &Critic,
-    batch: &Batch,
-    minibatches: usize,
-    loss: &ActorCriticLoss,
-) -> Option<Plan> {
-    let shapes = [actor.net.perceptron()?, critic.net.perceptron()?];
-    let dist = RowDist::of(&actor.kind, shapes[0].log_stds)?;
-    let shared = shared_memory(&batch.obs.device(), BUFFERS, UNITS)?;
-    let cut = batch.len().is_multiple_of(minibatches);
-    if !on_device(&batch.obs) || batch.sequences.is_some() || !cut {
-        return None;
-    }
-    let sizes = [batch.len(), minibatches];
-    let layers = [Layers::new(shapes[0])?, Layers::new(shapes[1])?];
-    for layers in &layers {
-        assert_eq!(batch.obs.dims()[1], layers.inputs(0), "columns of obs");
-    }
-    let width = match dist {
-        RowDist::Categorical => 1,
-        RowDist::Gaussian => layers[0].heads(),
-    };
-    assert_eq!(batch.actions.dims()[1], width, "columns of actions");
-    let loss = ActorCriticLoss {
-        // A minibatch of one has no spread.
-        standardize: loss.standardize && batch.len() > minibatches,
-        ..*loss
-    };
-    Plan::new(layers, dist, &loss, sizes, shared)
-}
-
-fn samples(batch: &Batch) -> backend::Batch<Dispatch> {
-    let own = |x: &Tensor<1>| x.clone().into_dispatch();
-    backend::Batch {
-        obs: batch.obs.clone().into_dispatch(),
-        actions: batch.actions.clone().into_dispatch(),
-        log_probs: own(&batch.log_probs),
-        values: own(&batch.values),
-        advantages: own(&batch.advantages),
-        returns: own(&batch.returns),
-    }
-}
-
-/// The tensor itself, without keeping a second handle that would make it read-only.
-fn taken(tensor: &mut Tensor<1>) -> DispatchTensor {
-    let nothing = Tensor::empty([0], &tensor.device());
-    std::mem::replace(tensor, nothing).into_dispatch()
-}
-
-fn scalars(loss: &ActorCriticLoss, step: HostStep, adam: &Adam) -> [f32; scalar::COUNT] {
-    let mut scalars = [0.0; scalar::COUNT];
-    let mut set = |at: usize, value: f64| scalars[at] = value as f32;
-    if let Surrogate::Clipped { clip } = loss.surrogate {
-        set(scalar::CLIP, f64::from(clip));
-    }
-    set(scalar::VALUE_CLIP, f64::from(loss.value_clip));
-    set(scalar::VALUE_COEF, f64::from(loss.value_coef));
-    set(scalar::ENTROPY_COEF, f64::from(loss.entropy_coef));
-    set(scalar::MAX_GRAD_NORM, step.max_grad_norm);
-    set(scalar::RATE, step.learning_rates[0]);
-    set(scalar::CRITIC_RATE, step.learning_rates[1]);
-    set(scalar::BETA1, adam.beta1);
-    set(scalar::BETA2, adam.beta2);
-    set(scalar::EPSILON, adam.epsilon);
-    set(scalar::JOINT_NORM, f64::from(u8::from(step.joint_norm)));
-    set(scalar::UNBIAS1, 1.0 - adam.beta1.powf(adam.steps as f64));
-    set(scalar::UNBIAS2, 1.0 - adam.beta2.powf(adam.steps as f64));
-    scalars
+    );
+    let reported = Tensor::from_dispatch(learned.reported);
+    (Buffers::from_state(learned.state), reported)
 }

@@ -7,14 +7,19 @@
 
 mod activation;
 mod backend;
+mod buffers;
+mod copies;
 mod gradient;
+mod graph;
 mod layers;
 mod learner;
 mod limits;
 mod losses;
 mod net;
+mod once;
 mod perceptron;
 mod plan;
+mod setup;
 mod shuffle;
 mod step;
 mod summary;
@@ -22,9 +27,10 @@ mod tile;
 mod trace;
 
 pub use activation::activated;
-pub use learner::{DeviceLearner, device_gradient, device_order};
+pub use learner::DeviceLearner;
 pub use limits::shared_memory;
 pub(crate) use net::DeviceMlp;
+pub use once::{device_gradient, device_order};
 
 use backend::DeviceOps;
 use burn::backend::{Dispatch, DispatchDevice};

@@ -1,0 +1,67 @@
+//! What kernels are compiled for, and what they are told.
+
+use super::backend::BUFFERS;
+use super::layers::{Layers, UNITS};
+use super::plan::{Plan, scalar};
+use super::{on_device, shared_memory};
+use crate::{
+    ops::{ActorCriticLoss, HostStep, Surrogate, rows::RowDist},
+    optim::Adam,
+    policy::{Actor, Critic},
+    rollout::Batch,
+};
+
+/// Sizes of an update on `minibatches` equal parts of the batch; `None` where there are no kernels for it.
+pub(super) fn plan(
+    actor: &Actor,
+    critic: &Critic,
+    batch: &Batch,
+    minibatches: usize,
+    loss: &ActorCriticLoss,
+) -> Option<Plan> {
+    let shapes = [actor.net.perceptron()?, critic.net.perceptron()?];
+    let dist = RowDist::of(&actor.kind, shapes[0].log_stds)?;
+    let shared = shared_memory(&batch.obs.device(), BUFFERS, UNITS)?;
+    let cut = batch.len().is_multiple_of(minibatches);
+    if !on_device(&batch.obs) || batch.sequences.is_some() || !cut {
+        return None;
+    }
+    let sizes = [batch.len(), minibatches];
+    let layers = [Layers::new(shapes[0])?, Layers::new(shapes[1])?];
+    for layers in &layers {
+        assert_eq!(batch.obs.dims()[1], layers.inputs(0), "columns of obs");
+    }
+    let width = match dist {
+        RowDist::Categorical => 1,
+        RowDist::Gaussian => layers[0].heads(),
+    };
+    assert_eq!(batch.actions.dims()[1], width, "columns of actions");
+    let loss = ActorCriticLoss {
+        // A minibatch of one has no spread.
+        standardize: loss.standardize && batch.len() > minibatches,
+        ..*loss
+    };
+    Plan::new(layers, dist, &loss, sizes, shared)
+}
+
+/// The numbers at [`scalar`].
+pub(super) fn scalars(loss: &ActorCriticLoss, step: HostStep, adam: &Adam) -> [f32; scalar::COUNT] {
+    let mut scalars = [0.0; scalar::COUNT];
+    let mut set = |at: usize, value: f64| scalars[at] = value as f32;
+    if let Surrogate::Clipped { clip } = loss.surrogate {
+        set(scalar::CLIP, f64::from(clip));
+    }
+    set(scalar::VALUE_CLIP, f64::from(loss.value_clip));
+    set(scalar::VALUE_COEF, f64::from(loss.value_coef));
+    set(scalar::ENTROPY_COEF, f64::from(loss.entropy_coef));
+    set(scalar::MAX_GRAD_NORM, step.max_grad_norm);
+    set(scalar::RATE, step.learning_rates[0]);
+    set(scalar::CRITIC_RATE, step.learning_rates[1]);
+    set(scalar::BETA1, adam.beta1);
+    set(scalar::BETA2, adam.beta2);
+    set(scalar::EPSILON, adam.epsilon);
+    set(scalar::JOINT_NORM, f64::from(u8::from(step.joint_norm)));
+    set(scalar::UNBIAS1, 1.0 - adam.beta1.powf(adam.steps as f64));
+    set(scalar::UNBIAS2, 1.0 - adam.beta2.powf(adam.steps as f64));
+    scalars
+}
