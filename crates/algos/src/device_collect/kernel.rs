@@ -7,7 +7,7 @@
 #[allow(clippy::wildcard_imports)] // the vocabulary of kernels
 use cubecl::prelude::*;
 use uphill_core::ops::activated;
-use uphill_envs::device::{Dynamics, advance, philox};
+use uphill_envs::device::{Copies, Dynamics, Results, Rules, advance, carry_over, philox};
 
 use super::{
     noise::{gumbel, normal},
@@ -17,43 +17,56 @@ use super::{
 /// ½ ln 2π.
 const HALF_LN_TAU: f32 = 0.918_938_5;
 
-/// Everything that [`RolloutTensors`](super::ops::RolloutTensors) lists. `params` are those of the policy;
-/// `norm` has the means and then the standard deviations of the observations.
+/// What is seen and done in `T` steps.
+#[derive(CubeType, CubeLaunch)]
+pub(super) struct Taken {
+    /// `[T, N, O]`
+    obs: Box<[f32]>,
+    /// `[T, N, A]`
+    actions: Box<[f32]>,
+    /// `[T, N]`
+    log_probs: Box<[f32]>,
+}
+
+/// Where the noise of actions comes from: its position at the first step, and the halves of its seed.
+#[derive(CubeType, CubeLaunch)]
+pub(super) struct Noise {
+    first_step: u32,
+    stream: u32,
+    key_low: u32,
+    key_high: u32,
+}
+
+/// A step of a copy: its number in the cube, its row in what is written, and where its noise is.
+#[derive(CubeType)]
+struct Place {
+    slot: usize,
+    entry: usize,
+    copy: u32,
+    step: u32,
+}
+
+/// `steps` steps of all copies. `params` are those of the policy; `norm` has the means and then the standard
+/// deviations of the observations, which are clipped to ±`clip` after that.
 #[cube(launch)]
-#[allow(clippy::too_many_arguments)]
 pub(super) fn rollout_kernel<E: Dynamics>(
     params: &[f32],
     norm: &[f32],
-    old_states: &[f32],
-    old_clocks: &[i32],
-    old_returns: &[f32],
-    states: &mut [f32],
-    clocks: &mut [i32],
-    returns: &mut [f32],
-    seen: &mut [f32],
-    obs: &mut [f32],
-    actions: &mut [f32],
-    log_probs: &mut [f32],
-    rewards: &mut [f32],
-    next_obs: &mut [f32],
-    ended_returns: &mut [f32],
-    ends: &mut [i32],
+    old: &Copies,
+    copies: &mut Copies,
+    results: &mut Results,
+    taken: &mut Taken,
+    noise: &Noise,
+    rules: &Rules,
     steps: usize,
-    first_step: u32,
-    stream: u32,
-    action_key_low: u32,
-    action_key_high: u32,
-    env_key_low: u32,
-    env_key_high: u32,
-    time_limit: i32,
     clip: f32,
     #[comptime] plan: Plan,
 ) {
-    let copies = old_returns.len();
+    let count = old.returns.len();
     let unit = UNIT_POS as usize;
     // The copy whose actor and environment this thread is, if it is one's.
     let copy = CUBE_POS * plan.copies + unit;
-    let acts = unit < plan.copies && copy < copies;
+    let acts = unit < plan.copies && copy < count;
 
     let columns = columns(params, unit, plan);
     let biases = biases(params, unit, plan);
@@ -69,26 +82,24 @@ pub(super) fn rollout_kernel<E: Dynamics>(
     let mut outputs = Shared::<[f32]>::new_slice(comptime!(plan.copies * plan.outputs));
 
     if acts {
-        #[unroll]
-        for i in 0..plan.sizes.state {
-            states[copy * plan.sizes.state + i] = old_states[copy * plan.sizes.state + i];
-        }
-        #[unroll]
-        for i in 0..3usize {
-            clocks[copy * 3 + i] = old_clocks[copy * 3 + i];
-        }
-        returns[copy] = old_returns[copy];
-        E::observe(
-            &*states,
-            copy * plan.sizes.state,
-            seen,
-            copy * plan.sizes.obs,
-        );
+        carry_over(copy, old, copies, plan.sizes);
+        let at = copy * plan.sizes.state;
+        E::observe(&copies.states, at, &mut results.obs, copy * plan.sizes.obs);
     }
     for t in 0..steps {
-        let entry = t * copies + copy;
+        let entry = t * count + copy;
         if acts {
-            see(&*seen, copy, obs, entry, norm, clip, &mut front, unit, plan);
+            see(
+                &results.obs,
+                copy,
+                &mut taken.obs,
+                entry,
+                norm,
+                clip,
+                &mut front,
+                unit,
+                plan,
+            );
         }
         sync_cube();
         #[unroll]
@@ -123,52 +134,24 @@ pub(super) fn rollout_kernel<E: Dynamics>(
         }
         sync_cube();
         if acts {
-            let position = first_step + t as u32;
+            let place = Place {
+                slot: unit,
+                entry,
+                copy: copy as u32,
+                step: noise.first_step + t as u32,
+            };
             if comptime!(plan.categorical) {
-                choose(
-                    &outputs,
-                    unit,
-                    actions,
-                    log_probs,
-                    entry,
-                    copy as u32,
-                    position,
-                    stream,
-                    action_key_low,
-                    action_key_high,
-                    plan,
-                );
+                choose(&outputs, &place, noise, taken, plan);
             } else {
-                draw(
-                    &outputs,
-                    params,
-                    unit,
-                    actions,
-                    log_probs,
-                    entry,
-                    copy as u32,
-                    position,
-                    stream,
-                    action_key_low,
-                    action_key_high,
-                    plan,
-                );
+                draw(&outputs, params, &place, noise, taken, plan);
             }
             advance::<E>(
                 copy,
                 entry,
-                states,
-                clocks,
-                returns,
-                &*actions,
-                seen,
-                next_obs,
-                rewards,
-                ended_returns,
-                ends,
-                env_key_low,
-                env_key_high,
-                time_limit,
+                copies,
+                &taken.actions,
+                results,
+                rules,
                 plan.sizes,
             );
         }
@@ -297,21 +280,8 @@ fn output_layer(
 
 /// Samples a categorical policy: argmax_k (z_k + Gumbel noise).
 #[cube]
-#[allow(clippy::too_many_arguments)]
-fn choose(
-    logits: &[f32],
-    unit: usize,
-    actions: &mut [f32],
-    log_probs: &mut [f32],
-    entry: usize,
-    copy: u32,
-    position: u32,
-    stream: u32,
-    key_low: u32,
-    key_high: u32,
-    #[comptime] plan: Plan,
-) {
-    let at = unit * plan.outputs;
+fn choose(logits: &[f32], place: &Place, noise: &Noise, taken: &mut Taken, #[comptime] plan: Plan) {
+    let at = place.slot * plan.outputs;
     let mut largest = logits[at];
     #[unroll]
     for k in 1..plan.outputs {
@@ -330,7 +300,7 @@ fn choose(
     for k in 0..plan.outputs {
         if comptime!(k.is_multiple_of(4)) {
             let block = comptime!(k as u32 / 4);
-            philox(&mut words, block, copy, position, stream, key_low, key_high);
+            words_at(&mut words, block, place, noise);
         }
         let score = logits[at + k] + gumbel(words[comptime!(k % 4)]);
         if comptime!(k == 0) {
@@ -341,41 +311,48 @@ fn choose(
             best_score = select(better, score, best_score);
         }
     }
-    actions[entry] = f32::cast_from(best - at);
-    log_probs[entry] = logits[best] - (largest + sum.ln());
+    taken.actions[place.entry] = f32::cast_from(best - at);
+    taken.log_probs[place.entry] = logits[best] - (largest + sum.ln());
 }
 
 /// Samples a Gaussian policy: μ + σ ε.
 #[cube]
-#[allow(clippy::too_many_arguments)]
 fn draw(
     means: &[f32],
     params: &[f32],
-    unit: usize,
-    actions: &mut [f32],
-    log_probs: &mut [f32],
-    entry: usize,
-    copy: u32,
-    position: u32,
-    stream: u32,
-    key_low: u32,
-    key_high: u32,
+    place: &Place,
+    noise: &Noise,
+    taken: &mut Taken,
     #[comptime] plan: Plan,
 ) {
-    let at = unit * plan.outputs;
+    let at = place.slot * plan.outputs;
     let mut words = Array::<u32>::new(4usize);
     let mut minus_log_prob = 0.0f32;
     #[unroll]
     for k in 0..plan.outputs {
         if comptime!(k.is_multiple_of(2)) {
             let block = comptime!(k as u32 / 2);
-            philox(&mut words, block, copy, position, stream, key_low, key_high);
+            words_at(&mut words, block, place, noise);
         }
         let first = comptime!(k % 2 * 2);
-        let noise = normal(words[first], words[comptime!(first + 1)]);
+        let e = normal(words[first], words[comptime!(first + 1)]);
         let log_std = params[comptime!(plan.log_stds_at() + k)];
-        actions[entry * plan.outputs + k] = means[at + k] + log_std.exp() * noise;
-        minus_log_prob += 0.5f32 * noise * noise + log_std + HALF_LN_TAU;
+        taken.actions[place.entry * plan.outputs + k] = means[at + k] + log_std.exp() * e;
+        minus_log_prob += 0.5f32 * e * e + log_std + HALF_LN_TAU;
     }
-    log_probs[entry] = -minus_log_prob;
+    taken.log_probs[place.entry] = -minus_log_prob;
+}
+
+/// Four random words of a step.
+#[cube]
+fn words_at(words: &mut Array<u32>, block: u32, place: &Place, noise: &Noise) {
+    philox(
+        words,
+        block,
+        place.copy,
+        place.step,
+        noise.stream,
+        noise.key_low,
+        noise.key_high,
+    );
 }

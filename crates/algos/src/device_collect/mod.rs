@@ -60,13 +60,13 @@ pub(crate) fn collect_on_device(
     );
 
     let obs = Tensor::<3>::from_dispatch(out.obs);
-    let next_obs = Tensor::<3>::from_dispatch(out.next_obs);
-    let ends = Tensor::<2, Int>::from_dispatch(out.ends);
+    let next_obs = Tensor::<3>::from_dispatch(out.results.next_obs);
+    let ends = Tensor::<2, Int>::from_dispatch(out.results.ends);
     let [terminated, truncated] = how_ended(ends.clone());
     env.advanced(
         DeviceState::from_tensors(out.batch),
-        Tensor::from_dispatch(out.seen),
-        Tensor::from_dispatch(out.ended_returns),
+        Tensor::from_dispatch(out.results.obs),
+        Tensor::from_dispatch(out.results.ended_returns),
         ends,
     );
     let values = |obs: Tensor<3>| {
@@ -80,7 +80,7 @@ pub(crate) fn collect_on_device(
         obs,
         actions: Tensor::from_dispatch(out.actions),
         log_probs: Tensor::from_dispatch(out.log_probs),
-        rewards: Tensor::from_dispatch(out.rewards),
+        rewards: Tensor::from_dispatch(out.results.rewards),
         terminated,
         truncated,
         lengths: None,

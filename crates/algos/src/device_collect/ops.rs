@@ -4,46 +4,38 @@
 #![allow(missing_docs)]
 
 use burn::backend::{
-    Backend, ExtensionType, backend_extension,
-    fusion::custom::TensorSpec,
-    tensor::{FloatTensor, IntTensor},
+    Backend, ExtensionType, backend_extension, fusion::custom::TensorSpec, tensor::FloatTensor,
 };
 use burn::tensor::{DType, Shape};
-use burn_cubecl::{
-    CubeBackend, kernel::into_contiguous, ops::numeric::empty_device_contiguous_dtype,
-    tensor::CubeTensor,
-};
+use burn_cubecl::{CubeBackend, kernel::into_contiguous, tensor::CubeTensor};
 use cubecl::prelude::{CubeCount, CubeDim};
 use uphill_envs::{
     CartPole, Pendulum,
-    device::{BatchTensors, BatchTensorsMetadata, DeviceEnv, DeviceRules},
+    device::{
+        BatchTensors, BatchTensorsMetadata, DeviceEnv, DeviceRules, ResultTensors, empty_beside,
+        result_specs,
+    },
 };
 
-use super::{kernel::rollout_kernel, plan::Plan};
+use super::{
+    kernel::{NoiseLaunch, TakenLaunch, rollout_kernel},
+    plan::Plan,
+};
 
-/// What `T` steps of `N` copies bring.
+/// Where `N` copies stand after `T` steps, and what these bring.
 #[derive(ExtensionType)]
 #[extension_type(fusion)]
 pub(super) struct RolloutTensors<B: Backend> {
-    /// After the last step.
     #[extension_type]
     pub batch: BatchTensors<B>,
-    /// `[N, O]`, what the policy sees next.
-    pub seen: FloatTensor<B>,
+    #[extension_type]
+    pub results: ResultTensors<B>,
     /// `[T, N, O]`
     pub obs: FloatTensor<B>,
     /// `[T, N, A]`
     pub actions: FloatTensor<B>,
     /// `[T, N]`
     pub log_probs: FloatTensor<B>,
-    /// `[T, N]`
-    pub rewards: FloatTensor<B>,
-    /// `[T, N, O]`, before autoreset.
-    pub next_obs: FloatTensor<B>,
-    /// `[T, N]`, see [`advance`](uphill_envs::device::advance).
-    pub ended_returns: FloatTensor<B>,
-    /// `[T, N]`, likewise.
-    pub ends: IntTensor<B>,
 }
 
 /// What is to be done.
@@ -81,18 +73,12 @@ fn specs(
 ) -> RolloutTensorsMetadata {
     let (steps, copies, sizes) = (job.steps, batch.returns.shape[0], job.plan.sizes);
     let floats = |shape: Shape| TensorSpec::new(shape, DType::F32);
-    let numbers = floats([steps, copies].into());
-    let obs = floats([steps, copies, sizes.obs].into());
     RolloutTensorsMetadata {
         batch: batch.clone(),
-        seen: floats([copies, sizes.obs].into()),
-        obs: obs.clone(),
+        results: result_specs(sizes, [steps, copies]),
+        obs: floats([steps, copies, sizes.obs].into()),
         actions: floats([steps, copies, sizes.action].into()),
-        log_probs: numbers.clone(),
-        rewards: numbers.clone(),
-        next_obs: obs,
-        ended_returns: numbers,
-        ends: TensorSpec::new([steps, copies].into(), DType::I32),
+        log_probs: floats([steps, copies].into()),
     }
 }
 
@@ -103,30 +89,18 @@ impl RolloutOps for CubeBackend {
         batch: BatchTensors<Self>,
         job: Job,
     ) -> RolloutTensors<Self> {
-        let [params, norm, states, clocks, returns] =
-            [params, norm, batch.states, batch.clocks, batch.returns].map(into_contiguous);
-        let (steps, copies) = (job.steps, returns.meta.shape()[0]);
+        let [params, norm] = [params, norm].map(into_contiguous);
+        let old = batch.contiguous();
+        let (steps, copies) = (job.steps, old.copies());
         let Job { plan, rules, .. } = job;
         let sizes = plan.sizes;
-        let empty = |shape: Shape, dtype| {
-            let (client, device) = (params.client.clone(), params.device.clone());
-            empty_device_contiguous_dtype(client, device, shape, dtype)
-        };
-        let floats = |shape: Shape| empty(shape, DType::F32);
+        let floats = |shape: Shape| empty_beside(&params, shape, DType::F32);
         let out = RolloutTensors::<Self> {
-            batch: BatchTensors {
-                states: floats([copies, sizes.state].into()),
-                clocks: empty([copies, 3].into(), DType::I32),
-                returns: floats([copies].into()),
-            },
-            seen: floats([copies, sizes.obs].into()),
+            batch: old.empty_like(),
+            results: ResultTensors::empty(&params, sizes, [steps, copies]),
             obs: floats([steps, copies, sizes.obs].into()),
             actions: floats([steps, copies, sizes.action].into()),
             log_probs: floats([steps, copies].into()),
-            rewards: floats([steps, copies].into()),
-            next_obs: floats([steps, copies, sizes.obs].into()),
-            ended_returns: floats([steps, copies].into()),
-            ends: empty([steps, copies].into(), DType::I32),
         };
         let launch = match rules.env {
             DeviceEnv::CartPole => rollout_kernel::launch::<CartPole>,
@@ -138,28 +112,22 @@ impl RolloutOps for CubeBackend {
             CubeDim::new_1d(plan.units as u32),
             params.into_buffer_arg(),
             norm.into_buffer_arg(),
-            states.into_buffer_arg(),
-            clocks.into_buffer_arg(),
-            returns.into_buffer_arg(),
-            out.batch.states.clone().into_buffer_arg(),
-            out.batch.clocks.clone().into_buffer_arg(),
-            out.batch.returns.clone().into_buffer_arg(),
-            out.seen.clone().into_buffer_arg(),
-            out.obs.clone().into_buffer_arg(),
-            out.actions.clone().into_buffer_arg(),
-            out.log_probs.clone().into_buffer_arg(),
-            out.rewards.clone().into_buffer_arg(),
-            out.next_obs.clone().into_buffer_arg(),
-            out.ended_returns.clone().into_buffer_arg(),
-            out.ends.clone().into_buffer_arg(),
+            old.arg(),
+            out.batch.arg(),
+            out.results.arg(),
+            TakenLaunch::new(
+                out.obs.clone().into_buffer_arg(),
+                out.actions.clone().into_buffer_arg(),
+                out.log_probs.clone().into_buffer_arg(),
+            ),
+            NoiseLaunch::new(
+                job.first_step,
+                job.stream,
+                job.seed as u32,
+                (job.seed >> 32) as u32,
+            ),
+            rules.arg(),
             steps,
-            job.first_step,
-            job.stream,
-            job.seed as u32,
-            (job.seed >> 32) as u32,
-            rules.seed as u32,
-            (rules.seed >> 32) as u32,
-            rules.time_limit as i32,
             job.clip,
             plan,
         );

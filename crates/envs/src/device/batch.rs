@@ -37,7 +37,7 @@ pub trait DeviceSteps {
     fn state(&self) -> DeviceState;
 
     /// Takes over what `ends.dims()[0]` steps brought: the state after them, the observations that the policy
-    /// sees next `[N, O]`, and `ended_returns` and `ends` `[T, N]` as described at [`advance`](super::advance()).
+    /// sees next `[N, O]`, and `ended_returns` and `ends` `[T, N]` as described at [`Results`](super::Results).
     fn advanced(
         &mut self,
         state: DeviceState,
@@ -132,6 +132,7 @@ impl<E: OnDevice> BatchEnv for DeviceBatch<E> {
         let batch = self.state.clone().into_tensors();
         let out = Dispatch::step_envs(batch, actions.into_dispatch(), self.rules());
         let state = DeviceState::from_tensors(out.batch);
+        let out = out.results;
         let obs = Tensor::from_dispatch(out.obs);
         let ends = Tensor::<2, Int>::from_dispatch(out.ends);
         let [terminated, truncated] = how_ended(ends.clone()).map(|flags| flags.squeeze_dim(0));
@@ -139,8 +140,8 @@ impl<E: OnDevice> BatchEnv for DeviceBatch<E> {
         self.advanced(state, obs.clone(), ended_returns, ends);
         Step {
             obs,
-            next_obs: Tensor::from_dispatch(out.next_obs),
-            rewards: Tensor::from_dispatch(out.rewards),
+            next_obs: Tensor::<3>::from_dispatch(out.next_obs).squeeze_dim(0),
+            rewards: Tensor::<2>::from_dispatch(out.rewards).squeeze_dim(0),
             terminated,
             truncated,
         }
@@ -207,7 +208,7 @@ impl<E: OnDevice> DeviceSteps for DeviceBatch<E> {
     }
 }
 
-/// Where `ends` `[T, N]`, as described at [`advance`](super::advance()), say that an episode was terminated and
+/// Where `ends` `[T, N]`, as described at [`Results`](super::Results), say that an episode was terminated and
 /// where truncated.
 pub fn how_ended(ends: Tensor<2, Int>) -> [Tensor<2, Bool>; 2] {
     let how = ends.bitwise_and_scalar(3);

@@ -16,7 +16,7 @@ const MOST_ENTRIES: usize = 1 << 24;
 /// Where episodes ended, step by step.
 #[derive(Clone, Debug, Default)]
 pub struct EpisodeLog {
-    /// Returns of the episodes that ended, and `ends` as in [`advance`](super::advance): `[T, N]` each.
+    /// Returns of the episodes that ended, and `ends` as in [`Results`](super::Results): `[T, N]` each.
     parts: Vec<(Tensor<2>, Tensor<2, Int>)>,
 }
 

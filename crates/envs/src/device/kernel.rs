@@ -1,6 +1,9 @@
 //! A step of one copy, as a kernel function.
 
-use super::random::{philox, uniform};
+use super::{
+    random::{philox, uniform},
+    slices::{Copies, Results, Rules},
+};
 use crate::Stream;
 #[allow(clippy::wildcard_imports)] // the vocabulary of kernels
 use crate::kernel::*;
@@ -40,49 +43,41 @@ pub struct Sizes {
 
 /// One step of `copy`: dynamics, time limit, autoreset and the return so far.
 ///
-/// `states` `[N, S]`, `clocks` `[N, 3]` and `returns` `[N]` (`DeviceState`) are changed in
-/// place, and so is `obs` `[N, O]`, what the policy sees next. The action is row `entry` of `actions`, and that
-/// row of `next_obs`, `rewards`, `ended_returns` and `ends` is written.
-///
-/// `ends` is 0 while an episode goes on. Otherwise it is 4 · length + 1 if it terminated and + 2 if it was
-/// truncated, with length 0 if the episode is not to be reported, because it began at a random age.
+/// `copies` and what the policy sees next are changed in place. The action is row `entry` of `actions`, and that
+/// row of the rest of the results is written.
 #[cube]
-#[allow(clippy::too_many_arguments)]
 pub fn advance<E: Dynamics>(
     copy: usize,
     entry: usize,
-    states: &mut [f32],
-    clocks: &mut [i32],
-    returns: &mut [f32],
+    copies: &mut Copies,
     actions: &[f32],
-    obs: &mut [f32],
-    next_obs: &mut [f32],
-    rewards: &mut [f32],
-    ended_returns: &mut [f32],
-    ends: &mut [i32],
-    key_low: u32,
-    key_high: u32,
-    time_limit: i32,
+    results: &mut Results,
+    rules: &Rules,
     #[comptime] sizes: Sizes,
 ) {
     let base = copy * sizes.state;
     let clock = copy * 3;
-    let reward = E::step(states, base, actions, entry * sizes.action);
-    E::observe(&*states, base, next_obs, entry * sizes.obs);
-    let terminated = E::terminated(&*states, base);
-    let age = clocks[clock] + 1i32;
-    let total = returns[copy] + reward;
-    let out_of_time = time_limit > 0i32 && age >= time_limit;
-    rewards[entry] = reward;
+    let reward = E::step(&mut copies.states, base, actions, entry * sizes.action);
+    E::observe(
+        &copies.states,
+        base,
+        &mut results.next_obs,
+        entry * sizes.obs,
+    );
+    let terminated = E::terminated(&copies.states, base);
+    let age = copies.clocks[clock] + 1i32;
+    let total = copies.returns[copy] + reward;
+    let out_of_time = rules.time_limit > 0i32 && age >= rules.time_limit;
+    results.rewards[entry] = reward;
     if terminated || out_of_time {
-        let length = select(clocks[clock + 1] == 0i32, age, 0i32);
-        ends[entry] = length * 4i32 + select(terminated, 1i32, 2i32);
-        ended_returns[entry] = total;
-        let episode = clocks[clock + 2] + 1i32;
-        clocks[clock] = 0i32;
-        clocks[clock + 1] = 0i32;
-        clocks[clock + 2] = episode;
-        returns[copy] = 0.0f32;
+        let length = select(copies.clocks[clock + 1] == 0i32, age, 0i32);
+        results.ends[entry] = length * 4i32 + select(terminated, 1i32, 2i32);
+        results.ended_returns[entry] = total;
+        let episode = copies.clocks[clock + 2] + 1i32;
+        copies.clocks[clock] = 0i32;
+        copies.clocks[clock + 1] = 0i32;
+        copies.clocks[clock + 2] = episode;
+        copies.returns[copy] = 0.0f32;
         let mut words = Array::<u32>::new(4usize);
         philox(
             &mut words,
@@ -90,11 +85,11 @@ pub fn advance<E: Dynamics>(
             u32::cast_from(copy),
             u32::cast_from(episode),
             RESET,
-            key_low,
-            key_high,
+            rules.key_low,
+            rules.key_high,
         );
         E::start(
-            states,
+            &mut copies.states,
             base,
             uniform(words[0]),
             uniform(words[1]),
@@ -102,63 +97,42 @@ pub fn advance<E: Dynamics>(
             uniform(words[3]),
         );
     } else {
-        ends[entry] = 0i32;
-        ended_returns[entry] = 0.0f32;
-        clocks[clock] = age;
-        returns[copy] = total;
+        results.ends[entry] = 0i32;
+        results.ended_returns[entry] = 0.0f32;
+        copies.clocks[clock] = age;
+        copies.returns[copy] = total;
     }
-    E::observe(&*states, base, obs, copy * sizes.obs);
+    E::observe(&copies.states, base, &mut results.obs, copy * sizes.obs);
+}
+
+/// Takes over where a copy stood.
+#[cube]
+pub fn carry_over(copy: usize, old: &Copies, copies: &mut Copies, #[comptime] sizes: Sizes) {
+    #[unroll]
+    for i in 0..sizes.state {
+        copies.states[copy * sizes.state + i] = old.states[copy * sizes.state + i];
+    }
+    #[unroll]
+    for i in 0..3usize {
+        copies.clocks[copy * 3 + i] = old.clocks[copy * 3 + i];
+    }
+    copies.returns[copy] = old.returns[copy];
 }
 
 /// One step of every copy, one thread each.
 #[cube(launch)]
-#[allow(clippy::too_many_arguments)]
 pub(super) fn step_kernel<E: Dynamics>(
-    old_states: &[f32],
-    old_clocks: &[i32],
-    old_returns: &[f32],
+    old: &Copies,
     actions: &[f32],
-    states: &mut [f32],
-    clocks: &mut [i32],
-    returns: &mut [f32],
-    obs: &mut [f32],
-    next_obs: &mut [f32],
-    rewards: &mut [f32],
-    ended_returns: &mut [f32],
-    ends: &mut [i32],
-    key_low: u32,
-    key_high: u32,
-    time_limit: i32,
+    copies: &mut Copies,
+    results: &mut Results,
+    rules: &Rules,
     #[comptime] sizes: Sizes,
 ) {
     let copy = ABSOLUTE_POS;
-    if copy >= old_returns.len() {
+    if copy >= old.returns.len() {
         terminate!();
     }
-    #[unroll]
-    for i in 0..sizes.state {
-        states[copy * sizes.state + i] = old_states[copy * sizes.state + i];
-    }
-    #[unroll]
-    for i in 0..3usize {
-        clocks[copy * 3 + i] = old_clocks[copy * 3 + i];
-    }
-    returns[copy] = old_returns[copy];
-    advance::<E>(
-        copy,
-        copy,
-        states,
-        clocks,
-        returns,
-        actions,
-        obs,
-        next_obs,
-        rewards,
-        ended_returns,
-        ends,
-        key_low,
-        key_high,
-        time_limit,
-        sizes,
-    );
+    carry_over(copy, old, copies, sizes);
+    advance::<E>(copy, copy, copies, actions, results, rules, sizes);
 }

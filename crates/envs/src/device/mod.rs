@@ -10,12 +10,17 @@ mod episodes;
 mod kernel;
 mod ops;
 mod random;
+mod slices;
 
 pub use batch::{DeviceBatch, DeviceSteps, how_ended};
 pub use episodes::EpisodeLog;
-pub use kernel::{Dynamics, Sizes, advance};
-pub use ops::{BatchTensors, BatchTensorsMetadata};
+pub use kernel::{Dynamics, Sizes, advance, carry_over};
+pub use ops::{
+    BatchTensors, BatchTensorsMetadata, ResultTensors, ResultTensorsMetadata, empty_beside,
+    result_specs,
+};
 pub use random::{philox, uniform};
+pub use slices::{Copies, CopiesLaunch, Results, ResultsLaunch, Rules, RulesLaunch};
 
 use burn::{
     backend::{Dispatch, DispatchDevice},

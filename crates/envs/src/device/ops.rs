@@ -15,7 +15,12 @@ use burn_cubecl::{
 };
 use cubecl::{calculate_cube_count_elemwise, prelude::CubeCount, prelude::CubeDim};
 
-use super::{DeviceEnv, DeviceRules, episodes::last_episodes_kernel, kernel::step_kernel};
+use super::{
+    DeviceEnv, DeviceRules, Sizes,
+    episodes::last_episodes_kernel,
+    kernel::step_kernel,
+    slices::{CopiesLaunch, ResultsLaunch, RulesLaunch},
+};
 use crate::{CartPole, Pendulum};
 
 /// [`DeviceState`](super::DeviceState) below the tensors.
@@ -30,23 +35,30 @@ pub struct BatchTensors<B: Backend> {
     pub returns: FloatTensor<B>,
 }
 
-/// What a step of all copies brings.
+/// What `T` steps of all copies bring.
+#[derive(ExtensionType)]
+#[extension_type(fusion)]
+pub struct ResultTensors<B: Backend> {
+    /// `[N, O]`, what the policy sees next.
+    pub obs: FloatTensor<B>,
+    /// `[T, N, O]`, before autoreset.
+    pub next_obs: FloatTensor<B>,
+    /// `[T, N]`
+    pub rewards: FloatTensor<B>,
+    /// `[T, N]`, see [`Results`](super::Results).
+    pub ended_returns: FloatTensor<B>,
+    /// `[T, N]`, likewise.
+    pub ends: IntTensor<B>,
+}
+
+/// Where the copies stand after a step, and what it brings.
 #[derive(ExtensionType)]
 #[extension_type(fusion)]
 pub(super) struct StepTensors<B: Backend> {
-    /// After the step.
     #[extension_type]
     pub batch: BatchTensors<B>,
-    /// `[N, O]`, after autoreset.
-    pub obs: FloatTensor<B>,
-    /// `[N, O]`, before.
-    pub next_obs: FloatTensor<B>,
-    /// `[N]`
-    pub rewards: FloatTensor<B>,
-    /// `[1, N]`, see [`advance`](super::advance).
-    pub ended_returns: FloatTensor<B>,
-    /// `[1, N]`, likewise.
-    pub ends: IntTensor<B>,
+    #[extension_type]
+    pub results: ResultTensors<B>,
 }
 
 /// Operations on environments.
@@ -74,16 +86,22 @@ fn step_specs(
     _actions: &TensorSpec,
     rules: &DeviceRules,
 ) -> StepTensorsMetadata {
-    let copies = batch.returns.shape[0];
-    let floats = |shape: Shape| TensorSpec::new(shape, DType::F32);
-    let obs = floats([copies, rules.env.sizes().obs].into());
     StepTensorsMetadata {
         batch: batch.clone(),
-        obs: obs.clone(),
-        next_obs: obs,
-        rewards: floats([copies].into()),
-        ended_returns: floats([1, copies].into()),
-        ends: TensorSpec::new([1, copies].into(), DType::I32),
+        results: result_specs(rules.env.sizes(), [1, batch.returns.shape[0]]),
+    }
+}
+
+/// For `steps` of `copies`.
+#[must_use]
+pub fn result_specs(sizes: Sizes, [steps, copies]: [usize; 2]) -> ResultTensorsMetadata {
+    let floats = |shape: Shape| TensorSpec::new(shape, DType::F32);
+    ResultTensorsMetadata {
+        obs: floats([copies, sizes.obs].into()),
+        next_obs: floats([steps, copies, sizes.obs].into()),
+        rewards: floats([steps, copies].into()),
+        ended_returns: floats([steps, copies].into()),
+        ends: TensorSpec::new([steps, copies].into(), DType::I32),
     }
 }
 
@@ -96,31 +114,94 @@ pub(super) const SEARCHERS: u32 = 256;
 /// Buffers of a step, and what CubeCL adds.
 pub(super) const BINDINGS: u32 = 14;
 
+impl BatchTensors<CubeBackend> {
+    /// Number of copies.
+    #[must_use]
+    pub fn copies(&self) -> usize {
+        self.returns.meta.shape()[0]
+    }
+
+    /// The same without gaps between the numbers.
+    #[must_use]
+    pub fn contiguous(self) -> Self {
+        Self {
+            states: into_contiguous(self.states),
+            clocks: into_contiguous(self.clocks),
+            returns: into_contiguous(self.returns),
+        }
+    }
+
+    /// Room for the same.
+    #[must_use]
+    pub fn empty_like(&self) -> Self {
+        let like =
+            |tensor: &CubeTensor| empty_beside(tensor, tensor.meta.shape().clone(), tensor.dtype);
+        Self {
+            states: like(&self.states),
+            clocks: like(&self.clocks),
+            returns: like(&self.returns),
+        }
+    }
+
+    /// For a launch.
+    #[must_use]
+    pub fn arg(&self) -> CopiesLaunch {
+        CopiesLaunch::new(
+            self.states.clone().into_buffer_arg(),
+            self.clocks.clone().into_buffer_arg(),
+            self.returns.clone().into_buffer_arg(),
+        )
+    }
+}
+
+impl ResultTensors<CubeBackend> {
+    /// Room for what `steps` of `copies` bring, where `tensor` is.
+    #[must_use]
+    pub fn empty(tensor: &CubeTensor, sizes: Sizes, size: [usize; 2]) -> Self {
+        let specs = result_specs(sizes, size);
+        let empty = |spec: TensorSpec| empty_beside(tensor, spec.shape, spec.dtype);
+        Self {
+            obs: empty(specs.obs),
+            next_obs: empty(specs.next_obs),
+            rewards: empty(specs.rewards),
+            ended_returns: empty(specs.ended_returns),
+            ends: empty(specs.ends),
+        }
+    }
+
+    /// For a launch.
+    #[must_use]
+    pub fn arg(&self) -> ResultsLaunch {
+        ResultsLaunch::new(
+            self.obs.clone().into_buffer_arg(),
+            self.next_obs.clone().into_buffer_arg(),
+            self.rewards.clone().into_buffer_arg(),
+            self.ended_returns.clone().into_buffer_arg(),
+            self.ends.clone().into_buffer_arg(),
+        )
+    }
+}
+
+impl DeviceRules {
+    /// For a launch.
+    #[must_use]
+    pub fn arg(&self) -> RulesLaunch {
+        let (low, high) = (self.seed as u32, (self.seed >> 32) as u32);
+        RulesLaunch::new(low, high, self.time_limit as i32)
+    }
+}
+
 impl EnvOps for CubeBackend {
     fn step_envs(
         batch: BatchTensors<Self>,
         actions: CubeTensor,
         rules: DeviceRules,
     ) -> StepTensors<Self> {
-        let [states, returns, actions] =
-            [batch.states, batch.returns, actions].map(into_contiguous);
-        let clocks = into_contiguous(batch.clocks);
-        let copies = returns.meta.shape()[0];
-        let sizes = rules.env.sizes();
-        let floats = |shape: Shape| empty_like(&states, shape, DType::F32);
-        let out = StepTensors::<Self> {
-            batch: BatchTensors {
-                states: floats([copies, sizes.state].into()),
-                clocks: empty_like(&states, [copies, 3].into(), DType::I32),
-                returns: floats([copies].into()),
-            },
-            obs: floats([copies, sizes.obs].into()),
-            next_obs: floats([copies, sizes.obs].into()),
-            rewards: floats([copies].into()),
-            ended_returns: floats([1, copies].into()),
-            ends: empty_like(&states, [1, copies].into(), DType::I32),
-        };
-        let client = states.client.clone();
+        let (old, actions) = (batch.contiguous(), into_contiguous(actions));
+        let (copies, sizes) = (old.copies(), rules.env.sizes());
+        let batch = old.empty_like();
+        let results = ResultTensors::empty(&actions, sizes, [1, copies]);
+        let client = actions.client.clone();
         let dim = CubeDim::new(&client, copies);
         let count = calculate_cube_count_elemwise(&client, copies, dim);
         let launch = match rules.env {
@@ -131,30 +212,20 @@ impl EnvOps for CubeBackend {
             &client,
             count,
             dim,
-            states.into_buffer_arg(),
-            clocks.into_buffer_arg(),
-            returns.into_buffer_arg(),
+            old.arg(),
             actions.into_buffer_arg(),
-            out.batch.states.clone().into_buffer_arg(),
-            out.batch.clocks.clone().into_buffer_arg(),
-            out.batch.returns.clone().into_buffer_arg(),
-            out.obs.clone().into_buffer_arg(),
-            out.next_obs.clone().into_buffer_arg(),
-            out.rewards.clone().into_buffer_arg(),
-            out.ended_returns.clone().into_buffer_arg(),
-            out.ends.clone().into_buffer_arg(),
-            rules.seed as u32,
-            (rules.seed >> 32) as u32,
-            rules.time_limit as i32,
+            batch.arg(),
+            results.arg(),
+            rules.arg(),
             sizes,
         );
-        out
+        StepTensors { batch, results }
     }
 
     fn last_episodes(ended_returns: CubeTensor, ends: CubeTensor, most: usize) -> CubeTensor {
         let [ended_returns, ends] = [ended_returns, ends].map(into_contiguous);
         let copies = ends.meta.shape()[1];
-        let out = empty_like(&ended_returns, [2 + 4 * most].into(), DType::F32);
+        let out = empty_beside(&ended_returns, [2 + 4 * most].into(), DType::F32);
         let client = ends.client.clone();
         last_episodes_kernel::launch(
             &client,
@@ -171,7 +242,9 @@ impl EnvOps for CubeBackend {
     }
 }
 
-fn empty_like(tensor: &CubeTensor, shape: Shape, dtype: DType) -> CubeTensor {
+/// Room for a tensor where another one is.
+#[must_use]
+pub fn empty_beside(tensor: &CubeTensor, shape: Shape, dtype: DType) -> CubeTensor {
     let (client, device) = (tensor.client.clone(), tensor.device.clone());
     empty_device_contiguous_dtype(client, device, shape, dtype)
 }
