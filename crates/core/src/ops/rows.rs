@@ -67,6 +67,12 @@ fn log_sum_exp(z: &[f32]) -> f32 {
     max + ln(sum)
 }
 
+/// Unnormalised logits to log-probabilities.
+pub(super) fn log_softmax(z: &mut [f32]) {
+    let normaliser = log_sum_exp(z);
+    z.iter_mut().for_each(|z| *z -= normaliser);
+}
+
 /// What a policy climbs, sample by sample.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Surrogate {
@@ -75,6 +81,13 @@ pub enum Surrogate {
     /// min(ρ A, clip(ρ, 1 ± `clip`) A), see [`clipped_surrogate`](crate::loss::clipped_surrogate).
     Clipped {
         /// ε of the ratios.
+        clip: f32,
+    },
+    /// ρ A − `kl_coef` · KL(old ‖ new), see [`ratio_surrogate`](crate::loss::ratio_surrogate).
+    Penalised {
+        /// β.
+        kl_coef: f32,
+        /// Ratios further than this from 1 count in the clip fraction, and are not clipped.
         clip: f32,
     },
 }

@@ -9,14 +9,14 @@ use uphill_core::{
     dist::DistKind,
     loss::{
         approx_kl, clip_fraction, clipped_surrogate, clipped_value_loss, policy_gradient_surrogate,
-        value_loss,
+        ratio_surrogate, value_loss,
     },
     network::{Net, WithLogStd},
     nn::MlpConfig,
     normalize::ObsNorm,
     ops::{
-        ActorCriticLoss, HostLearner, HostPolicy, HostStep, Surrogate, actor_critic_gradient,
-        host_values,
+        ActorCriticLoss, HostCritic, HostLearner, HostPolicy, HostStep, Surrogate,
+        actor_critic_gradient, host_values,
     },
     optim::{Adam, clip_grad_norm},
     policy::{Actor, Critic},
@@ -126,6 +126,11 @@ fn batch(actor: &Actor, len: usize, inputs: usize, rng: &mut SmallRng) -> Batch 
 #[derive(Clone, Copy, Debug)]
 struct Case {
     discrete: bool,
+    /// β of a KL penalty instead of clipped ratios.
+    kl_coef: Option<f64>,
+    /// Minibatches, one after the other.
+    steps: usize,
+    /// Of each.
     len: usize,
     value_clip: f64,
     standardize: bool,
@@ -136,8 +141,12 @@ struct Case {
 
 impl Case {
     fn loss(&self) -> ActorCriticLoss {
+        let clip = 0.2;
         ActorCriticLoss {
-            surrogate: Surrogate::Clipped { clip: 0.2 },
+            surrogate: match self.kl_coef.map(|kl_coef| kl_coef as f32) {
+                None => Surrogate::Clipped { clip },
+                Some(kl_coef) => Surrogate::Penalised { kl_coef, clip },
+            },
             value_clip: self.value_clip as f32,
             value_coef: 0.7,
             entropy_coef: 0.05,
@@ -154,14 +163,15 @@ impl Case {
     }
 }
 
-/// New parameters and what was measured, through the graph of the loss on Burn's operations.
+/// A step of both networks through the graph of the loss on Burn's operations; returns what was measured. `old`
+/// is the policy that acted.
 fn by_autodiff(
-    actor: &Actor,
-    critic: &Critic,
+    (actor, critic): (&mut Actor, &mut Critic),
+    old: &Actor,
     batch: &Batch,
     adams: &mut [Adam; 2],
     case: Case,
-) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
+) -> Vec<f64> {
     let loss = case.loss();
     let (actor_net, critic_net) = (actor.net.tracked(), critic.net.tracked());
     let dist = actor.with_net(actor_net.clone()).dist_on(batch);
@@ -172,10 +182,16 @@ fn by_autodiff(
         batch.advantages.clone()
     };
     let log_ratios = dist.log_prob(batch.actions.clone()) - batch.log_probs.clone();
-    let surrogate = clipped_surrogate(log_ratios.clone(), advantages, 0.2);
-    let (old, targets) = (batch.values.clone(), batch.returns.clone());
+    let surrogate = match case.kl_coef {
+        None => clipped_surrogate(log_ratios.clone(), advantages, 0.2),
+        Some(kl_coef) => {
+            let kl = old.dist_on(batch).kl(&dist).mean();
+            ratio_surrogate(log_ratios.clone(), advantages) - kl * kl_coef
+        }
+    };
+    let (before, targets) = (batch.values.clone(), batch.returns.clone());
     let value = if case.value_clip > 0.0 {
-        clipped_value_loss(values, old, targets, case.value_clip)
+        clipped_value_loss(values, before, targets, case.value_clip)
     } else {
         value_loss(values, targets)
     };
@@ -197,6 +213,10 @@ fn by_autodiff(
         grads.map(|grad| clip_grad_norm(grad, limit).0)
     };
     let [of_actor, of_critic] = clipped;
+    let params = adams[0].step(actor.net.flat(), of_actor, 1e-2);
+    actor.net = actor.net.with_flat(params);
+    let params = adams[1].step(critic.net.flat(), of_critic, 3e-3);
+    critic.net = critic.net.with_flat(params);
     let log_ratios = log_ratios.without_autodiff();
     let measured = vec![
         surrogate.without_autodiff(),
@@ -206,68 +226,66 @@ fn by_autodiff(
         clip_fraction(log_ratios, 0.2),
         norm,
     ];
-    (
-        numbers(adams[0].step(actor.net.flat(), of_actor, 1e-2)),
-        numbers(adams[1].step(critic.net.flat(), of_critic, 3e-3)),
-        numbers(Tensor::cat(measured, 0)),
-    )
+    numbers(Tensor::cat(measured, 0))
+}
+
+/// Moments that are not zero any more, so that a step has the size of its gradient.
+fn used_adam(net: &Net, rng: &mut SmallRng) -> Adam {
+    let mut adam = Adam::new(net.num_params(), 1e-5, &device());
+    adam.first = random([net.num_params()], rng) * 1e-2;
+    adam.second = random([net.num_params()], rng).square() * 1e-2;
+    adam.steps = 7;
+    adam
+}
+
+/// Samples that are `parts` apart, from the last on.
+fn strided(len: usize, parts: usize) -> Vec<Vec<i32>> {
+    let part = |p: usize| (0..len).rev().map(|i| (i * parts + p) as i32).collect();
+    (0..parts).rev().map(part).collect()
+}
+
+fn chosen(batch: &Batch, rows: &[i32]) -> Batch {
+    let data = TensorData::new(rows.to_vec(), [rows.len()]);
+    batch.select(Tensor::<1, Int>::from_data(data, &device()))
 }
 
 fn compare(case: Case) {
     let mut rng = SmallRng::seed_from_u64(case.seed);
-    let (actor, critic) = agent(case.discrete, 5, 3, &mut rng);
+    let (mut actor, mut critic) = agent(case.discrete, 5, 3, &mut rng);
     let batch = batch(&actor, 2 * case.len, 5, &mut rng);
-    // Moments that are not zero any more, so that a step has the size of its gradient.
-    let mut adams = [&actor.net, &critic.net].map(|net| {
-        let mut adam = Adam::new(net.num_params(), 1e-5, &device());
-        adam.first = random([net.num_params()], &mut rng) * 1e-2;
-        adam.second = random([net.num_params()], &mut rng).square() * 1e-2;
-        adam.steps = 7;
-        adam
-    });
+    let mut adams = [&actor.net, &critic.net].map(|net| used_adam(net, &mut rng));
 
-    // Every second sample, from the last on.
-    let rows: Vec<i32> = (0..case.len as i32)
-        .map(|i| 2 * case.len as i32 - 1 - 2 * i)
-        .collect();
-    let mut learner = HostLearner::new(&actor, &critic, &batch, case.len, adams.clone()).unwrap();
-    let steps = learner.epoch(std::slice::from_ref(&rows), &case.loss(), case.step());
+    let parts = &strided(case.len, 2)[..case.steps];
+    let (loss, before) = (case.loss(), adams.clone());
+    let learner = HostLearner::new(&actor, &critic, &batch, case.len, before, &loss);
+    let mut learner = learner.unwrap();
+    let steps = learner.epoch(parts, case.step());
     let (mut found_actor, mut found_critic) = (actor.net.clone(), critic.net.clone());
     let [of_actor, _] = learner.finish(&mut found_actor, &mut found_critic);
 
-    let data = TensorData::new(rows, [case.len]);
-    let chosen = batch.select(Tensor::<1, Int>::from_data(data, &device()));
-    let expected = by_autodiff(&actor, &critic, &chosen, &mut adams, case);
-    let found = steps[0];
-    let found = [
-        found.surrogate,
-        found.value_loss,
-        found.entropy,
-        found.approx_kl,
-        found.clip_fraction,
-        found.grad_norm,
+    let old = actor.clone();
+    for (found, rows) in steps.iter().zip(parts) {
+        let agent = (&mut actor, &mut critic);
+        let expected = by_autodiff(agent, &old, &chosen(&batch, rows), &mut adams, case);
+        let found = [
+            found.surrogate,
+            found.value_loss,
+            found.entropy,
+            found.approx_kl,
+            found.clip_fraction,
+            found.grad_norm,
+        ];
+        same(&wide(&found), &expected, "measurement");
+    }
+    let pairs = [
+        (found_actor.flat(), actor.net.flat(), "actor's parameter"),
+        (found_critic.flat(), critic.net.flat(), "critic's parameter"),
+        (of_actor.first, adams[0].first.clone(), "first moment"),
+        (of_actor.second, adams[0].second.clone(), "second moment"),
     ];
-    same(&wide(&found), &expected.2, "measurement");
-    same(
-        &numbers(found_actor.flat()),
-        &expected.0,
-        "actor's parameter",
-    );
-    same(
-        &numbers(found_critic.flat()),
-        &expected.1,
-        "critic's parameter",
-    );
-    same(
-        &numbers(of_actor.first),
-        &numbers(adams[0].first.clone()),
-        "first moment",
-    );
-    same(
-        &numbers(of_actor.second),
-        &numbers(adams[0].second.clone()),
-        "second moment",
-    );
+    for (found, expected, what) in pairs {
+        same(&numbers(found), &numbers(expected), what);
+    }
     assert_eq!(of_actor.steps, adams[0].steps);
 }
 
@@ -283,7 +301,78 @@ proptest! {
         joint: bool,
         seed: u64,
     ) {
-        compare(Case { discrete, len, value_clip, standardize, max_grad_norm, joint, seed });
+        let (kl_coef, steps) = (None, 1);
+        compare(Case { discrete, kl_coef, steps, len, value_clip, standardize, max_grad_norm, joint, seed });
+    }
+}
+
+/// In the first step the policy is still the one that acted, and nothing is penalised.
+#[test]
+fn penalised_steps_are_those_of_autodiff() {
+    for (seed, (discrete, len)) in [(true, 2), (true, 129), (false, 7), (false, 300)]
+        .into_iter()
+        .enumerate()
+    {
+        compare(Case {
+            discrete,
+            kl_coef: Some(3.0),
+            steps: 2,
+            len,
+            value_clip: 0.0,
+            standardize: true,
+            max_grad_norm: 0.0,
+            joint: false,
+            seed: seed as u64,
+        });
+    }
+}
+
+#[test]
+fn a_critic_alone_takes_the_steps_of_autodiff() {
+    for (seed, (len, clip, limit)) in [(7, 0.0, 0.0), (300, 0.3, 0.05), (700, 0.0, 0.5)]
+        .into_iter()
+        .enumerate()
+    {
+        let mut rng = SmallRng::seed_from_u64(seed as u64);
+        let (actor, mut critic) = agent(true, 5, 3, &mut rng);
+        let batch = batch(&actor, 3 * len, 5, &mut rng);
+        let mut adam = used_adam(&critic.net, &mut rng);
+        let parts = strided(len, 3);
+        let mut host = HostCritic::new(&critic, &batch, len, adam.clone(), clip as f32).unwrap();
+        let losses = host.epoch(&parts, 1e-2, limit);
+        let mut found = critic.net.clone();
+        let after = host.finish(&mut found);
+
+        for (loss, rows) in losses.iter().zip(&parts) {
+            let net = critic.net.tracked();
+            let batch = chosen(&batch, rows);
+            let values = critic.with_net(net.clone()).values_on(&batch);
+            let expected = if clip > 0.0 {
+                clipped_value_loss(values, batch.values, batch.returns, clip)
+            } else {
+                value_loss(values, batch.returns)
+            };
+            let grad = net.flat_grad(&expected.backward());
+            let (grad, _) = clip_grad_norm(grad, limit);
+            let params = adam.step(critic.net.flat(), grad, 1e-2);
+            critic.net = critic.net.with_flat(params);
+            same(
+                &wide(&[*loss]),
+                &numbers(expected.without_autodiff()),
+                "loss",
+            );
+        }
+        same(
+            &numbers(found.flat()),
+            &numbers(critic.net.flat()),
+            "parameter",
+        );
+        same(
+            &numbers(after.first),
+            &numbers(adam.first.clone()),
+            "first moment",
+        );
+        assert_eq!(after.steps, adam.steps);
     }
 }
 
@@ -338,6 +427,8 @@ fn the_policy_gradient_is_that_of_autodiff() {
 fn the_number_of_threads_does_not_matter() {
     let case = Case {
         discrete: true,
+        kl_coef: None,
+        steps: 2,
         len: 1500,
         value_clip: 0.2,
         standardize: true,
@@ -351,9 +442,11 @@ fn the_number_of_threads_does_not_matter() {
         let batch = batch(&actor, 2 * case.len, 4, &mut rng);
         let adams =
             [&actor.net, &critic.net].map(|net| Adam::new(net.num_params(), 1e-5, &device()));
-        let mut learner = HostLearner::new(&actor, &critic, &batch, case.len, adams).unwrap();
+        let loss = case.loss();
+        let learner = HostLearner::new(&actor, &critic, &batch, case.len, adams, &loss);
+        let mut learner = learner.unwrap();
         let halves: Vec<Vec<i32>> = vec![(0..1500).collect(), (1500..3000).collect()];
-        let steps = learner.epoch(&halves, &case.loss(), case.step());
+        let steps = learner.epoch(&halves, case.step());
         learner.finish(&mut actor.net, &mut critic.net);
         (steps, numbers(actor.net.flat()), numbers(critic.net.flat()))
     };
@@ -374,7 +467,6 @@ fn a_number_that_is_not_finite_shows() {
     let mut batch = batch(&actor, 10, 4, &mut rng);
     batch.advantages = batch.advantages * f32::NAN;
     let adams = [&actor.net, &critic.net].map(|net| Adam::new(net.num_params(), 1e-5, &device()));
-    let mut learner = HostLearner::new(&actor, &critic, &batch, 10, adams).unwrap();
     let loss = ActorCriticLoss {
         surrogate: Surrogate::Clipped { clip: 0.2 },
         value_clip: 0.0,
@@ -387,6 +479,7 @@ fn a_number_that_is_not_finite_shows() {
         max_grad_norm: 0.5,
         joint_norm: true,
     };
-    let measured = learner.epoch(&[(0..10).collect()], &loss, step)[0];
+    let mut learner = HostLearner::new(&actor, &critic, &batch, 10, adams, &loss).unwrap();
+    let measured = learner.epoch(&[(0..10).collect()], step)[0];
     assert!(measured.surrogate.is_nan() && measured.grad_norm.is_nan());
 }

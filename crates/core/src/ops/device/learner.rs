@@ -32,7 +32,8 @@ impl DeviceLearner {
     /// followed by the critic's.
     ///
     /// `None` where this is not possible: devices that CubeCL does not drive, networks that are no perceptrons
-    /// or do not fit into a cube's shared memory, distributions that are neither categorical nor Gaussian.
+    /// or do not fit into a cube's shared memory, distributions that are neither categorical nor Gaussian, a
+    /// penalised surrogate.
     pub fn new(
         actor: &Actor,
         critic: &Critic,
@@ -164,7 +165,9 @@ fn plan(
     let shapes = [actor.net.perceptron()?, critic.net.perceptron()?];
     let dist = RowDist::of(&actor.kind, shapes[0].log_stds)?;
     let shared = shared_memory(&cube_device(&batch.obs)?)?;
-    if batch.sequences.is_some() || !batch.len().is_multiple_of(minibatches) {
+    let penalised = matches!(loss.surrogate, Surrogate::Penalised { .. });
+    let whole = batch.sequences.is_none() && batch.len().is_multiple_of(minibatches);
+    if penalised || !whole {
         return None;
     }
     let sizes = [batch.len(), minibatches];
