@@ -3,6 +3,7 @@
 use crate::{
     cli::{TrainArgs, Which},
     config,
+    console::{note, print},
     device::{self, Chosen, DeviceArg, Workload},
     failure::{UsageError, usage},
     many,
@@ -72,11 +73,11 @@ fn resume(args: &TrainArgs, path: &Path) -> anyhow::Result<ExitCode> {
     stopped.close()?;
     if !args.quiet {
         let run = path.display();
-        println!(
+        print(format_args!(
             "{run} is finished: it is at step {steps} of {budget}; to train on: \
              uphill train --resume {run} --set total_steps={}",
             2 * budget
-        );
+        ))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -113,7 +114,7 @@ pub(crate) fn watch_for_interrupts(message: &'static str) -> anyhow::Result<Arc<
             std::process::exit(i32::from(INTERRUPTED));
         }
         if !message.is_empty() {
-            eprintln!("\n{message}; Ctrl-C again stops at once");
+            note(format_args!("\n{message}; Ctrl-C again stops at once"));
         }
     })
     .context("installing the Ctrl-C handler")?;
@@ -142,24 +143,24 @@ fn run_alone(mut session: Session, chosen: &Chosen, quiet: bool) -> anyhow::Resu
             progress.finish();
             if !quiet {
                 let run = session.run().path().display();
-                println!(
+                print(format_args!(
                     "interrupted at step {}; go on with: uphill train --resume {run}",
                     report.env_steps
-                );
+                ))?;
             }
             return Ok(ExitCode::from(INTERRUPTED));
         }
     }
     progress.finish();
     if !quiet {
-        summarise(&session, first, clock.elapsed().as_secs_f64());
+        summarise(&session, first, clock.elapsed().as_secs_f64())?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn announce(session: &Session, chosen: &Chosen) {
     let config = session.trainer().config();
-    eprintln!(
+    note(format_args!(
         "{} on {}, {} copies, seed {}, {} steps{}",
         config.algo.name(),
         config.env,
@@ -167,9 +168,12 @@ fn announce(session: &Session, chosen: &Chosen) {
         config.seed,
         config.total_steps,
         going_on(session.trainer().env_steps())
-    );
+    ));
     announce_device(chosen);
-    eprintln!("run directory {}", session.run().path().display());
+    note(format_args!(
+        "run directory {}",
+        session.run().path().display()
+    ));
 }
 
 pub(crate) fn going_on(env_steps: u64) -> String {
@@ -180,23 +184,26 @@ pub(crate) fn going_on(env_steps: u64) -> String {
 }
 
 pub(crate) fn announce_device(chosen: &Chosen) {
-    eprintln!(
+    note(format_args!(
         "device {}: {} ({})",
         chosen.name, chosen.adapter, chosen.reason
-    );
+    ));
 }
 
-fn summarise(session: &Session, first: u64, seconds: f64) {
+fn summarise(session: &Session, first: u64, seconds: f64) -> anyhow::Result<()> {
     let trainer = session.trainer();
     let steps = trainer.env_steps() - first;
-    println!(
+    print(format_args!(
         "{steps} steps in {seconds:.1} s ({:.0} steps/s), {} episodes",
         steps as f64 / seconds.max(1e-9),
         trainer.episodes().episodes
-    );
+    ))?;
     let threshold = trainer.spec().reward_threshold;
-    println!("{}", verdict(trainer.episodes(), threshold));
-    println!("evaluate: uphill eval {}", session.run().path().display());
+    print(verdict(trainer.episodes(), threshold))?;
+    print(format_args!(
+        "evaluate: uphill eval {}",
+        session.run().path().display()
+    ))
 }
 
 /// What the last 100 episodes say.

@@ -6,7 +6,9 @@ mod report;
 
 use crate::{
     cli::LabArgs,
-    config, device,
+    config,
+    console::{note, print},
+    device,
     failure::{UsageError, usage},
     run_dir::RunDir,
 };
@@ -95,7 +97,7 @@ pub(crate) fn lab(args: &LabArgs) -> anyhow::Result<ExitCode> {
     let chosen = device::choose(args.device, &work).map_err(usage)?;
     let say = |text: &str| {
         if !args.json {
-            eprintln!("{text}");
+            note(text);
         }
     };
     let out = folder(args.out.as_deref(), &env)?;
@@ -108,10 +110,13 @@ pub(crate) fn lab(args: &LabArgs) -> anyhow::Result<ExitCode> {
     files::write_csv(&findings, &out.join("lab.csv"))?;
     picture::draw(&findings, &out.join("lab.svg"))?;
     if args.json {
-        println!("{}", report::object(&findings, &out));
+        print(report::object(&findings, &out))?;
     } else {
-        println!("{}", report::text(&findings));
-        println!("written: {0}/lab.csv, {0}/lab.svg", out.display());
+        print(report::text(&findings))?;
+        print(format_args!(
+            "written: {0}/lab.csv, {0}/lab.svg",
+            out.display()
+        ))?;
     }
     Ok(ExitCode::SUCCESS)
 }

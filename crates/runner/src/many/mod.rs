@@ -14,6 +14,7 @@ mod summary;
 
 use crate::{
     cli::{TrainArgs, Which},
+    console::{note, print},
     device::{Chosen, DeviceArg},
     list::table,
     progress::{self, Progress},
@@ -165,11 +166,11 @@ pub(crate) fn resume(args: &TrainArgs, path: &Path) -> anyhow::Result<ExitCode> 
     set.summary(&chosen, 0.0).write(path)?;
     if !args.quiet {
         let (set, count) = (path.display(), set.finished.len());
-        println!(
+        print(format_args!(
             "{set} is finished: its {count} seeds have made their {budget} steps; to train on: \
              uphill train --resume {set} --set total_steps={}",
             2 * budget
-        );
+        ))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -233,23 +234,26 @@ impl Set {
         }
         if stopped {
             if !quiet {
-                println!(
+                print(format_args!(
                     "interrupted at step {steps} of all seeds together; \
                      go on with: uphill train --resume {dir}"
-                );
+                ))?;
             }
             return Ok(ExitCode::from(INTERRUPTED));
         }
         if !quiet {
-            print!("{}", table(&summary.rows()));
-            println!(
+            print(table(&summary.rows()).trim_end())?;
+            print(format_args!(
                 "{} steps in {seconds:.1} s ({:.0} steps/s, all seeds together)",
                 steps - first,
                 (steps - first) as f64 / seconds.max(1e-9)
-            );
-            println!("{}", summary.verdict());
+            ))?;
+            print(summary.verdict())?;
             let one = seed_dir(&self.dir, summary.seeds[0].seed);
-            println!("evaluate one of them: uphill eval {}", one.display());
+            print(format_args!(
+                "evaluate one of them: uphill eval {}",
+                one.display()
+            ))?;
         }
         let count = diverged.len();
         match diverged.into_iter().next() {
@@ -291,7 +295,7 @@ impl Set {
     fn announce(&self, chosen: &Chosen) {
         let config = &self.config;
         let seeds = || self.trainers().map(|trainer| trainer.config().seed);
-        eprintln!(
+        note(format_args!(
             "{} on {}, {} copies, seeds {} to {}, {} steps each{}",
             config.algo.name(),
             config.env,
@@ -300,9 +304,12 @@ impl Set {
             seeds().max().unwrap_or_default(),
             config.total_steps,
             going_on(self.env_steps())
-        );
+        ));
         announce_device(chosen);
-        eprintln!("run directories {}/seed-*", self.dir.display());
+        note(format_args!(
+            "run directories {}/seed-*",
+            self.dir.display()
+        ));
     }
 }
 
