@@ -11,7 +11,7 @@ use crate::{
     run_dir::RunDir,
     session::{Session, Stopped, check_sets},
 };
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use std::{
     path::Path,
     process::ExitCode,
@@ -57,7 +57,8 @@ fn start(args: &TrainArgs, path: &str) -> anyhow::Result<ExitCode> {
     let trainer = Trainer::new(config, &chosen.device)?;
     // Everything that can be wrong with the request has been found: now leave traces.
     let run = RunDir::create(args.out.as_deref(), &name)?;
-    run_alone(Session::create(run, trainer, &chosen)?, &chosen, args.quiet)
+    let meta = run.begin(trainer.config(), &chosen)?;
+    run_alone(Session::create(run, meta, trainer)?, &chosen, args.quiet)
 }
 
 fn resume(args: &TrainArgs, path: &Path) -> anyhow::Result<ExitCode> {
@@ -85,9 +86,10 @@ fn resume(args: &TrainArgs, path: &Path) -> anyhow::Result<ExitCode> {
 /// The device to go on with: the one asked for, or the run's own.
 pub(crate) fn chosen_again(args: &TrainArgs, run: &RunDir) -> anyhow::Result<Chosen> {
     let config = config::load_file(&run.config(), &args.set)?;
-    let arg = match args.device {
-        Some(arg) => arg,
-        None => (run.read_meta()?.device.parse()).map_err(|e| anyhow::anyhow!("meta.json: {e}"))?,
+    let arg = match (args.device, run.read_meta()?) {
+        (Some(arg), _) => arg,
+        (None, Some(meta)) => (meta.device.parse()).map_err(|e| anyhow!("meta.json: {e}"))?,
+        (None, None) => DeviceArg::Auto,
     };
     choose(arg, &config)
 }

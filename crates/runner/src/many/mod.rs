@@ -101,15 +101,28 @@ pub(crate) fn start(args: &TrainArgs, path: &str, seeds: u64) -> anyhow::Result<
     let dir = RunDir::create(args.out.as_deref(), &name)?
         .path()
         .to_owned();
-    let agent = |trainer: Trainer| {
+    let begun = |trainer: Trainer| {
         let run = RunDir::create(Some(&seed_dir(&dir, trainer.config().seed)), "")?;
-        let session = Session::create(run, trainer, &chosen)?;
+        let meta = run.begin(trainer.config(), &chosen)?;
+        Ok((run, meta, trainer))
+    };
+    let runs = trainers
+        .into_iter()
+        .map(begun)
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    // From here on the directory is one of several runs, which can be resumed.
+    let outcomes: Vec<Outcome> = (runs.iter())
+        .map(|(_, _, trainer)| Outcome::of(trainer, false))
+        .collect();
+    let threshold = runs[0].2.spec().reward_threshold;
+    Summary::of(&config, (&chosen.name, threshold), outcomes, 0.0).write(&dir)?;
+    let agent = |(run, meta, trainer)| {
         Ok(Agent {
-            session,
+            session: Session::create(run, meta, trainer)?,
             error: None,
         })
     };
-    let agents = trainers
+    let agents = runs
         .into_iter()
         .map(agent)
         .collect::<anyhow::Result<Vec<_>>>()?;
@@ -160,10 +173,10 @@ pub(crate) fn resume(args: &TrainArgs, path: &Path) -> anyhow::Result<ExitCode> 
             });
         }
     }
+    set.summary(&chosen, 0.0).write(path)?;
     if !set.agents.is_empty() {
         return set.run(&chosen, args.quiet);
     }
-    set.summary(&chosen, 0.0).write(path)?;
     if !args.quiet {
         let (set, count) = (path.display(), set.finished.len());
         print(format_args!(
@@ -182,8 +195,6 @@ impl Set {
         } else {
             "saving every agent after its iteration"
         })?;
-        // From here on the directory is one of several runs.
-        self.summary(chosen, 0.0).write(&self.dir)?;
         if !quiet {
             self.announce(chosen);
         }
