@@ -11,7 +11,7 @@
 //! They are written in this order, so that a run can be resumed whenever it was killed: the configuration makes a
 //! directory one of a run, and the first checkpoint comes before the first row.
 
-use crate::{cli::Which, device::Chosen, failure::UsageError, many, presets};
+use crate::{cli::Which, config, device::Chosen, failure::UsageError, many, presets};
 use anyhow::{Context, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -81,11 +81,7 @@ impl RunDir {
             return match fs::create_dir(out) {
                 Ok(()) => Ok(Self(out.to_owned())),
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                    let out = out.display();
-                    bail!(UsageError(format!(
-                        "run directory {out} already exists; choose another --out, or go on with it: \
-                         uphill train --resume {out}"
-                    )))
+                    bail!(UsageError(taken(out)))
                 }
                 Err(e) => Err(e).with_context(|| cannot(out)),
             };
@@ -226,6 +222,19 @@ impl RunDir {
     }
 }
 
+/// What to say of a path that is to be a new run directory and exists.
+fn taken(out: &Path) -> String {
+    let is_run = config::load_file(&out.join("config.toml"), &[]).is_ok() || many::is_set(out);
+    let out = out.display();
+    if !is_run {
+        return format!("{out} already exists and is not a run directory; choose another --out");
+    }
+    format!(
+        "run directory {out} already exists; choose another --out, or go on with it: \
+         uphill train --resume {out}"
+    )
+}
+
 /// What was probably meant by a path that is not a run directory.
 fn hint(path: &Path) -> String {
     let is_run = |p: &Path| p.join("config.toml").is_file() && p.join("checkpoints").is_dir();
@@ -256,7 +265,7 @@ fn hint(path: &Path) -> String {
             None => format!(" but a configuration: train it first, with `uphill train {name}`"),
         }
     } else {
-        ": it has no config.toml".to_owned()
+        ": it has no config.toml; runs are made by `uphill train CONFIG`".to_owned()
     }
 }
 
