@@ -7,6 +7,7 @@ use crate::{
     device,
     run_dir::RunDir,
 };
+use anyhow::Context;
 use serde_json::json;
 use std::process::ExitCode;
 use uphill_algos::{agent_params, build_actor, eval::evaluate, train::load_actor};
@@ -41,7 +42,8 @@ pub(crate) fn eval(args: &EvalArgs) -> anyhow::Result<ExitCode> {
     };
     let mut env = uphill_envs::make_with(&config.env, copies, &chosen.device, options)?;
     let mut actor = build_actor(&config, &spec, &chosen.device)?;
-    load_actor(&mut actor, &checkpoint)?;
+    load_actor(&mut actor, &checkpoint)
+        .with_context(|| run.checkpoint(args.checkpoint).display().to_string())?;
     let result = evaluate(&actor, env.as_mut(), episodes, args.seed, args.stochastic);
 
     let (low, high) = result

@@ -137,7 +137,8 @@ fn check_memoryless(config: &RunConfig) -> Result<(), ConfigError> {
 /// A policy: its configuration, and its checkpoint if it has been trained.
 struct Source {
     config: RunConfig,
-    checkpoint: Option<Checkpoint>,
+    /// With its file.
+    checkpoint: Option<(PathBuf, Checkpoint)>,
 }
 
 impl Source {
@@ -165,8 +166,11 @@ impl Source {
                 let problem = format!("--env: the policy of {source} was trained in {trained}");
                 bail!(UsageError(problem));
             }
-            let checkpoint = Some(run.read_checkpoint(args.checkpoint)?);
-            return Ok(Self { config, checkpoint });
+            let checkpoint = run.read_checkpoint(args.checkpoint)?;
+            return Ok(Self {
+                config,
+                checkpoint: Some((run.checkpoint(args.checkpoint), checkpoint)),
+            });
         }
         let mut config = config::load(source, &args.set)?.config;
         config.seed = args.seed;
@@ -181,8 +185,8 @@ impl Source {
 
     fn actor(&self, spec: &EnvSpec, device: &Device) -> anyhow::Result<Actor> {
         let mut actor = build_actor(&self.config, spec, device)?;
-        if let Some(checkpoint) = &self.checkpoint {
-            load_actor(&mut actor, checkpoint)?;
+        if let Some((path, checkpoint)) = &self.checkpoint {
+            load_actor(&mut actor, checkpoint).with_context(|| path.display().to_string())?;
         }
         Ok(actor)
     }
@@ -201,8 +205,9 @@ impl Source {
         let mut poor = build_critic(&self.config, spec, device);
         poor.obs_norm = actor.obs_norm.clone();
         let mut good = poor.clone();
-        if let Some(checkpoint) = &self.checkpoint {
-            good.net = checkpoint.net("critic", &good.net)?;
+        if let Some((path, checkpoint)) = &self.checkpoint {
+            let net = checkpoint.net("critic", &good.net);
+            good.net = net.with_context(|| path.display().to_string())?;
         }
         let options = BatchOptions {
             frames: self.config.frames,

@@ -364,7 +364,14 @@ fn damaged_and_foreign_checkpoints_are_refused() {
         &path,
     )
     .unwrap();
-    sandbox.uphill(resume).fails(1, &["`actor."]);
+    for command in [
+        resume,
+        "eval run --device flex",
+        "lab run --device flex --out lab",
+    ] {
+        let file = "run/checkpoints/latest/run.safetensors: checkpoint holds `actor.";
+        sandbox.uphill(command).fails(1, &[file]);
+    }
 
     fs::remove_file(&path).unwrap();
     sandbox.uphill(resume).fails(1, &["no such checkpoint"]);
