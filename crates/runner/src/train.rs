@@ -133,8 +133,9 @@ fn run_alone(mut session: Session, chosen: &Chosen, quiet: bool) -> anyhow::Resu
     if !quiet {
         announce(&session, chosen);
     }
-    let first = session.trainer().env_steps();
-    let mut progress = Progress::new(session.trainer().config().total_steps, first, quiet);
+    let before = Made::of(session.trainer());
+    let total = session.trainer().config().total_steps;
+    let mut progress = Progress::new(total, before.steps, quiet);
     let clock = Instant::now();
     session.start_clock(clock);
     while !session.trainer().finished() {
@@ -155,7 +156,7 @@ fn run_alone(mut session: Session, chosen: &Chosen, quiet: bool) -> anyhow::Resu
     }
     progress.finish();
     if !quiet {
-        summarise(&session, first, clock.elapsed().as_secs_f64())?;
+        summarise(&session, &before, clock.elapsed().as_secs_f64())?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -192,14 +193,40 @@ pub(crate) fn announce_device(chosen: &Chosen) {
     ));
 }
 
-fn summarise(session: &Session, first: u64, seconds: f64) -> anyhow::Result<()> {
+/// What a run has made so far.
+struct Made {
+    steps: u64,
+    episodes: u64,
+}
+
+impl Made {
+    fn of(trainer: &Trainer) -> Self {
+        Self {
+            steps: trainer.env_steps(),
+            episodes: trainer.episodes().episodes,
+        }
+    }
+
+    /// In `seconds`, after what had been made `before`, which is told apart.
+    fn in_words(&self, before: &Self, seconds: f64) -> String {
+        let steps = self.steps - before.steps;
+        let rate = steps as f64 / seconds.max(1e-9);
+        let episodes = self.episodes - before.episodes;
+        let now =
+            format!("{steps} steps in {seconds:.1} s ({rate:.0} steps/s), {episodes} episodes");
+        match before.steps {
+            0 => now,
+            _ => format!(
+                "{now}; {} steps and {} episodes with those from before",
+                self.steps, self.episodes
+            ),
+        }
+    }
+}
+
+fn summarise(session: &Session, before: &Made, seconds: f64) -> anyhow::Result<()> {
     let trainer = session.trainer();
-    let steps = trainer.env_steps() - first;
-    print(format_args!(
-        "{steps} steps in {seconds:.1} s ({:.0} steps/s), {} episodes",
-        steps as f64 / seconds.max(1e-9),
-        trainer.episodes().episodes
-    ))?;
+    print(Made::of(trainer).in_words(before, seconds))?;
     let threshold = trainer.spec().reward_threshold;
     print(verdict(trainer.episodes(), threshold))?;
     print(format_args!(
