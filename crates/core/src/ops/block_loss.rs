@@ -10,8 +10,9 @@
 use super::exp::{exp, ln};
 use super::minibatch::Sums;
 use super::mlp::{BLOCK, MlpShape};
-use super::rows::{ActorCriticLoss, HALF_LN_TAU, RowDist, Surrogate};
+use super::rows::{ActorCriticLoss, HALF_LN_TAU, RowDist, Surrogate, ln_sech2};
 use super::simd::dispatch;
+use crate::dist::quadrature::HALF;
 use pulp::{Simd, WithSimd};
 
 /// One number of every sample in a block.
@@ -30,6 +31,8 @@ pub(super) struct PolicyBlock {
     /// log π(a|s) of the policy that acted.
     pub(super) old_log_probs: Column,
     pub(super) advantages: Column,
+    /// What squashing adds to log π(a|s).
+    pub(super) corrections: Column,
     /// Log-probabilities or means of the policy that acted, `[W]`, where the loss penalises a divergence from
     /// it; afterwards the gradient of that divergence by the outputs.
     pub(super) acted: Vec<Column>,
@@ -43,6 +46,8 @@ pub(super) struct PolicyBlock {
     entropies: Column,
     /// KL(old ‖ new)
     divergences: Column,
+    /// Gradient by the outputs of what squashing adds to the entropy, `[W]`.
+    of_squashing: Vec<Column>,
     /// Derivative of the loss by log π(a|s).
     slopes: Column,
 }
@@ -72,6 +77,7 @@ impl PolicyBlock {
             actions: vec![column; actions],
             old_log_probs: column,
             advantages: column,
+            corrections: column,
             acted: vec![column; outputs],
             acted_log_stds: vec![0.0; log_stds],
             of_log_stds: vec![0.0; log_stds],
@@ -79,6 +85,7 @@ impl PolicyBlock {
             log_probs: column,
             entropies: column,
             divergences: column,
+            of_squashing: vec![column; outputs],
             slopes: column,
         }
     }
@@ -138,9 +145,14 @@ impl WithSimd for Policy<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
         let (block, log_stds) = (self.block, self.log_stds);
+        let d_entropy = -self.loss.entropy_coef * self.share;
         match block.dist {
             RowDist::Categorical => categorical(block),
             RowDist::Gaussian => gaussian(block, log_stds),
+            RowDist::SquashedGaussian { ln_scale } => {
+                gaussian(block, log_stds);
+                squashed(block, log_stds, ln_scale, d_entropy);
+            }
         }
         let mut kl_coef = None;
         match self.loss.surrogate {
@@ -159,18 +171,29 @@ impl WithSimd for Policy<'_> {
         if let Some(kl_coef) = kl_coef {
             match block.dist {
                 RowDist::Categorical => categorical_kl(block),
-                RowDist::Gaussian => gaussian_kl(block, log_stds, kl_coef * self.share),
+                RowDist::Gaussian | RowDist::SquashedGaussian { .. } => {
+                    gaussian_kl(block, log_stds, kl_coef * self.share);
+                }
             }
             let kl = total(&block.divergences, &block.used);
             self.sums.surrogate -= f64::from(kl_coef) * kl;
         }
-        let d_entropy = -self.loss.entropy_coef * self.share;
         match block.dist {
             RowDist::Categorical => categorical_gradient(block, d_entropy),
             RowDist::Gaussian => gaussian_gradient(block, log_stds, d_entropy),
+            RowDist::SquashedGaussian { .. } => {
+                gaussian_gradient(block, log_stds, d_entropy);
+                add(
+                    &mut block.outputs,
+                    &block.of_squashing,
+                    &block.used,
+                    d_entropy,
+                );
+            }
         }
         if let Some(kl_coef) = kl_coef {
-            add_penalty(block, kl_coef * self.share);
+            let weight = kl_coef * self.share;
+            add(&mut block.outputs, &block.acted, &block.used, weight);
         }
         self.sums.entropy += total(&block.entropies, &block.used);
     }
@@ -242,6 +265,37 @@ fn gaussian(block: &mut PolicyBlock, log_stds: &[f32]) {
     block.entropies = [entropy; BLOCK];
 }
 
+/// What squashing adds: a constant to log π(a), and ln_scale + Σ E ln(1 − tanh² u) to the entropy, by the quadrature
+/// of [`SquashedGaussian`](crate::dist::SquashedGaussian). Leaves the gradient of the latter by the means in
+/// `of_squashing`. The one by log σ is added to the others, each sample weighing `weight`.
+#[inline(always)]
+fn squashed(block: &mut PolicyBlock, log_stds: &[f32], ln_scale: f32, weight: f32) {
+    for i in 0..BLOCK {
+        block.log_probs[i] += block.corrections[i];
+        block.entropies[i] += ln_scale;
+    }
+    let means = block.outputs.iter().zip(log_stds);
+    let gradients = block.of_squashing.iter_mut().zip(&mut block.of_log_stds);
+    for ((mean, log_std), (of_mean, of_log_std)) in means.zip(gradients) {
+        let std = exp(*log_std);
+        let mut terms = [0.0; BLOCK];
+        *of_mean = [0.0; BLOCK];
+        // Weights below the resolution of an f32 add nothing.
+        for (z, share) in HALF.iter().filter(|(_, share)| *share > 1e-9) {
+            let share = *share as f32;
+            for z in [*z as f32, -*z as f32] {
+                for i in 0..BLOCK {
+                    let (value, tanh) = ln_sech2(mean[i] + std * z);
+                    block.entropies[i] += share * value;
+                    of_mean[i] -= 2.0 * share * tanh;
+                    terms[i] -= 2.0 * share * tanh * z * std * block.used[i];
+                }
+            }
+        }
+        *of_log_std += weight * sum(&terms);
+    }
+}
+
 /// ∂log p/∂μ = z/σ, ∂log p/∂log σ = z² − 1, ∂H/∂log σ = 1.
 #[inline(always)]
 fn gaussian_gradient(block: &mut PolicyBlock, log_stds: &[f32], d_entropy: f32) {
@@ -311,12 +365,12 @@ fn gaussian_kl(block: &mut PolicyBlock, log_stds: &[f32], weight: f32) {
     }
 }
 
-/// What a divergence weighs in the gradient by the outputs.
+/// Adds `more`, times `weight`, to the gradient by the outputs.
 #[inline(always)]
-fn add_penalty(block: &mut PolicyBlock, weight: f32) {
-    for (gradient, of_kl) in block.outputs.iter_mut().zip(&block.acted) {
+fn add(gradient: &mut [Column], more: &[Column], used: &Column, weight: f32) {
+    for (gradient, more) in gradient.iter_mut().zip(more) {
         for i in 0..BLOCK {
-            gradient[i] += weight * of_kl[i] * block.used[i];
+            gradient[i] += weight * more[i] * used[i];
         }
     }
 }

@@ -27,7 +27,7 @@ pub fn actor_critic_gradient(
     let nets = [actor.net.host_weights()?, critic.net.host_weights()?];
     let dist = RowDist::of(&actor.kind, nets[0].shape().log_stds)?;
     let mut samples = samples(actor.normalized(batch.obs.clone()), batch)?;
-    samples.remember(dist, &nets[0], loss);
+    samples.prepare(dist, &nets[0], loss);
     let problem = Problem {
         dist: Some(dist),
         loss: *loss,
@@ -53,8 +53,8 @@ pub struct HostLearner {
 
 impl HostLearner {
     /// To go down `loss`, around the policy `actor`, by minibatches of at most `minibatch` samples. `None` where
-    /// this is not possible: networks whose passes are not fused ([`Net::fused`]), distributions that are neither
-    /// categorical nor Gaussian.
+    /// this is not possible: networks whose passes are not fused ([`Net::fused`]), distributions that are none of
+    /// categorical, Gaussian and squashed Gaussian.
     pub fn new(
         actor: &Actor,
         critic: &Critic,
@@ -70,7 +70,7 @@ impl HostLearner {
             Learner::new(&actor.net, of_actor)?,
             Learner::new(&critic.net, of_critic)?,
         ];
-        samples.remember(dist, learners[0].weights(), loss);
+        samples.prepare(dist, learners[0].weights(), loss);
         let problem = Problem {
             dist: Some(dist),
             loss: *loss,

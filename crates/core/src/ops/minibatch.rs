@@ -21,6 +21,8 @@ pub(super) struct Samples {
     values: Vec<f32>,
     advantages: Vec<f32>,
     returns: Vec<f32>,
+    /// [`RowDist::correction`] of each action; empty where there is none.
+    corrections: Vec<f32>,
     acted: Option<Acted>,
 }
 
@@ -45,12 +47,17 @@ impl Samples {
             values: values(batch.values.clone()),
             advantages: values(batch.advantages.clone()),
             returns: values(batch.returns.clone()),
+            corrections: vec![],
             acted: None,
         }
     }
 
-    /// What `loss` needs to know of the policy that acted, which is that of `weights`.
-    pub(super) fn remember(&mut self, dist: RowDist, weights: &Weights, loss: &ActorCriticLoss) {
+    /// What `loss` needs to know of the actions and of the policy that acted, which is that of `weights`.
+    pub(super) fn prepare(&mut self, dist: RowDist, weights: &Weights, loss: &ActorCriticLoss) {
+        if matches!(dist, RowDist::SquashedGaussian { .. }) {
+            let actions = self.actions.chunks_exact(self.action_width);
+            self.corrections = actions.map(|action| dist.correction(action)).collect();
+        }
         if !matches!(loss.surrogate, Surrogate::Penalised { .. }) {
             return;
         }
@@ -78,6 +85,11 @@ impl Samples {
             let action = &self.actions[row * self.action_width..][..self.action_width];
             for (column, x) in block.actions.iter_mut().zip(action) {
                 column[i] = *x;
+            }
+        }
+        if !self.corrections.is_empty() {
+            for (correction, &row) in block.corrections.iter_mut().zip(rows) {
+                *correction = self.corrections[row as usize];
             }
         }
         if let Some(acted) = &self.acted {

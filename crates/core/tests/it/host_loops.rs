@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 use uphill_core::{
     advantage::standardize,
-    dist::DistKind,
+    dist::{Bounds, DistKind},
     loss::{
         approx_kl, clip_fraction, clipped_surrogate, clipped_value_loss, policy_gradient_surrogate,
         ratio_surrogate, value_loss,
@@ -30,18 +30,35 @@ fn random<const D: usize>(shape: [usize; D], rng: &mut SmallRng) -> Tensor<D> {
     Tensor::from_data(TensorData::new(values, shape), &device())
 }
 
+/// Actions of a policy.
+#[derive(Clone, Copy, Debug)]
+enum Actions {
+    Choices,
+    Reals,
+    /// Squashed by tanh.
+    Bounded,
+}
+use Actions::{Bounded, Choices, Reals};
+
 /// A policy over `width` choices or real components, and a value function, with `inputs` observations.
-fn agent(discrete: bool, inputs: usize, width: usize, rng: &mut SmallRng) -> (Actor, Critic) {
+fn agent(actions: Actions, inputs: usize, width: usize, rng: &mut SmallRng) -> (Actor, Critic) {
     let config = MlpConfig {
         hidden: vec![17, 24],
         ..MlpConfig::default()
     };
     let net = config.build(inputs, width, 1.0, rng, &device());
-    let mut actor = if discrete {
-        Actor::new(net, DistKind::Categorical { choices: width })
-    } else {
-        let net = WithLogStd::new(net, width, -0.4, &device());
-        Actor::new(net, DistKind::Gaussian { dim: width })
+    let mut actor = match actions {
+        Choices => Actor::new(net, DistKind::Categorical { choices: width }),
+        Reals => {
+            let net = WithLogStd::new(net, width, -0.4, &device());
+            Actor::new(net, DistKind::Gaussian { dim: width })
+        }
+        Bounded => {
+            let net = WithLogStd::new(net, width, -0.4, &device());
+            let low: Vec<f32> = (0..width).map(|i| -1.0 - i as f32).collect();
+            let bounds = Bounds::new(&low, &vec![2.0; width]).unwrap();
+            Actor::new(net, DistKind::SquashedGaussian { bounds })
+        }
     };
     let mut norm = ObsNorm::new(inputs, 1.5, &device());
     norm.merge(random([50, inputs], rng));
@@ -67,12 +84,17 @@ fn wide(values: &[f32]) -> Vec<f64> {
 
 #[test]
 fn acting_is_what_the_actor_does() {
-    for (seed, (discrete, envs)) in [(true, 1), (true, 8), (true, 300), (false, 3), (false, 257)]
-        .into_iter()
-        .enumerate()
-    {
+    let cases = [
+        (Choices, 1),
+        (Choices, 8),
+        (Choices, 300),
+        (Reals, 3),
+        (Reals, 257),
+        (Bounded, 70),
+    ];
+    for (seed, (kind, envs)) in cases.into_iter().enumerate() {
         let mut rng = SmallRng::seed_from_u64(seed as u64);
-        let (actor, _) = agent(discrete, 5, 3, &mut rng);
+        let (actor, _) = agent(kind, 5, 3, &mut rng);
         let (obs, noise) = (random([envs, 5], &mut rng), random([envs, 3], &mut rng));
         let dist = actor.dist(obs.clone());
         let expected = dist.sample(noise.clone());
@@ -84,6 +106,10 @@ fn acting_is_what_the_actor_does() {
             policy.act(&obs, &noise, &mut actions, &mut log_probs);
         }
         same(&wide(&actions), &numbers(expected.clone()), "action");
+        let mut env_actions = vec![0.0; envs * width];
+        policy.env_actions(&actions, &mut env_actions);
+        let of_env = numbers(actor.kind.env_actions(expected.clone()));
+        same(&wide(&env_actions), &of_env, "environment's action");
         let expected = numbers(dist.log_prob(expected));
         same(&wide(&log_probs), &expected, "log-probability");
     }
@@ -125,7 +151,7 @@ fn batch(actor: &Actor, len: usize, inputs: usize, rng: &mut SmallRng) -> Batch 
 /// Settings of a comparison.
 #[derive(Clone, Copy, Debug)]
 struct Case {
-    discrete: bool,
+    actions: Actions,
     /// β of a KL penalty instead of clipped ratios.
     kl_coef: Option<f64>,
     /// Minibatches, one after the other.
@@ -251,7 +277,7 @@ fn chosen(batch: &Batch, rows: &[i32]) -> Batch {
 
 fn compare(case: Case) {
     let mut rng = SmallRng::seed_from_u64(case.seed);
-    let (mut actor, mut critic) = agent(case.discrete, 5, 3, &mut rng);
+    let (mut actor, mut critic) = agent(case.actions, 5, 3, &mut rng);
     let batch = batch(&actor, 2 * case.len, 5, &mut rng);
     let mut adams = [&actor.net, &critic.net].map(|net| used_adam(net, &mut rng));
 
@@ -293,7 +319,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
     #[test]
     fn a_step_is_that_of_autodiff(
-        discrete: bool,
+        actions in prop::sample::select(vec![Choices, Reals, Bounded]),
         len in prop::sample::select(vec![2usize, 7, 64, 128, 129, 300, 700]),
         value_clip in prop::sample::select(vec![0.0, 0.3]),
         standardize: bool,
@@ -302,19 +328,23 @@ proptest! {
         seed: u64,
     ) {
         let (kl_coef, steps) = (None, 1);
-        compare(Case { discrete, kl_coef, steps, len, value_clip, standardize, max_grad_norm, joint, seed });
+        compare(Case { actions, kl_coef, steps, len, value_clip, standardize, max_grad_norm, joint, seed });
     }
 }
 
 /// In the first step the policy is still the one that acted, and nothing is penalised.
 #[test]
 fn penalised_steps_are_those_of_autodiff() {
-    for (seed, (discrete, len)) in [(true, 2), (true, 129), (false, 7), (false, 300)]
-        .into_iter()
-        .enumerate()
-    {
+    let cases = [
+        (Choices, 2),
+        (Choices, 129),
+        (Reals, 7),
+        (Reals, 300),
+        (Bounded, 65),
+    ];
+    for (seed, (actions, len)) in cases.into_iter().enumerate() {
         compare(Case {
-            discrete,
+            actions,
             kl_coef: Some(3.0),
             steps: 2,
             len,
@@ -334,7 +364,7 @@ fn a_critic_alone_takes_the_steps_of_autodiff() {
         .enumerate()
     {
         let mut rng = SmallRng::seed_from_u64(seed as u64);
-        let (actor, mut critic) = agent(true, 5, 3, &mut rng);
+        let (actor, mut critic) = agent(Choices, 5, 3, &mut rng);
         let batch = batch(&actor, 3 * len, 5, &mut rng);
         let mut adam = used_adam(&critic.net, &mut rng);
         let parts = strided(len, 3);
@@ -378,12 +408,16 @@ fn a_critic_alone_takes_the_steps_of_autodiff() {
 
 #[test]
 fn the_policy_gradient_is_that_of_autodiff() {
-    for (seed, (discrete, len)) in [(true, 5), (true, 300), (false, 64), (false, 500)]
-        .into_iter()
-        .enumerate()
-    {
+    let cases = [
+        (Choices, 5),
+        (Choices, 300),
+        (Reals, 64),
+        (Reals, 500),
+        (Bounded, 100),
+    ];
+    for (seed, (actions, len)) in cases.into_iter().enumerate() {
         let mut rng = SmallRng::seed_from_u64(seed as u64);
-        let (actor, critic) = agent(discrete, 5, 3, &mut rng);
+        let (actor, critic) = agent(actions, 5, 3, &mut rng);
         let batch = batch(&actor, len, 5, &mut rng);
         let loss = ActorCriticLoss {
             surrogate: Surrogate::LogProb,
@@ -426,7 +460,7 @@ fn the_policy_gradient_is_that_of_autodiff() {
 #[test]
 fn the_number_of_threads_does_not_matter() {
     let case = Case {
-        discrete: true,
+        actions: Choices,
         kl_coef: None,
         steps: 2,
         len: 1500,
@@ -438,7 +472,7 @@ fn the_number_of_threads_does_not_matter() {
     };
     let learn = || {
         let mut rng = SmallRng::seed_from_u64(case.seed);
-        let (mut actor, mut critic) = agent(case.discrete, 4, 2, &mut rng);
+        let (mut actor, mut critic) = agent(case.actions, 4, 2, &mut rng);
         let batch = batch(&actor, 2 * case.len, 4, &mut rng);
         let adams =
             [&actor.net, &critic.net].map(|net| Adam::new(net.num_params(), 1e-5, &device()));
@@ -463,7 +497,7 @@ fn the_number_of_threads_does_not_matter() {
 #[test]
 fn a_number_that_is_not_finite_shows() {
     let mut rng = SmallRng::seed_from_u64(3);
-    let (actor, critic) = agent(false, 4, 2, &mut rng);
+    let (actor, critic) = agent(Reals, 4, 2, &mut rng);
     let mut batch = batch(&actor, 10, 4, &mut rng);
     batch.advantages = batch.advantages * f32::NAN;
     let adams = [&actor.net, &critic.net].map(|net| Adam::new(net.num_params(), 1e-5, &device()));

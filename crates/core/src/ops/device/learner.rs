@@ -166,8 +166,9 @@ fn plan(
     let dist = RowDist::of(&actor.kind, shapes[0].log_stds)?;
     let shared = shared_memory(&cube_device(&batch.obs)?)?;
     let penalised = matches!(loss.surrogate, Surrogate::Penalised { .. });
+    let squashed = matches!(dist, RowDist::SquashedGaussian { .. });
     let whole = batch.sequences.is_none() && batch.len().is_multiple_of(minibatches);
-    if penalised || !whole {
+    if penalised || squashed || !whole {
         return None;
     }
     let sizes = [batch.len(), minibatches];
