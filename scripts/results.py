@@ -42,6 +42,7 @@ HIGHLIGHTS = [
 
 # Runs that differ from a preset by a few settings: the comparison on CartPole without velocities.
 POSITIONS = ["env=CartPolePositions-v1"]
+FRAMES = POSITIONS + ["frames=4", "normalize.obs=true"]
 GRU = POSITIONS + [
     "network.memory=gru",
     "network.hidden=[32]",
@@ -49,7 +50,7 @@ GRU = POSITIONS + [
     "normalize.obs=true",
 ]
 VARIANTS = {
-    f"{name}-frames": (f"{name}-cartpole", POSITIONS + ["frames=4"])
+    f"{name}-frames": (f"{name}-cartpole", FRAMES)
     for name in ["reinforce", "vpg", "a2c", "a3c", "trust-region", "npg", "trpo", "ppo-kl"]
 } | {
     "reinforce-gru": ("reinforce-cartpole", GRU),

@@ -4,6 +4,7 @@
     python3 scripts/bench_peers                             # all workloads and peers, 6 to 7 minutes
     python3 scripts/bench_peers --workloads a,e --peers jax # some of them
     python3 scripts/bench_peers --full --rounds 5           # longer runs, and more of them
+    python3 scripts/bench_peers --device cuda,wgpu --peers jax-cuda --workloads b --envs 4096   # on a GPU
     python3 scripts/bench_peers --json > peers.json
 
 Needs Python 3.11 with its module venv and, the first time, a network: pinned versions of the peers go into a virtual
@@ -27,11 +28,10 @@ if sys.version_info < (3, 11):
 import rust
 from failure import Failure
 from running import run_script, run_uphill, run_worker, uphill_trains_many
-from stacks import STACKS, install, make_venv
+from stacks import ON_CPU, STACKS, install, make_venv
 from table import summary, table
 from workloads import ROOT, WORKLOADS, settings
 
-UPHILL = "Uphill"
 QUIET = 0.5  # load average beyond which others disturb the measurement
 
 
@@ -73,7 +73,8 @@ def arguments():
     option = parser.add_argument
     option("--workloads", metavar="A,..", type=names_of(WORKLOADS), default=",".join(WORKLOADS),
            help=f"some of {', '.join(WORKLOADS)} [default: %(default)s]")
-    option("--peers", metavar="A,..", type=names_of(peers), default=",".join(peers),
+    option("--peers", metavar="A,..", type=names_of(peers),
+           default=",".join([*ON_CPU, rust.KEY]),
            help=f"some of {', '.join(peers)} [default: %(default)s]")
     option("--rounds", metavar="N", type=positive, default=3,
            help="runs of every program, in turn [default: %(default)s]")
@@ -84,8 +85,9 @@ def arguments():
            help="threads of PyTorch [default: its own choice]")
     option("--uphill", metavar="PATH", type=Path, default=ROOT / "target/release/uphill",
            help="program to compare [default: target/release/uphill]")
-    option("--device", metavar="DEVICE", default="flex",
-           help="device of Uphill; the peers compute on the CPU [default: %(default)s]")
+    option("--envs", metavar="N", type=positive, help="copies of the environment [default: the configuration's]")
+    option("--device", metavar="D,..", default="flex",
+           help="devices of Uphill; the peers compute on the CPU, but for jax-cuda [default: %(default)s]")
     option("--venv", metavar="DIR", type=Path, default=ROOT / "target/bench-peers-venv",
            help="where the peers are installed [default: target/bench-peers-venv]")
     option("--json", action="store_true", help="print every run as one JSON object instead of the table")
@@ -132,7 +134,12 @@ def say(line):
 
 def available(args, left_out):
     """What can run here, name → function of (workload, work); adds what cannot to `left_out`."""
-    found = {UPHILL: lambda workload, work: run_uphill(args.uphill, args.device, workload, work)}
+    devices = args.device.split(",")
+    found = {
+        "Uphill" if len(devices) == 1 else f"Uphill on {device}":
+            lambda workload, work, device=device: run_uphill(args.uphill, device, workload, work)
+        for device in devices
+    }
     for key in args.peers:
         name = STACKS[key].name if key in STACKS else rust.NAME
         try:
@@ -146,7 +153,7 @@ def available(args, left_out):
         except Failure as failure:
             left_out.append(f"{name}, everywhere: {failure}")
             say(f"left out: {left_out[-1]}")
-    if len(found) == 1:
+    if len(found) == len(devices):
         raise Failure("there is nothing to compare with")
     return found
 
@@ -154,7 +161,7 @@ def available(args, left_out):
 def why_not(args, name, workload):
     """Why a program does not do a workload; empty if it does."""
     stack = next((stack for stack in STACKS.values() if stack.name == name), None)
-    if name == UPHILL:
+    if name.startswith("Uphill"):
         many = workload.agents == 1 or uphill_trains_many(args.uphill)
         return "" if many else "this build has no train --seeds"
     if stack is None:
@@ -179,6 +186,7 @@ def measure(args, programs, left_out):
             order = list(runs)
             for name in order[round_ % len(order):] + order[: round_ % len(order)]:
                 work = settings(workload) | {"seed": round_ + 1, "threads": args.threads}
+                work["num_envs"] = args.envs or work["num_envs"]
                 work["total_steps"] = steps_of(args, workload, work, name in slow)
                 try:
                     run = programs[name](workload, work)

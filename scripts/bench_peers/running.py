@@ -26,6 +26,7 @@ def run_uphill(program, device, workload, work):
         out = Path(folder) / "run"
         command = [program, "train", workload.path(), "--quiet", "--device", device, "--out", out]
         command += ["--seed", str(work["seed"]), "--set", f"total_steps={total}"]
+        command += ["--set", f"num_envs={work['num_envs']}"]
         # The peers keep no checkpoints on the way.
         command += ["--set", f"checkpoint_every={total}"]
         if agents > 1:
@@ -61,8 +62,7 @@ def uphill_trains_many(program):
 
 
 def run_script(python, stack, work):
-    environment = os.environ | {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
-    return run_worker([python, WORKERS / stack.script, json.dumps(work)], environment)
+    return run_worker([python, WORKERS / stack.script, json.dumps(work)], os.environ | stack.environment)
 
 
 def run_worker(command, environment=None):

@@ -10,6 +10,7 @@ from failure import Failure, last_words
 
 NUMPY = "numpy==2.4.6"
 TORCH = "torch==2.15.0"
+JAX = ["jax==0.10.2", "jaxlib==0.10.2", NUMPY]
 
 
 class Stack(NamedTuple):
@@ -20,6 +21,7 @@ class Stack(NamedTuple):
     requirements: list[str]
     slow: bool = False  # does a workload's `slow_steps`
     many_agents: bool = False  # can train several at once
+    environment: dict[str, str] = {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
 
 
 STACKS = {
@@ -30,8 +32,17 @@ STACKS = {
         slow=True,
     ),
     "torch": Stack("PyTorch", "ppo_torch.py", [TORCH, NUMPY], slow=True),
-    "jax": Stack("JAX", "ppo_jax.py", ["jax==0.10.2", "jaxlib==0.10.2", NUMPY], many_agents=True),
+    "jax": Stack("JAX", "ppo_jax.py", JAX, many_agents=True),
+    "jax-cuda": Stack(
+        "JAX on CUDA",
+        "ppo_jax.py",
+        [*JAX, "jax-cuda12-plugin[with-cuda]==0.10.2"],
+        many_agents=True,
+        environment={"JAX_PLATFORMS": "cuda"},
+    ),
 }
+# Those that need a GPU come only when they are asked for.
+ON_CPU = [key for key in STACKS if key != "jax-cuda"]
 
 
 def make_venv(folder, say):
@@ -57,7 +68,7 @@ def install(python, stack, say):
 
 def installed_version(python, requirement):
     """The version of a requirement's package without what follows a plus sign; empty if it is not there."""
-    package = requirement.partition("==")[0]
+    package = requirement.partition("==")[0].partition("[")[0]
     code = f"import importlib.metadata as m; print(m.version({package!r}).partition('+')[0])"
     return subprocess.run([python, "-c", code], capture_output=True, text=True).stdout.strip()
 

@@ -2,12 +2,11 @@
 
 import statistics
 
-REFERENCE = "JAX"
 HEADER = [
     "workload",
     "program",
     "env steps/s: median (least..most)",
-    f"÷ {REFERENCE}",
+    "÷ JAX",
     "Uphill ÷ this",
     "start-up, s",
     "cold env steps/s",
@@ -43,17 +42,19 @@ def ratio(a, b):
 
 
 def rows(results):
-    """`results`: workload → program → summary."""
+    """`results`: workload → program → summary. Where there are several, the first Uphill and the last JAX count."""
     for workload, programs in results.items():
         rates = {name: found["env_steps_per_s"] for name, found in programs.items()}
+        uphill = next((rate for name, rate in rates.items() if name.startswith("Uphill")), None)
+        jax = next((rate for name, rate in reversed(rates.items()) if name.startswith("JAX")), None)
         for name, found in programs.items():
             mean = found["mean_return"]
             yield [
                 workload,
                 name,
                 f"{rounded(rates[name])} ({rounded(found['least'])}..{rounded(found['most'])})",
-                ratio(rates[name], rates[REFERENCE]) if REFERENCE in rates else "–",
-                ratio(rates["Uphill"], rates[name]) if "Uphill" in rates else "–",
+                ratio(rates[name], jax) if jax else "–",
+                ratio(uphill, rates[name]) if uphill else "–",
                 f"{found['startup_s']:.2f}",
                 rounded(found["cold_env_steps_per_s"]),
                 f"{found['env_steps']:,}",

@@ -8,7 +8,7 @@ use burn::tensor::Device;
 use uphill_core::{
     dist::{Bounds, DistKind},
     heads::{Masked, StateLogStd},
-    network::{Net, WithLogStd},
+    network::{Net, Network, WithLogStd},
     normalize::ObsNorm,
     policy::{Actor, Critic},
     recurrent::GruNet,
@@ -91,10 +91,13 @@ pub fn build_actor(
         MemoryKind::None => {
             let body = mlp.build(inputs, outputs, POLICY_GAIN, &mut rng, device);
             match head(&kind, spec, network) {
-                Head::Plain => Net::new(body),
-                Head::Masked => Net::new(Masked::new(body)),
-                Head::LogStd => Net::new(WithLogStd::new(body, log_stds, network.log_std, device)),
-                Head::StateLogStd => Net::new(StateLogStd::new(body, network.log_std)),
+                Head::Plain => net_of(body, network),
+                Head::Masked => net_of(Masked::new(body), network),
+                Head::LogStd => {
+                    let body = WithLogStd::new(body, log_stds, network.log_std, device);
+                    net_of(body, network)
+                }
+                Head::StateLogStd => net_of(StateLogStd::new(body, network.log_std), network),
             }
         }
         MemoryKind::Gru => {
@@ -125,7 +128,10 @@ pub fn build_critic(config: &RunConfig, spec: &EnvSpec, device: &Device) -> Crit
     let (inputs, network) = (spec.obs.dim(), &config.network);
     let mlp = network.mlp();
     let mut critic = match network.memory {
-        MemoryKind::None => Critic::new(mlp.build(inputs, 1, VALUE_GAIN, &mut rng, device)),
+        MemoryKind::None => Critic {
+            net: net_of(mlp.build(inputs, 1, VALUE_GAIN, &mut rng, device), network),
+            obs_norm: None,
+        },
         MemoryKind::Gru => {
             let width = network.memory_width;
             let net = GruNet::new([inputs, 1], &mlp, width, VALUE_GAIN, &mut rng, device);
@@ -134,6 +140,14 @@ pub fn build_critic(config: &RunConfig, spec: &EnvSpec, device: &Device) -> Crit
     };
     critic.obs_norm = obs_norm(config, spec.normalized_width(), device);
     critic
+}
+
+fn net_of(module: impl Network, network: &NetworkConfig) -> Net {
+    if network.fused {
+        Net::new(module)
+    } else {
+        Net::stock(module)
+    }
 }
 
 /// Number of parameters of actor and critic together, without building them.

@@ -98,6 +98,9 @@ pub struct NetworkConfig {
     pub memory: MemoryKind,
     /// Width of the cell's state.
     pub memory_width: usize,
+    /// Passes of perceptrons in fused loops and kernels; else on Burn's operations one by one, which are the
+    /// reference and slower.
+    pub fused: bool,
 }
 
 /// What networks remember of the episode.
@@ -149,6 +152,7 @@ impl Default for NetworkConfig {
             log_std: 0.0,
             memory: MemoryKind::None,
             memory_width: 64,
+            fused: true,
         }
     }
 }

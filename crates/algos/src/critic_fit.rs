@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use uphill_core::{
     lbfgs::lbfgs,
     loss::{clipped_value_loss, value_loss},
+    ops::HostCritic,
     optim::{Rule, RuleKind},
     policy::Critic,
     rollout::Batch,
@@ -134,10 +135,14 @@ impl CriticFit {
     fn adam(&mut self, critic: &mut Critic, batch: &Batch, context: UpdateContext) -> Tensor<1> {
         let learning_rate = self.learning_rate(context);
         let (len, parts) = (batch.len(), self.config.minibatches);
+        let epochs = (0..self.config.epochs)
+            .map(|epoch| minibatches(len, parts, (context.seed, context.iteration, epoch)));
+        if let Some(loss) = self.fused(critic, batch, epochs.clone(), learning_rate) {
+            return loss;
+        }
         let mut losses = Vec::with_capacity(self.config.epochs * parts);
-        for epoch in 0..self.config.epochs {
-            let order = (context.seed, context.iteration, epoch);
-            for indices in minibatches(len, parts, order) {
+        for epoch in epochs {
+            for indices in epoch {
                 let indices = index_tensor(indices, &batch.obs.device());
                 let obs = batch.obs.clone().select(0, indices.clone());
                 let returns = batch.returns.clone().select(0, indices.clone());
@@ -162,6 +167,29 @@ impl CriticFit {
             }
         }
         Tensor::cat(losses, 0).mean()
+    }
+
+    /// [`adam`](Self::adam) in host memory, where passes through the network are fused.
+    fn fused(
+        &mut self,
+        critic: &mut Critic,
+        batch: &Batch,
+        epochs: impl Iterator<Item = Vec<Vec<i32>>>,
+        learning_rate: f64,
+    ) -> Option<Tensor<1>> {
+        let Rule::Adam(adam) = &mut self.rule else {
+            return None;
+        };
+        let (c, minibatch) = (&self.config, batch.len() / self.config.minibatches);
+        let clip = c.value_clip as f32;
+        let mut host = HostCritic::new(critic, batch, minibatch, adam.clone(), clip)?;
+        let mut losses = vec![];
+        for epoch in epochs {
+            losses.extend(host.epoch(&epoch, learning_rate, c.max_grad_norm));
+        }
+        *adam = host.finish(&mut critic.net);
+        let mean = losses.iter().sum::<f32>() / losses.len() as f32;
+        Some(Tensor::from_data([mean], &batch.obs.device()))
     }
 
     /// The schedule's value during an update.

@@ -44,7 +44,7 @@ struct Record {
     last_obs: Vec<f32>,
     /// `[T, N, A]`.
     actions: Vec<f32>,
-    /// Of one step, as the environment clips them, `[N, A]`.
+    /// Of one step, as the environment takes and clips them, `[N, A]`.
     env_actions: Vec<f32>,
     /// `[T, N]`, like the rest.
     log_probs: Vec<f32>,
@@ -81,7 +81,7 @@ impl Record {
         let actions = &mut self.actions[row.start * action_width..row.end * action_width];
         let obs = &self.obs[row.start * obs_width..];
         policy.act(obs, noise, actions, &mut self.log_probs[row.clone()]);
-        self.env_actions.copy_from_slice(actions);
+        policy.env_actions(actions, &mut self.env_actions);
         let into = StepRows {
             next_obs: &mut self.next_obs,
             rewards: &mut self.rewards[row.clone()],

@@ -246,17 +246,14 @@ impl Ppo {
     /// Who takes the gradient steps of an update.
     fn steps(&mut self, actor: &Actor, critic: &Critic, batch: &Batch, now: &Now) -> Steps {
         let c = &self.config;
-        if c.objective != Objective::Clip {
-            return Steps::Tensors;
-        }
+        let (loss, size) = (now.loss(c, self.kl_coef), now.step_size(c));
         if actor.net.fused() {
             let minibatch = batch.len() / c.minibatches;
             let adams = self.optimizer.adams(actor.net.num_params());
-            let host =
-                adams.and_then(|adams| HostLearner::new(actor, critic, batch, minibatch, adams));
+            let host = adams
+                .and_then(|adams| HostLearner::new(actor, critic, batch, minibatch, adams, &loss));
             return host.map_or(Steps::Tensors, Steps::Host);
         }
-        let (loss, size) = (now.loss(c), now.step_size(c));
         let (kept, agent) = (self.device.take(), (actor, critic));
         let device = self.optimizer.joined().and_then(|adam| {
             DeviceLearner::new(kept, agent, batch, c.minibatches, adam, &loss, size)
@@ -331,10 +328,13 @@ enum Steps {
 }
 
 impl Now {
-    fn loss(&self, c: &PpoConfig) -> ActorCriticLoss {
-        let clip = self.clip as f32;
+    fn loss(&self, c: &PpoConfig, kl_coef: f64) -> ActorCriticLoss {
+        let (clip, kl_coef) = (self.clip as f32, kl_coef as f32);
         ActorCriticLoss {
-            surrogate: Surrogate::Clipped { clip },
+            surrogate: match c.objective {
+                Objective::Clip => Surrogate::Clipped { clip },
+                Objective::Kl => Surrogate::Penalised { kl_coef, clip },
+            },
             value_clip: c.value_clip as f32,
             value_coef: c.value_coef as f32,
             entropy_coef: self.entropy_coef as f32,
@@ -361,8 +361,7 @@ impl Now {
 fn fused_epoch(
     host: &mut HostLearner,
     minibatches: &[Vec<i32>],
-    c: &PpoConfig,
-    now: &Now,
+    size: HostStep,
     device: &Device,
 ) -> Tensor<2> {
     let numbers = |d: StepDiagnostics| {
@@ -370,7 +369,7 @@ fn fused_epoch(
         let sizes = [d.approx_kl, d.clip_fraction, d.grad_norm];
         [means, sizes].as_flattened().to_vec()
     };
-    let steps = host.epoch(minibatches, &now.loss(c), now.step_size(c));
+    let steps = host.epoch(minibatches, size);
     let shape = [steps.len(), 6];
     let values: Vec<f32> = steps.into_iter().flat_map(numbers).collect();
     Tensor::from_data(TensorData::new(values, shape), device)
@@ -429,7 +428,7 @@ impl Algorithm for Ppo {
             diagnostics.push(match &mut steps {
                 Steps::Host(learner) => {
                     let parts = minibatches(batch.units(), c.minibatches, order(epochs));
-                    fused_epoch(learner, &parts, &c, &now, &device)
+                    fused_epoch(learner, &parts, now.step_size(&c), &device)
                 }
                 Steps::Device(learner) => {
                     // Without a KL to look at there is no reason to come back between epochs.

@@ -129,6 +129,11 @@ impl Critic {
         self.step(obs, start).0
     }
 
+    /// As [`Actor::normalized`].
+    pub(crate) fn normalized(&self, obs: Tensor<2>) -> Tensor<2> {
+        normalized(&self.obs_norm, obs)
+    }
+
     /// V(s) `[N]` for the next raw observations `[N, O]` of `N` copies, and the states after it.
     pub fn step(&self, obs: Tensor<2>, state: Option<Tensor<2>>) -> (Tensor<1>, Option<Tensor<2>>) {
         let (values, state) = self.net.step(normalized(&self.obs_norm, obs), state);

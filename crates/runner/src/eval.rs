@@ -1,6 +1,13 @@
 //! `uphill eval`: how good a trained policy is.
 
-use crate::{cli::EvalArgs, cli::Which, config, device, run_dir::RunDir};
+use crate::{
+    cli::{EvalArgs, Which},
+    config,
+    console::{note, print},
+    device,
+    run_dir::RunDir,
+};
+use anyhow::Context;
 use serde_json::json;
 use std::process::ExitCode;
 use uphill_algos::{agent_params, build_actor, eval::evaluate, train::load_actor};
@@ -24,10 +31,10 @@ pub(crate) fn eval(args: &EvalArgs) -> anyhow::Result<ExitCode> {
     };
     let chosen = device::choose(args.device, &work).map_err(crate::failure::usage)?;
     if !args.json {
-        eprintln!(
+        note(format_args!(
             "device {}: {} ({})",
             chosen.name, chosen.adapter, chosen.reason
-        );
+        ));
     }
     let options = BatchOptions {
         frames: config.frames,
@@ -35,7 +42,8 @@ pub(crate) fn eval(args: &EvalArgs) -> anyhow::Result<ExitCode> {
     };
     let mut env = uphill_envs::make_with(&config.env, copies, &chosen.device, options)?;
     let mut actor = build_actor(&config, &spec, &chosen.device)?;
-    load_actor(&mut actor, &checkpoint)?;
+    load_actor(&mut actor, &checkpoint)
+        .with_context(|| run.checkpoint(args.checkpoint).display().to_string())?;
     let result = evaluate(&actor, env.as_mut(), episodes, args.seed, args.stochastic);
 
     let (low, high) = result
@@ -62,21 +70,21 @@ pub(crate) fn eval(args: &EvalArgs) -> anyhow::Result<ExitCode> {
             "return_max": high,
             "length_mean": result.mean_length(),
         });
-        println!("{object}");
+        print(object)?;
     } else {
-        println!(
+        print(format_args!(
             "{} on {}, {which} checkpoint, {} actions, {episodes} episodes from seed {}",
             run.path().display(),
             config.env,
             if args.stochastic { "sampled" } else { "greedy" },
             args.seed
-        );
-        println!(
+        ))?;
+        print(format_args!(
             "return {:.1} ± {:.1} (lowest {low:.1}, highest {high:.1}), length {:.1}",
             result.mean_return(),
             result.std_return(),
             result.mean_length()
-        );
+        ))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -2,13 +2,12 @@
 
 use crate::{
     cli::{ListArgs, Listing},
-    config, device,
+    config,
+    console::print,
+    device,
     presets::PRESETS,
 };
-use std::{
-    io::{ErrorKind, Write},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 use uphill_algos::ALGORITHMS;
 use uphill_envs::NAMES;
 
@@ -41,14 +40,8 @@ pub(crate) fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
             text.push('\n');
         }
     }
-    match std::io::stdout()
-        .write_all(text.trim_end().as_bytes())
-        .and_then(|()| std::io::stdout().write_all(b"\n"))
-    {
-        // The reader of a pipe may have seen enough.
-        Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(e.into()),
-        _ => Ok(ExitCode::SUCCESS),
-    }
+    print(text.trim_end())?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn envs() -> anyhow::Result<Vec<Vec<String>>> {

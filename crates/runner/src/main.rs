@@ -3,13 +3,11 @@
 //! This crate is glue: command line, configuration files, choice of a device, run directories,
 //! progress. What it runs lives in `uphill-algos`.
 
-// A program may talk to its user; the libraries may not.
-#![allow(clippy::print_stdout, clippy::print_stderr)]
-
 mod ablate;
 mod bench;
 mod cli;
 mod config;
+mod console;
 mod device;
 mod eval;
 mod failure;
@@ -43,7 +41,7 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            console::note(format_args!("error: {error:#}"));
             ExitCode::from(failure::exit_code(&error))
         }
     }

@@ -8,6 +8,7 @@ use std::io::{self, IsTerminal as _, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::console::note;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// A plain line is due after this share of the whole run, so that a short run prints at most 20 of
@@ -87,7 +88,7 @@ impl Progress {
             Output::Lines(clock) => {
                 // What would be the last line is left to `finish`.
                 if env_steps < self.total && clock.is_due(elapsed, env_steps) {
-                    print_line(&status.line());
+                    note(status.line());
                     clock.printed(elapsed, env_steps);
                 }
             }
@@ -105,7 +106,7 @@ impl Progress {
             Output::Bar(bar) => remove(&bar),
             Output::Lines(_) => {}
         }
-        print_line(&status.last_line(elapsed));
+        note(status.last_line(elapsed));
     }
 
     fn status(&self, per_second: Option<f64>) -> Status {
@@ -163,11 +164,6 @@ fn live_bar() -> MutexGuard<'static, Option<ProgressBar>> {
     LIVE_BAR.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Progress is not worth failing a run for, so a closed standard error is ignored.
-fn print_line(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
-}
-
 /// A writer to standard error that lifts the bar out of the way; a function of this kind is a
 /// `MakeWriter`.
 pub(crate) fn log_writer() -> LogWriter {
@@ -178,16 +174,19 @@ pub(crate) fn log_writer() -> LogWriter {
 pub(crate) struct LogWriter;
 
 impl Write for LogWriter {
+    /// Always succeeds: about a failure the subscriber would complain on the same standard error, and panic.
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        let write = || io::stderr().write_all(text);
         let bar = live_bar().clone();
-        match bar {
-            Some(bar) => bar.suspend(|| io::stderr().write(text)),
-            None => io::stderr().write(text),
-        }
+        let _ = match bar {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        };
+        Ok(text.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        Ok(())
     }
 }
 

@@ -1,14 +1,17 @@
 //! The directory of a run, and what is in it.
 //!
 //! ```text
-//! config.toml                     every value spelt out; running it again repeats the run
 //! meta.json                       version, commit, device, host, times
+//! config.toml                     every value spelt out; running it again repeats the run
 //! metrics.csv                     one row per iteration
 //! events.out.tfevents.*           the same for TensorBoard
 //! checkpoints/latest/…, best/…    to go on from, to evaluate
 //! ```
+//!
+//! They are written in this order, so that a run can be resumed whenever it was killed: the configuration makes a
+//! directory one of a run, and the first checkpoint comes before the first row.
 
-use crate::{cli::Which, failure::UsageError, many, presets};
+use crate::{cli::Which, config, device::Chosen, failure::UsageError, many, presets};
 use anyhow::{Context, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -45,12 +48,12 @@ pub(crate) struct Meta {
 
 impl Meta {
     /// Of a run that starts now.
-    pub(crate) fn now(device: &str, adapter: &str) -> Self {
+    pub(crate) fn now(on: &Chosen) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             commit: env!("UPHILL_COMMIT").to_owned(),
-            device: device.to_owned(),
-            adapter: adapter.to_owned(),
+            device: on.name.clone(),
+            adapter: on.adapter.clone(),
             host: gethostname::gethostname().to_string_lossy().into_owned(),
             os: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
             started: timestamp(),
@@ -78,11 +81,7 @@ impl RunDir {
             return match fs::create_dir(out) {
                 Ok(()) => Ok(Self(out.to_owned())),
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                    let out = out.display();
-                    bail!(UsageError(format!(
-                        "run directory {out} already exists; choose another --out, or go on with it: \
-                         uphill train --resume {out}"
-                    )))
+                    bail!(UsageError(taken(out)))
                 }
                 Err(e) => Err(e).with_context(|| cannot(out)),
             };
@@ -132,6 +131,14 @@ impl RunDir {
             .join("run.safetensors")
     }
 
+    /// Makes an empty directory one of a run, which can be resumed from here on.
+    pub(crate) fn begin(&self, config: &RunConfig, on: &Chosen) -> anyhow::Result<Meta> {
+        let meta = Meta::now(on);
+        self.write_meta(&meta)?;
+        self.write_config(config)?;
+        Ok(meta)
+    }
+
     pub(crate) fn write_config(&self, config: &RunConfig) -> anyhow::Result<()> {
         let text = toml::to_string_pretty(config).context("writing the configuration as TOML")?;
         self.write(&self.config(), text.as_bytes())
@@ -143,10 +150,21 @@ impl RunDir {
         self.write(&self.0.join("meta.json"), text.as_bytes())
     }
 
-    pub(crate) fn read_meta(&self) -> anyhow::Result<Meta> {
+    /// None where there is no such file: a run can go on without.
+    pub(crate) fn read_meta(&self) -> anyhow::Result<Option<Meta>> {
         let path = self.0.join("meta.json");
+        if !path.is_file() {
+            return Ok(None);
+        }
         let text = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
         serde_json::from_slice(&text).with_context(|| format!("{} is damaged", path.display()))
+    }
+
+    /// Whether the run was killed before its first checkpoint, and so has not made a step that counts.
+    pub(crate) fn is_unbegun(&self) -> bool {
+        let has_checkpoint = |which| self.checkpoint(which).is_file();
+        let has_rows = fs::metadata(self.metrics()).is_ok_and(|file| file.len() > 0);
+        !has_rows && ![Which::Latest, Which::Best].into_iter().any(has_checkpoint)
     }
 
     /// Reads one of the checkpoints.
@@ -188,6 +206,10 @@ impl RunDir {
         if self.checkpoint(other).is_file() {
             return format!("--checkpoint {name}");
         }
+        if self.is_unbegun() {
+            let run = self.0.display();
+            return format!("the run has not begun, start it with `uphill train --resume {run}`");
+        }
         let config = self.config();
         format!(
             "there is no other, start again with `uphill train {}`",
@@ -198,6 +220,19 @@ impl RunDir {
     fn write(&self, path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
         write_atomically(path, bytes).with_context(|| format!("writing {}", path.display()))
     }
+}
+
+/// What to say of a path that is to be a new run directory and exists.
+fn taken(out: &Path) -> String {
+    let is_run = config::load_file(&out.join("config.toml"), &[]).is_ok() || many::is_set(out);
+    let out = out.display();
+    if !is_run {
+        return format!("{out} already exists and is not a run directory; choose another --out");
+    }
+    format!(
+        "run directory {out} already exists; choose another --out, or go on with it: \
+         uphill train --resume {out}"
+    )
 }
 
 /// What was probably meant by a path that is not a run directory.
@@ -230,7 +265,7 @@ fn hint(path: &Path) -> String {
             None => format!(" but a configuration: train it first, with `uphill train {name}`"),
         }
     } else {
-        ": it has no config.toml".to_owned()
+        ": it has no config.toml; runs are made by `uphill train CONFIG`".to_owned()
     }
 }
 

@@ -1,7 +1,7 @@
 //! A trainer with the files it writes to: what one run does, alone or beside others.
 //!
-//! [`Session::create`] makes the run directory, [`Stopped::read`] finds one and [`Stopped::go_on`] takes it
-//! up again; [`Session::step`] is one iteration with its row and, where one is due, a checkpoint.
+//! [`Session::create`] begins with a run, [`Stopped::read`] finds one and [`Stopped::go_on`] takes it up
+//! again; [`Session::step`] is one iteration with its row and, where one is due, a checkpoint.
 
 use crate::{
     cli::Which,
@@ -56,7 +56,8 @@ pub(crate) struct Stopped {
     meta: Meta,
     trainer: Trainer,
     which: Which,
-    checkpoint: Checkpoint,
+    /// None of a run that has not begun.
+    checkpoint: Option<Checkpoint>,
     rows: Rows,
     /// Steps that the run was to make when it was stopped.
     budget: u64,
@@ -72,11 +73,16 @@ impl Stopped {
     ) -> anyhow::Result<Self> {
         let budget = config::load_file(&run.config(), &[])?.total_steps;
         let config = config::load_file(&run.config(), sets)?;
-        let meta = run.read_meta()?;
-        let checkpoint = run.read_checkpoint(which)?;
+        let meta = run.read_meta()?.unwrap_or_else(|| Meta::now(chosen));
+        let checkpoint = match which {
+            Which::Latest if run.is_unbegun() => None,
+            _ => Some(run.read_checkpoint(which)?),
+        };
         let mut trainer = Trainer::new(config, &chosen.device)?;
-        (trainer.restore(&checkpoint))
-            .with_context(|| run.checkpoint(which).display().to_string())?;
+        if let Some(checkpoint) = &checkpoint {
+            (trainer.restore(checkpoint))
+                .with_context(|| run.checkpoint(which).display().to_string())?;
+        }
         let total = trainer.config().total_steps;
         if trainer.finished() && total != budget {
             bail!(UsageError(format!(
@@ -121,6 +127,10 @@ impl Stopped {
 
     /// Takes the run up again.
     pub(crate) fn go_on(mut self, chosen: &Chosen) -> anyhow::Result<Session> {
+        if self.checkpoint.is_none() {
+            let meta = self.run.begin(self.trainer.config(), chosen)?;
+            return Session::create(self.run, meta, self.trainer);
+        }
         let metrics = self.cut()?;
         let events = EventWriter::create(self.run.path(), Some(self.trainer.env_steps()))?;
         self.meta.resumed.push(timestamp());
@@ -137,20 +147,17 @@ impl Stopped {
 
     /// Drops what came after the checkpoint.
     fn cut(&self) -> anyhow::Result<MetricsCsv> {
-        if self.which != Which::Latest {
+        if let (Which::Best, Some(best)) = (self.which, &self.checkpoint) {
             // Before later rows go: the latest checkpoint must never be ahead of them.
-            self.checkpoint.write(&self.run.checkpoint(Which::Latest))?;
+            best.write(&self.run.checkpoint(Which::Latest))?;
         }
         MetricsCsv::resume(&self.run.metrics(), &self.rows)
     }
 }
 
 impl Session {
-    /// A fresh run in an empty directory.
-    pub(crate) fn create(run: RunDir, trainer: Trainer, chosen: &Chosen) -> anyhow::Result<Self> {
-        let meta = Meta::now(&chosen.name, &chosen.adapter);
-        run.write_config(trainer.config())?;
-        run.write_meta(&meta)?;
+    /// Of a run that has not made a step.
+    pub(crate) fn create(run: RunDir, meta: Meta, trainer: Trainer) -> anyhow::Result<Self> {
         let metrics = MetricsCsv::create(&run.metrics())?;
         let events = EventWriter::create(run.path(), None)?;
         let clock = Instant::now();

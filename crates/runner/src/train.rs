@@ -3,6 +3,7 @@
 use crate::{
     cli::{TrainArgs, Which},
     config,
+    console::{note, print},
     device::{self, Chosen, DeviceArg, Workload},
     failure::{UsageError, usage},
     many,
@@ -10,7 +11,7 @@ use crate::{
     run_dir::RunDir,
     session::{Session, Stopped, check_sets},
 };
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use std::{
     path::Path,
     process::ExitCode,
@@ -56,7 +57,8 @@ fn start(args: &TrainArgs, path: &str) -> anyhow::Result<ExitCode> {
     let trainer = Trainer::new(config, &chosen.device)?;
     // Everything that can be wrong with the request has been found: now leave traces.
     let run = RunDir::create(args.out.as_deref(), &name)?;
-    run_alone(Session::create(run, trainer, &chosen)?, &chosen, args.quiet)
+    let meta = run.begin(trainer.config(), &chosen)?;
+    run_alone(Session::create(run, meta, trainer)?, &chosen, args.quiet)
 }
 
 fn resume(args: &TrainArgs, path: &Path) -> anyhow::Result<ExitCode> {
@@ -72,11 +74,11 @@ fn resume(args: &TrainArgs, path: &Path) -> anyhow::Result<ExitCode> {
     stopped.close()?;
     if !args.quiet {
         let run = path.display();
-        println!(
+        print(format_args!(
             "{run} is finished: it is at step {steps} of {budget}; to train on: \
              uphill train --resume {run} --set total_steps={}",
             2 * budget
-        );
+        ))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -84,9 +86,10 @@ fn resume(args: &TrainArgs, path: &Path) -> anyhow::Result<ExitCode> {
 /// The device to go on with: the one asked for, or the run's own.
 pub(crate) fn chosen_again(args: &TrainArgs, run: &RunDir) -> anyhow::Result<Chosen> {
     let config = config::load_file(&run.config(), &args.set)?;
-    let arg = match args.device {
-        Some(arg) => arg,
-        None => (run.read_meta()?.device.parse()).map_err(|e| anyhow::anyhow!("meta.json: {e}"))?,
+    let arg = match (args.device, run.read_meta()?) {
+        (Some(arg), _) => arg,
+        (None, Some(meta)) => (meta.device.parse()).map_err(|e| anyhow!("meta.json: {e}"))?,
+        (None, None) => DeviceArg::Auto,
     };
     choose(arg, &config)
 }
@@ -113,7 +116,7 @@ pub(crate) fn watch_for_interrupts(message: &'static str) -> anyhow::Result<Arc<
             std::process::exit(i32::from(INTERRUPTED));
         }
         if !message.is_empty() {
-            eprintln!("\n{message}; Ctrl-C again stops at once");
+            note(format_args!("\n{message}; Ctrl-C again stops at once"));
         }
     })
     .context("installing the Ctrl-C handler")?;
@@ -130,8 +133,9 @@ fn run_alone(mut session: Session, chosen: &Chosen, quiet: bool) -> anyhow::Resu
     if !quiet {
         announce(&session, chosen);
     }
-    let first = session.trainer().env_steps();
-    let mut progress = Progress::new(session.trainer().config().total_steps, first, quiet);
+    let before = Made::of(session.trainer());
+    let total = session.trainer().config().total_steps;
+    let mut progress = Progress::new(total, before.steps, quiet);
     let clock = Instant::now();
     session.start_clock(clock);
     while !session.trainer().finished() {
@@ -142,24 +146,24 @@ fn run_alone(mut session: Session, chosen: &Chosen, quiet: bool) -> anyhow::Resu
             progress.finish();
             if !quiet {
                 let run = session.run().path().display();
-                println!(
+                print(format_args!(
                     "interrupted at step {}; go on with: uphill train --resume {run}",
                     report.env_steps
-                );
+                ))?;
             }
             return Ok(ExitCode::from(INTERRUPTED));
         }
     }
     progress.finish();
     if !quiet {
-        summarise(&session, first, clock.elapsed().as_secs_f64());
+        summarise(&session, &before, clock.elapsed().as_secs_f64())?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn announce(session: &Session, chosen: &Chosen) {
     let config = session.trainer().config();
-    eprintln!(
+    note(format_args!(
         "{} on {}, {} copies, seed {}, {} steps{}",
         config.algo.name(),
         config.env,
@@ -167,9 +171,12 @@ fn announce(session: &Session, chosen: &Chosen) {
         config.seed,
         config.total_steps,
         going_on(session.trainer().env_steps())
-    );
+    ));
     announce_device(chosen);
-    eprintln!("run directory {}", session.run().path().display());
+    note(format_args!(
+        "run directory {}",
+        session.run().path().display()
+    ));
 }
 
 pub(crate) fn going_on(env_steps: u64) -> String {
@@ -180,23 +187,52 @@ pub(crate) fn going_on(env_steps: u64) -> String {
 }
 
 pub(crate) fn announce_device(chosen: &Chosen) {
-    eprintln!(
+    note(format_args!(
         "device {}: {} ({})",
         chosen.name, chosen.adapter, chosen.reason
-    );
+    ));
 }
 
-fn summarise(session: &Session, first: u64, seconds: f64) {
+/// What a run has made so far.
+struct Made {
+    steps: u64,
+    episodes: u64,
+}
+
+impl Made {
+    fn of(trainer: &Trainer) -> Self {
+        Self {
+            steps: trainer.env_steps(),
+            episodes: trainer.episodes().episodes,
+        }
+    }
+
+    /// In `seconds`, after what had been made `before`, which is told apart.
+    fn in_words(&self, before: &Self, seconds: f64) -> String {
+        let steps = self.steps - before.steps;
+        let rate = steps as f64 / seconds.max(1e-9);
+        let episodes = self.episodes - before.episodes;
+        let now =
+            format!("{steps} steps in {seconds:.1} s ({rate:.0} steps/s), {episodes} episodes");
+        match before.steps {
+            0 => now,
+            _ => format!(
+                "{now}; {} steps and {} episodes with those from before",
+                self.steps, self.episodes
+            ),
+        }
+    }
+}
+
+fn summarise(session: &Session, before: &Made, seconds: f64) -> anyhow::Result<()> {
     let trainer = session.trainer();
-    let steps = trainer.env_steps() - first;
-    println!(
-        "{steps} steps in {seconds:.1} s ({:.0} steps/s), {} episodes",
-        steps as f64 / seconds.max(1e-9),
-        trainer.episodes().episodes
-    );
+    print(Made::of(trainer).in_words(before, seconds))?;
     let threshold = trainer.spec().reward_threshold;
-    println!("{}", verdict(trainer.episodes(), threshold));
-    println!("evaluate: uphill eval {}", session.run().path().display());
+    print(verdict(trainer.episodes(), threshold))?;
+    print(format_args!(
+        "evaluate: uphill eval {}",
+        session.run().path().display()
+    ))
 }
 
 /// What the last 100 episodes say.

@@ -5,7 +5,7 @@ use burn::tensor::{Bool, Device, Tensor};
 use rand::{SeedableRng, rngs::SmallRng};
 use uphill_algos::collect::{collect, start};
 use uphill_core::{
-    dist::DistKind,
+    dist::{Bounds, DistKind},
     network::{Net, Network, WithLogStd},
     nn::MlpConfig,
     normalize::ObsNorm,
@@ -152,4 +152,20 @@ fn every_loop_sees_the_same_pendulum() {
         [20, 513],
         network,
     );
+}
+
+/// Only slices and tensors: there is no kernel for these.
+#[test]
+fn every_loop_sees_the_same_pendulum_by_squashed_actions() {
+    if device() != Device::flex() {
+        return;
+    }
+    let network = |device: &Device| {
+        let mut rng = SmallRng::seed_from_u64(3);
+        let net = perceptron(&[16]).build(3, 1, 0.5, &mut rng, device);
+        WithLogStd::new(net, 1, 0.3, device)
+    };
+    let bounds = Bounds::new(&[-2.0], &[2.0]).unwrap();
+    let kind = DistKind::SquashedGaussian { bounds };
+    compare("Pendulum-v1", kind, [45, 6], network);
 }

@@ -1,6 +1,7 @@
 //! The interval that bounded actions live in.
 
 use burn::tensor::{Tensor, TensorData};
+use std::f64::consts::LN_2;
 
 /// Bounds of `A` action components, all finite.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +34,16 @@ impl Bounds {
         };
         let low = row(self.low.clone()).unsqueeze();
         shares * row(self.widths().collect()).unsqueeze() + low
+    }
+
+    /// One component of [`at`](Self::at).
+    pub(crate) fn component_at(&self, i: usize, share: f32) -> f32 {
+        share * (self.high[i] - self.low[i]) + self.low[i]
+    }
+
+    /// ln Π_i (high_i − low_i)/2.
+    pub(crate) fn ln_scale(&self) -> f64 {
+        self.ln_volume() - self.dim() as f64 * LN_2
     }
 
     /// ln Π_i (high_i − low_i), the logarithm of the volume.

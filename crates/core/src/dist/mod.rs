@@ -22,7 +22,7 @@ mod bounds;
 mod categorical;
 mod gaussian;
 mod multi_discrete;
-mod quadrature;
+pub(crate) mod quadrature;
 pub mod special;
 mod squashed_gaussian;
 

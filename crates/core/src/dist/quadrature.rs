@@ -4,7 +4,7 @@ use burn::tensor::{Tensor, TensorData};
 
 /// Positive nodes and their weights of the Gauss–Hermite rule of order 24 for the weight
 /// exp(−z²/2)/√2π; the negative ones mirror them. Roots of He₂₄, weights 24!/(24 He₂₃(z))².
-const HALF: [(f64, f64); 12] = [
+pub(crate) const HALF: [(f64, f64); 12] = [
     (0.317_370_096_629_452_3, 0.240_870_115_546_640_3),
     (0.953_421_922_932_109, 0.161_459_512_867_000_08),
     (1.593_480_429_816_42, 0.072_069_364_017_178_33),

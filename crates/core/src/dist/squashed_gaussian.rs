@@ -2,7 +2,6 @@
 
 use super::{Bounds, Gaussian, quadrature::normal_expectation, special::ln_sech2};
 use burn::tensor::Tensor;
-use std::f64::consts::LN_2;
 
 /// `B` distributions of a = low + (high − low) (1 + tanh u)/2 with u from a diagonal Gaussian.
 ///
@@ -20,8 +19,10 @@ pub struct SquashedGaussian {
 impl SquashedGaussian {
     /// From the distribution of u and the bounds of a.
     pub fn new(base: Gaussian, bounds: &Bounds) -> Self {
-        let ln_scale = bounds.ln_volume() - bounds.dim() as f64 * LN_2;
-        Self { base, ln_scale }
+        Self {
+            base,
+            ln_scale: bounds.ln_scale(),
+        }
     }
 
     /// The distribution of u.

@@ -1,9 +1,13 @@
 //! A policy for loops that stay in host memory.
 
 use super::mlp::{BLOCK, Block, Weights, forward_block};
-use super::rows::RowDist;
+use super::rows::{RowDist, ln_sech2};
 use super::values;
-use crate::{normalize::ObsNorm, policy::Actor};
+use crate::{
+    dist::{Bounds, DistKind},
+    normalize::ObsNorm,
+    policy::Actor,
+};
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -14,6 +18,8 @@ pub struct HostPolicy {
     weights: Arc<Weights>,
     dist: RowDist,
     norm: Option<RowNorm>,
+    /// That actions are squashed into.
+    bounds: Option<Bounds>,
     widths: Widths,
     scratch: Vec<Scratch>,
 }
@@ -34,7 +40,7 @@ struct Scratch {
 
 impl HostPolicy {
     /// For `envs` rows at a time. `None` if the network's passes are not fused
-    /// ([`Net::fused`](crate::network::Net::fused)) or the distribution is none of categorical and Gaussian.
+    /// ([`Net::fused`](crate::network::Net::fused)) or the distribution is none of categorical, Gaussian and squashed Gaussian.
     pub fn new(actor: &Actor, envs: usize) -> Option<Self> {
         let shape = actor.net.mlp_shape()?;
         let dist = RowDist::of(&actor.kind, shape.log_stds)?;
@@ -42,6 +48,10 @@ impl HostPolicy {
             obs: shape.inputs(),
             noise: actor.kind.noise().0,
             action: actor.kind.action_width(),
+        };
+        let bounds = match &actor.kind {
+            DistKind::SquashedGaussian { bounds } => Some(bounds.clone()),
+            _ => None,
         };
         let rows = BLOCK.min(envs);
         let scratch = Scratch {
@@ -52,6 +62,7 @@ impl HostPolicy {
             weights: actor.net.host_weights()?,
             dist,
             norm: actor.obs_norm.as_ref().map(RowNorm::new),
+            bounds,
             widths,
             scratch: vec![scratch; envs.div_ceil(BLOCK)],
         })
@@ -96,6 +107,25 @@ impl HostPolicy {
             .for_each(|(scratch, obs, noise, actions, log_probs)| {
                 act(scratch, obs, noise, actions, log_probs);
             });
+    }
+}
+
+impl HostPolicy {
+    /// What the environment is given for `actions` `[N, A]`: [`DistKind::env_actions`] on slices.
+    ///
+    /// # Panics
+    /// If the slices differ in length.
+    pub fn env_actions(&self, actions: &[f32], into: &mut [f32]) {
+        into.copy_from_slice(actions);
+        let Some(bounds) = &self.bounds else {
+            return;
+        };
+        for action in into.chunks_exact_mut(self.widths.action) {
+            for (i, u) in action.iter_mut().enumerate() {
+                let (_, tanh) = ln_sech2(*u);
+                *u = bounds.component_at(i, 0.5 * (tanh + 1.0));
+            }
+        }
     }
 }
 

@@ -9,9 +9,10 @@
 
 use super::exp::{exp, ln};
 use super::minibatch::Sums;
-use super::mlp::BLOCK;
-use super::rows::{ActorCriticLoss, HALF_LN_TAU, RowDist, Surrogate};
+use super::mlp::{BLOCK, MlpShape};
+use super::rows::{ActorCriticLoss, HALF_LN_TAU, RowDist, Surrogate, ln_sech2};
 use super::simd::dispatch;
+use crate::dist::quadrature::HALF;
 use pulp::{Simd, WithSimd};
 
 /// One number of every sample in a block.
@@ -20,6 +21,7 @@ pub(super) type Column = [f32; BLOCK];
 /// What the policy's loss reads, and room for what it works out.
 #[derive(Clone, Debug)]
 pub(super) struct PolicyBlock {
+    dist: RowDist,
     /// 1 for a sample, 0 for a place that is not used.
     pub(super) used: Column,
     /// Outputs of the network without log standard deviations, `[W]`; afterwards the gradient by them.
@@ -29,12 +31,23 @@ pub(super) struct PolicyBlock {
     /// log π(a|s) of the policy that acted.
     pub(super) old_log_probs: Column,
     pub(super) advantages: Column,
+    /// What squashing adds to log π(a|s).
+    pub(super) corrections: Column,
+    /// Log-probabilities or means of the policy that acted, `[W]`, where the loss penalises a divergence from
+    /// it; afterwards the gradient of that divergence by the outputs.
+    pub(super) acted: Vec<Column>,
+    /// Its log standard deviations.
+    pub(super) acted_log_stds: Vec<f32>,
     /// Gradient by the log standard deviations, `[W]` or none.
     pub(super) of_log_stds: Vec<f32>,
     /// Probabilities, or distances from the mean in standard deviations, `[W]`.
     scratch: Vec<Column>,
     log_probs: Column,
     entropies: Column,
+    /// KL(old ‖ new)
+    divergences: Column,
+    /// Gradient by the outputs of what squashing adds to the entropy, `[W]`.
+    of_squashing: Vec<Column>,
     /// Derivative of the loss by log π(a|s).
     slopes: Column,
 }
@@ -52,20 +65,27 @@ pub(super) struct ValueBlock {
 }
 
 impl PolicyBlock {
-    /// For `outputs` parameters of a distribution, `log_stds` log standard deviations beside them, and
-    /// actions of `actions` numbers.
-    pub(super) fn new(outputs: usize, log_stds: usize, actions: usize) -> Self {
+    /// For a policy whose network has this shape, and actions of `actions` numbers.
+    pub(super) fn new(dist: RowDist, shape: &MlpShape, actions: usize) -> Self {
         let column = [0.0; BLOCK];
+        let log_stds = shape.log_stds;
+        let outputs = shape.outputs() - log_stds;
         Self {
+            dist,
             used: column,
             outputs: vec![column; outputs],
             actions: vec![column; actions],
             old_log_probs: column,
             advantages: column,
+            corrections: column,
+            acted: vec![column; outputs],
+            acted_log_stds: vec![0.0; log_stds],
             of_log_stds: vec![0.0; log_stds],
             scratch: vec![column; outputs],
             log_probs: column,
             entropies: column,
+            divergences: column,
+            of_squashing: vec![column; outputs],
             slopes: column,
         }
     }
@@ -74,7 +94,6 @@ impl PolicyBlock {
     /// `sums`.
     pub(super) fn run(
         &mut self,
-        dist: RowDist,
         loss: &ActorCriticLoss,
         share: f32,
         log_stds: &[f32],
@@ -82,7 +101,6 @@ impl PolicyBlock {
     ) {
         dispatch(Policy {
             block: self,
-            dist,
             loss,
             share,
             log_stds,
@@ -115,7 +133,6 @@ impl ValueBlock {
 
 struct Policy<'a> {
     block: &'a mut PolicyBlock,
-    dist: RowDist,
     loss: &'a ActorCriticLoss,
     share: f32,
     log_stds: &'a [f32],
@@ -128,18 +145,55 @@ impl WithSimd for Policy<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
         let (block, log_stds) = (self.block, self.log_stds);
-        match self.dist {
+        let d_entropy = -self.loss.entropy_coef * self.share;
+        match block.dist {
             RowDist::Categorical => categorical(block),
             RowDist::Gaussian => gaussian(block, log_stds),
+            RowDist::SquashedGaussian { ln_scale } => {
+                gaussian(block, log_stds);
+                squashed(block, log_stds, ln_scale, d_entropy);
+            }
         }
+        let mut kl_coef = None;
         match self.loss.surrogate {
             Surrogate::LogProb => log_prob_surrogate(block, self.share, self.sums),
-            Surrogate::Clipped { clip } => clipped_surrogate(block, clip, self.share, self.sums),
+            Surrogate::Clipped { clip } => {
+                ratio_surrogate(block, clip, true, self.share, self.sums);
+            }
+            Surrogate::Penalised {
+                kl_coef: beta,
+                clip,
+            } => {
+                ratio_surrogate(block, clip, false, self.share, self.sums);
+                kl_coef = Some(beta);
+            }
         }
-        let d_entropy = -self.loss.entropy_coef * self.share;
-        match self.dist {
+        if let Some(kl_coef) = kl_coef {
+            match block.dist {
+                RowDist::Categorical => categorical_kl(block),
+                RowDist::Gaussian | RowDist::SquashedGaussian { .. } => {
+                    gaussian_kl(block, log_stds, kl_coef * self.share);
+                }
+            }
+            let kl = total(&block.divergences, &block.used);
+            self.sums.surrogate -= f64::from(kl_coef) * kl;
+        }
+        match block.dist {
             RowDist::Categorical => categorical_gradient(block, d_entropy),
             RowDist::Gaussian => gaussian_gradient(block, log_stds, d_entropy),
+            RowDist::SquashedGaussian { .. } => {
+                gaussian_gradient(block, log_stds, d_entropy);
+                add(
+                    &mut block.outputs,
+                    &block.of_squashing,
+                    &block.used,
+                    d_entropy,
+                );
+            }
+        }
+        if let Some(kl_coef) = kl_coef {
+            let weight = kl_coef * self.share;
+            add(&mut block.outputs, &block.acted, &block.used, weight);
         }
         self.sums.entropy += total(&block.entropies, &block.used);
     }
@@ -211,6 +265,37 @@ fn gaussian(block: &mut PolicyBlock, log_stds: &[f32]) {
     block.entropies = [entropy; BLOCK];
 }
 
+/// What squashing adds: a constant to log π(a), and ln_scale + Σ E ln(1 − tanh² u) to the entropy, by the quadrature
+/// of [`SquashedGaussian`](crate::dist::SquashedGaussian). Leaves the gradient of the latter by the means in
+/// `of_squashing`. The one by log σ is added to the others, each sample weighing `weight`.
+#[inline(always)]
+fn squashed(block: &mut PolicyBlock, log_stds: &[f32], ln_scale: f32, weight: f32) {
+    for i in 0..BLOCK {
+        block.log_probs[i] += block.corrections[i];
+        block.entropies[i] += ln_scale;
+    }
+    let means = block.outputs.iter().zip(log_stds);
+    let gradients = block.of_squashing.iter_mut().zip(&mut block.of_log_stds);
+    for ((mean, log_std), (of_mean, of_log_std)) in means.zip(gradients) {
+        let std = exp(*log_std);
+        let mut terms = [0.0; BLOCK];
+        *of_mean = [0.0; BLOCK];
+        // Weights below the resolution of an f32 add nothing.
+        for (z, share) in HALF.iter().filter(|(_, share)| *share > 1e-9) {
+            let share = *share as f32;
+            for z in [*z as f32, -*z as f32] {
+                for i in 0..BLOCK {
+                    let (value, tanh) = ln_sech2(mean[i] + std * z);
+                    block.entropies[i] += share * value;
+                    of_mean[i] -= 2.0 * share * tanh;
+                    terms[i] -= 2.0 * share * tanh * z * std * block.used[i];
+                }
+            }
+        }
+        *of_log_std += weight * sum(&terms);
+    }
+}
+
 /// ∂log p/∂μ = z/σ, ∂log p/∂log σ = z² − 1, ∂H/∂log σ = 1.
 #[inline(always)]
 fn gaussian_gradient(block: &mut PolicyBlock, log_stds: &[f32], d_entropy: f32) {
@@ -241,9 +326,58 @@ fn log_prob_surrogate(block: &mut PolicyBlock, share: f32, sums: &mut Sums) {
     sums.approx_kl += total(&kl, &block.used);
 }
 
-/// min(ρ A, clip(ρ, 1 ± `clip`) A).
+/// Σ p_old (log p_old − log p), of which p − p_old is the gradient by the logits. Before
+/// [`categorical_gradient`].
 #[inline(always)]
-fn clipped_surrogate(block: &mut PolicyBlock, clip: f32, share: f32, sums: &mut Sums) {
+fn categorical_kl(block: &mut PolicyBlock) {
+    block.divergences = [0.0; BLOCK];
+    let choices = block.outputs.iter().zip(&block.scratch);
+    for ((log_p, p), acted) in choices.zip(&mut block.acted) {
+        for i in 0..BLOCK {
+            let old_p = exp(acted[i]);
+            block.divergences[i] += old_p * (acted[i] - log_p[i]);
+            acted[i] = p[i] - old_p;
+        }
+    }
+}
+
+/// Σ log σ/σ_old + (σ_old² + (μ − μ_old)²) / 2σ² − ½, of which (μ − μ_old)/σ² is the gradient by μ. The one by
+/// log σ is added to the others, each sample weighing `weight`. Before [`gaussian_gradient`].
+#[inline(always)]
+fn gaussian_kl(block: &mut PolicyBlock, log_stds: &[f32], weight: f32) {
+    block.divergences = [0.0; BLOCK];
+    let means = block.outputs.iter().zip(&mut block.acted);
+    let log_stds = log_stds.iter().zip(&block.acted_log_stds);
+    for (((mean, acted), (log_std, old)), of_log_std) in
+        means.zip(log_stds).zip(&mut block.of_log_stds)
+    {
+        let (inverse, log_ratio) = (exp(-log_std), log_std - old);
+        let variance_ratio = exp(-2.0 * log_ratio);
+        let mut terms = [0.0; BLOCK];
+        for i in 0..BLOCK {
+            let z = (mean[i] - acted[i]) * inverse;
+            let spread = variance_ratio + z * z;
+            block.divergences[i] += log_ratio + 0.5 * spread - 0.5;
+            acted[i] = z * inverse;
+            terms[i] = (1.0 - spread) * block.used[i];
+        }
+        *of_log_std += weight * sum(&terms);
+    }
+}
+
+/// Adds `more`, times `weight`, to the gradient by the outputs.
+#[inline(always)]
+fn add(gradient: &mut [Column], more: &[Column], used: &Column, weight: f32) {
+    for (gradient, more) in gradient.iter_mut().zip(more) {
+        for i in 0..BLOCK {
+            gradient[i] += weight * more[i] * used[i];
+        }
+    }
+}
+
+/// ρ A, or where `holds` min(ρ A, clip(ρ, 1 ± `clip`) A).
+#[inline(always)]
+fn ratio_surrogate(block: &mut PolicyBlock, clip: f32, holds: bool, share: f32, sums: &mut Sums) {
     let (mut surrogate, mut kl) = ([0.0; BLOCK], [0.0; BLOCK]);
     let mut outside = [0.0; BLOCK];
     for i in 0..BLOCK {
@@ -253,7 +387,7 @@ fn clipped_surrogate(block: &mut PolicyBlock, clip: f32, share: f32, sums: &mut 
         let unclipped = ratio * advantage;
         let clipped = bounded(ratio, 1.0 - clip, 1.0 + clip) * advantage;
         // The comparison is false for NaN, which passes on.
-        let held = clipped < unclipped;
+        let held = holds && clipped < unclipped;
         surrogate[i] = if held { clipped } else { unclipped };
         let slope = if held { 0.0 } else { unclipped };
         block.slopes[i] = -share * slope * block.used[i];

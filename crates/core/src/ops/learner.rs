@@ -1,14 +1,12 @@
-//! Gradient steps of actor and critic in host memory: each minibatch is one pass over its samples, from
-//! gathered observations to the gradient of both networks.
+//! Gradient steps of actor and critic, or of a critic alone, in host memory: each minibatch is one pass over its
+//! samples, from gathered observations to new parameters.
 //!
 //! Autodiff on a graph of tensors computes the same, and tests compare the two.
 
-use super::adam::{self, AdamStep};
-use super::minibatch::{Minibatch, Part, Samples, Sums};
-use super::mlp::{Weights, chunks, max_chunks, spread};
-use super::rows::{ActorCriticLoss, RowDist};
-use super::team::Team;
-use super::{on_host, tensor, values};
+use super::descent::{Descent, HostStep, Learner, Problem, StepDiagnostics, Trainee, write};
+use super::minibatch::Samples;
+use super::rows::{ActorCriticLoss, RowDist, Surrogate};
+use super::{on_host, tensor};
 use crate::{
     network::Net,
     optim::Adam,
@@ -16,35 +14,7 @@ use crate::{
     rollout::Batch,
 };
 use burn::tensor::{Device, Tensor};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-
-/// Means over a minibatch, and what the step did.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct StepDiagnostics {
-    /// Of what the policy climbs.
-    pub surrogate: f32,
-    /// ½ squared error, clipped where the loss says so.
-    pub value_loss: f32,
-    /// Nats.
-    pub entropy: f32,
-    /// [`approx_kl`](crate::loss::approx_kl).
-    pub approx_kl: f32,
-    /// [`clip_fraction`](crate::loss::clip_fraction).
-    pub clip_fraction: f32,
-    /// Of both gradients together, before clipping.
-    pub grad_norm: f32,
-}
-
-/// Sizes of one gradient step.
-#[derive(Clone, Copy, Debug)]
-pub struct HostStep {
-    /// Learning rates of actor and critic.
-    pub learning_rates: [f64; 2],
-    /// Gradients are shortened to this norm; 0: never.
-    pub max_grad_norm: f64,
-    /// One norm over both networks instead of one each.
-    pub joint_norm: bool,
-}
+use std::sync::{Arc, RwLock};
 
 /// Gradients of `loss` over the batch by the parameters of actor and critic, `[P]` each, and what was measured.
 /// `None` where [`HostLearner::new`] has none.
@@ -54,285 +24,159 @@ pub fn actor_critic_gradient(
     batch: &Batch,
     loss: &ActorCriticLoss,
 ) -> Option<([Tensor<1>; 2], StepDiagnostics)> {
-    let weights = [actor.net.host_weights()?, critic.net.host_weights()?];
-    let dist = RowDist::of(&actor.kind, weights[0].shape().log_stds)?;
-    if batch.sequences.is_some() || !on_host(&batch.obs) {
-        return None;
-    }
-    let nets = weights.each_ref().map(|weights| &**weights);
-    let samples = Samples::new(actor, batch);
-    let rows: Vec<i32> = (0..batch.len() as i32).collect();
-    let minibatch = Minibatch::new(dist, *loss, &samples, &rows);
-    let parts = spread(chunks(rows.len()).collect(), |range| {
-        let mut part = Part::new(nets, samples.action_width());
-        part.run(nets, &samples, &minibatch, &rows[range]);
-        RwLock::new(part)
-    });
-    let gradients = [0, 1].map(|side| {
-        let mut gradient = vec![0.0; nets[side].shape().num_params()];
-        add_up(&parts, side, &mut gradient);
-        gradient
-    });
-    let norms = gradients.each_ref().map(|gradient| adam::norm(gradient));
+    let nets = [actor.net.host_weights()?, critic.net.host_weights()?];
+    let dist = RowDist::of(&actor.kind, nets[0].shape().log_stds)?;
+    let mut samples = samples(actor.normalized(batch.obs.clone()), batch)?;
+    samples.prepare(dist, &nets[0], loss);
+    let problem = Problem {
+        dist: Some(dist),
+        loss: *loss,
+        samples,
+    };
+    let (gradients, means) = problem.gradient(nets.each_ref().map(|net| Some(&**net)), batch.len());
     let device = batch.obs.device();
     let gradients = gradients.map(|gradient| {
         let len = [gradient.len()];
         tensor(gradient, len, &device)
     });
-    Some((gradients, diagnostics(&parts, rows.len(), norms)))
+    Some((gradients, means))
 }
 
 /// Actor, critic, their optimisers and a batch, taken out of tensors for one update.
 #[derive(Debug)]
 pub struct HostLearner {
-    shared: Arc<Shared>,
-    team: Team,
+    descent: Descent,
+    /// Actor and critic.
+    learners: [Trainee; 2],
     device: Device,
 }
 
-/// What the threads of a team share. Locks are for the compiler: rounds keep apart who writes and who reads.
-#[derive(Debug)]
-struct Shared {
-    dist: RowDist,
-    samples: Samples,
-    /// Actor and critic.
-    learners: [RwLock<Learner>; 2],
-    /// One for each part that a minibatch is cut into.
-    parts: Vec<RwLock<Part>>,
-    /// Indices of the minibatch's samples.
-    rows: RwLock<Vec<i32>>,
-    round: RwLock<Round>,
-}
-
-/// What a team is doing.
-#[derive(Clone, Copy, Debug)]
-enum Round {
-    /// One task for each part: gradients over its samples.
-    Gradient(Minibatch),
-    /// One task for each network: the sum of its gradients, and its norm.
-    Sum { parts: usize },
-    /// One task for each network: a step of Adam down that sum times a number.
-    Descend { scales: [f32; 2], rates: [f64; 2] },
-}
-
-/// A perceptron with the state of its optimiser.
-#[derive(Debug)]
-struct Learner {
-    weights: Weights,
-    params: Vec<f32>,
-    gradient: Vec<f32>,
-    grad_norm: f32,
-    first: Vec<f32>,
-    second: Vec<f32>,
-    adam: Adam,
-}
-
 impl HostLearner {
-    /// For minibatches of at most `minibatch` samples. `None` where this is not possible: networks whose passes
-    /// are not fused ([`Net::fused`]), distributions that are neither categorical nor Gaussian.
+    /// To go down `loss`, around the policy `actor`, by minibatches of at most `minibatch` samples. `None` where
+    /// this is not possible: networks whose passes are not fused ([`Net::fused`]), distributions that are none of
+    /// categorical, Gaussian and squashed Gaussian.
     pub fn new(
         actor: &Actor,
         critic: &Critic,
         batch: &Batch,
         minibatch: usize,
-        adams: [Adam; 2],
+        [of_actor, of_critic]: [Adam; 2],
+        loss: &ActorCriticLoss,
     ) -> Option<Self> {
-        let shape = actor.net.mlp_shape()?;
-        let dist = RowDist::of(&actor.kind, shape.log_stds)?;
+        let dist = RowDist::of(&actor.kind, actor.net.mlp_shape()?.log_stds)?;
         critic.net.mlp_shape()?;
-        if batch.sequences.is_some() || !on_host(&batch.obs) {
-            return None;
-        }
-        let [of_actor, of_critic] = adams;
+        let mut samples = samples(actor.normalized(batch.obs.clone()), batch)?;
         let learners = [
             Learner::new(&actor.net, of_actor)?,
             Learner::new(&critic.net, of_critic)?,
         ];
-        let nets = learners.each_ref().map(|learner| &learner.weights);
-        let samples = Samples::new(actor, batch);
-        let part = || RwLock::new(Part::new(nets, samples.action_width()));
-        let parts = (0..max_chunks(minibatch)).map(|_| part()).collect();
-        let shared = Arc::new(Shared {
-            dist,
+        samples.prepare(dist, learners[0].weights(), loss);
+        let problem = Problem {
+            dist: Some(dist),
+            loss: *loss,
             samples,
-            parts,
-            rows: RwLock::default(),
-            learners: learners.map(RwLock::new),
-            round: RwLock::new(Round::Sum { parts: 0 }),
-        });
-        let of_team = shared.clone();
-        // A network is a task of its own where there is but one part, too.
-        let tasks = shared.parts.len().max(2);
+        };
+        let learners = learners.map(|learner| Arc::new(RwLock::new(learner)));
         Some(Self {
-            team: Team::new(tasks, move |task| of_team.work(task)),
-            shared,
+            descent: Descent::new(
+                problem,
+                learners.each_ref().map(|l| Some(l.clone())),
+                minibatch,
+            ),
+            learners,
             device: batch.obs.device(),
         })
     }
 
-    /// A step down the gradient of `loss` for each of the minibatches, which are indices of samples.
+    /// A step for each of the minibatches, which are indices of samples.
+    ///
+    /// # Panics
+    /// If a minibatch is larger than said before.
+    pub fn epoch(&mut self, minibatches: &[Vec<i32>], step: HostStep) -> Vec<StepDiagnostics> {
+        self.descent.epoch(minibatches, step)
+    }
+
+    /// Hands the networks and the optimisers back.
+    pub fn finish(self, actor: &mut Net, critic: &mut Net) -> [Adam; 2] {
+        let [of_actor, of_critic] = &self.learners;
+        [
+            hand_back(of_actor, actor, &self.device),
+            hand_back(of_critic, critic, &self.device),
+        ]
+    }
+}
+
+/// The same for a critic alone, going down ½ mean((V − R)²).
+#[derive(Debug)]
+pub struct HostCritic {
+    descent: Descent,
+    learner: Trainee,
+    device: Device,
+}
+
+impl HostCritic {
+    /// By minibatches of at most `minibatch` samples. `value_clip` as in [`ActorCriticLoss`]. `None` where passes
+    /// through the network are not fused.
+    pub fn new(
+        critic: &Critic,
+        batch: &Batch,
+        minibatch: usize,
+        adam: Adam,
+        value_clip: f32,
+    ) -> Option<Self> {
+        critic.net.mlp_shape()?;
+        let problem = Problem {
+            dist: None,
+            loss: ActorCriticLoss {
+                surrogate: Surrogate::LogProb,
+                value_clip,
+                value_coef: 1.0,
+                entropy_coef: 0.0,
+                standardize: false,
+            },
+            samples: samples(critic.normalized(batch.obs.clone()), batch)?,
+        };
+        let learner = Arc::new(RwLock::new(Learner::new(&critic.net, adam)?));
+        Some(Self {
+            descent: Descent::new(problem, [None, Some(learner.clone())], minibatch),
+            learner,
+            device: batch.obs.device(),
+        })
+    }
+
+    /// A step for each of the minibatches; their losses before it. Gradients are shortened to `max_grad_norm`
+    /// (0: never).
     ///
     /// # Panics
     /// If a minibatch is larger than said before.
     pub fn epoch(
         &mut self,
         minibatches: &[Vec<i32>],
-        loss: &ActorCriticLoss,
-        step: HostStep,
-    ) -> Vec<StepDiagnostics> {
-        let step = |rows: &Vec<i32>| self.step(rows, loss, step);
-        minibatches.iter().map(step).collect()
+        learning_rate: f64,
+        max_grad_norm: f64,
+    ) -> Vec<f32> {
+        let step = HostStep {
+            learning_rates: [learning_rate; 2],
+            max_grad_norm,
+            joint_norm: false,
+        };
+        let steps = self.descent.epoch(minibatches, step);
+        steps.into_iter().map(|step| step.value_loss).collect()
     }
 
-    /// A step over the samples at `rows` `[M]`.
-    fn step(&self, rows: &[i32], loss: &ActorCriticLoss, step: HostStep) -> StepDiagnostics {
-        let shared = &*self.shared;
-        let parts = chunks(rows.len()).len();
-        let minibatch = Minibatch::new(shared.dist, *loss, &shared.samples, rows);
-        write(&shared.rows).clear();
-        write(&shared.rows).extend_from_slice(rows);
-        self.round(Round::Gradient(minibatch), parts);
-        self.round(Round::Sum { parts }, 2);
-
-        let norms = shared.learners.each_ref().map(|l| read(l).grad_norm);
-        let joint = norms[0].hypot(norms[1]);
-        let scales = norms.map(|norm| {
-            let norm = if step.joint_norm { joint } else { norm };
-            let scale = step.max_grad_norm as f32 / (norm + 1e-6);
-            let shortens = step.max_grad_norm > 0.0 && (scale < 1.0 || scale.is_nan());
-            if shortens { scale } else { 1.0 }
-        });
-        let rates = step.learning_rates;
-        self.round(Round::Descend { scales, rates }, 2);
-
-        diagnostics(&shared.parts[..parts], rows.len(), norms)
-    }
-
-    fn round(&self, round: Round, tasks: usize) {
-        *write(&self.shared.round) = round;
-        self.team.round(tasks);
-    }
-
-    /// Hands the networks and the optimisers back.
-    pub fn finish(self, actor: &mut Net, critic: &mut Net) -> [Adam; 2] {
-        let [of_actor, of_critic] = &self.shared.learners;
-        [(of_actor, actor), (of_critic, critic)].map(|(learner, net)| {
-            let (adam, params) = write(learner).hand_back(&self.device);
-            *net = net.with_flat(params);
-            adam
-        })
+    /// Hands the network and the optimiser back.
+    pub fn finish(self, critic: &mut Net) -> Adam {
+        hand_back(&self.learner, critic, &self.device)
     }
 }
 
-impl Shared {
-    /// Task number `task` of the round.
-    fn work(&self, task: usize) {
-        let round = *read(&self.round);
-        match round {
-            Round::Gradient(minibatch) => {
-                let rows = read(&self.rows);
-                let Some(range) = chunks(rows.len()).nth(task) else {
-                    return;
-                };
-                let learners = self.learners.each_ref().map(read);
-                let nets = learners.each_ref().map(|learner| &learner.weights);
-                let mut part = write(&self.parts[task]);
-                part.run(nets, &self.samples, &minibatch, &rows[range]);
-            }
-            Round::Sum { parts } => {
-                write(&self.learners[task]).sum(&self.parts[..parts], task);
-            }
-            Round::Descend { scales, rates } => {
-                write(&self.learners[task]).descend(scales[task], rates[task]);
-            }
-        }
-    }
+fn samples(obs: Tensor<2>, batch: &Batch) -> Option<Samples> {
+    let here = batch.sequences.is_none() && on_host(&batch.obs);
+    here.then(|| Samples::new(obs, batch))
 }
 
-impl Learner {
-    /// Takes over the optimiser's moments.
-    fn new(net: &Net, mut adam: Adam) -> Option<Self> {
-        let params = values(net.flat());
-        let weights = Weights::new(net.mlp_shape()?, &params);
-        let [first, second] = adam.take_moments();
-        Some(Self {
-            weights,
-            gradient: vec![0.0; params.len()],
-            params,
-            grad_norm: 0.0,
-            first,
-            second,
-            adam,
-        })
-    }
-
-    /// Takes the sum of gradients of this network, which is the `side`th.
-    fn sum(&mut self, parts: &[RwLock<Part>], side: usize) {
-        add_up(parts, side, &mut self.gradient);
-        self.grad_norm = adam::norm(&self.gradient);
-    }
-
-    /// One step of Adam down the gradient times `scale`.
-    fn descend(&mut self, scale: f32, learning_rate: f64) {
-        self.adam.steps += 1;
-        let moments = [&mut self.first[..], &mut self.second];
-        let (params, gradient) = (&mut self.params, (&self.gradient[..], scale));
-        AdamStep::of(&self.adam, params, gradient, moments, learning_rate).run();
-        self.weights.refill(&self.params);
-    }
-
-    /// The optimiser and the parameters as tensors; leaves nothing behind.
-    fn hand_back(&mut self, device: &Device) -> (Adam, Tensor<1>) {
-        let mut adam = self.adam.clone();
-        let [params, first, second] = [&mut self.params, &mut self.first, &mut self.second]
-            .map(std::mem::take)
-            .map(|values| {
-                let len = [values.len()];
-                tensor(values, len, device)
-            });
-        (adam.first, adam.second) = (first, second);
-        (adam, params)
-    }
-}
-
-/// The sum of the gradients of one of the networks, in the order of the parts.
-fn add_up(parts: &[RwLock<Part>], side: usize, sum: &mut [f32]) {
-    let Some((first, others)) = parts.split_first() else {
-        return;
-    };
-    let first = &read(first).sides[side].total;
-    let Some((second, others)) = others.split_first() else {
-        return sum.copy_from_slice(first);
-    };
-    let second = &read(second).sides[side].total;
-    let pairs = sum.iter_mut().zip(first).zip(second);
-    pairs.for_each(|((sum, x), y)| *sum = x + y);
-    for part in others {
-        let part = &read(part).sides[side].total;
-        sum.iter_mut().zip(part).for_each(|(sum, x)| *sum += x);
-    }
-}
-
-/// Means over the `len` samples of all parts, with the norms of both gradients.
-fn diagnostics(parts: &[RwLock<Part>], len: usize, norms: [f32; 2]) -> StepDiagnostics {
-    let sums = parts.iter().map(|part| read(part).sums);
-    let means = sums.fold(Sums::default(), |a, b| a + b) / len as f64;
-    StepDiagnostics {
-        surrogate: means.surrogate as f32,
-        value_loss: means.value_loss as f32,
-        entropy: means.entropy as f32,
-        approx_kl: means.approx_kl as f32,
-        clip_fraction: means.clip_fraction as f32,
-        grad_norm: norms[0].hypot(norms[1]),
-    }
-}
-
-/// A panic while a lock was held ends the whole update, so what is behind it is never seen half done.
-fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
-    lock.read().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// As [`read`].
-fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
-    lock.write().unwrap_or_else(PoisonError::into_inner)
+fn hand_back(learner: &Trainee, net: &mut Net, device: &Device) -> Adam {
+    let (adam, params) = write(learner).hand_back(device);
+    *net = net.with_flat(params);
+    adam
 }

@@ -2,14 +2,18 @@
 
 use super::block_loss::{Column, PolicyBlock, ValueBlock};
 use super::gemm::padded;
-use super::mlp::{BLOCK, Block, BlockGrad, Weights, backward_block, forward_block};
-use super::rows::{ActorCriticLoss, RowDist};
+use super::mlp::{
+    BLOCK, Block, BlockGrad, MlpShape, Weights, backward_block, forward_block, infer,
+};
+use super::rows::{ActorCriticLoss, RowDist, Surrogate, log_softmax};
 use super::values;
-use crate::{policy::Actor, rollout::Batch};
+use crate::rollout::Batch;
+use burn::tensor::Tensor;
 
-/// A [`Batch`] as numbers; observations normalised.
+/// A [`Batch`] as numbers.
 #[derive(Debug)]
 pub(super) struct Samples {
+    /// Normalised.
     obs: Vec<f32>,
     actions: Vec<f32>,
     action_width: usize,
@@ -17,20 +21,57 @@ pub(super) struct Samples {
     values: Vec<f32>,
     advantages: Vec<f32>,
     returns: Vec<f32>,
+    /// [`RowDist::correction`] of each action; empty where there is none.
+    corrections: Vec<f32>,
+    acted: Option<Acted>,
+}
+
+/// The policy that acted, for what its divergence from later ones is.
+#[derive(Debug)]
+struct Acted {
+    /// Log-probabilities or means, and what else the network puts into a row of `width` numbers.
+    outputs: Vec<f32>,
+    width: usize,
+    log_stds: Vec<f32>,
 }
 
 impl Samples {
-    pub(super) fn new(actor: &Actor, batch: &Batch) -> Self {
+    /// With observations as the networks see them.
+    pub(super) fn new(obs: Tensor<2>, batch: &Batch) -> Self {
         let [_, action_width] = batch.actions.dims();
         Self {
-            obs: values(actor.normalized(batch.obs.clone())),
+            obs: values(obs),
             actions: values(batch.actions.clone()),
             action_width,
             log_probs: values(batch.log_probs.clone()),
             values: values(batch.values.clone()),
             advantages: values(batch.advantages.clone()),
             returns: values(batch.returns.clone()),
+            corrections: vec![],
+            acted: None,
         }
+    }
+
+    /// What `loss` needs to know of the actions and of the policy that acted, which is that of `weights`.
+    pub(super) fn prepare(&mut self, dist: RowDist, weights: &Weights, loss: &ActorCriticLoss) {
+        if matches!(dist, RowDist::SquashedGaussian { .. }) {
+            let actions = self.actions.chunks_exact(self.action_width);
+            self.corrections = actions.map(|action| dist.correction(action)).collect();
+        }
+        if !matches!(loss.surrogate, Surrogate::Penalised { .. }) {
+            return;
+        }
+        let width = weights.shape().outputs();
+        let mut outputs = infer(weights, &self.obs);
+        if dist == RowDist::Categorical {
+            outputs.chunks_exact_mut(width).for_each(log_softmax);
+        }
+        let log_stds = weights.log_stds().to_vec();
+        self.acted = Some(Acted {
+            outputs,
+            width,
+            log_stds,
+        });
     }
 
     /// What the policy's loss reads of the samples at `rows`.
@@ -44,6 +85,20 @@ impl Samples {
             let action = &self.actions[row * self.action_width..][..self.action_width];
             for (column, x) in block.actions.iter_mut().zip(action) {
                 column[i] = *x;
+            }
+        }
+        if !self.corrections.is_empty() {
+            for (correction, &row) in block.corrections.iter_mut().zip(rows) {
+                *correction = self.corrections[row as usize];
+            }
+        }
+        if let Some(acted) = &self.acted {
+            block.acted_log_stds.copy_from_slice(&acted.log_stds);
+            for (i, &row) in rows.iter().enumerate() {
+                let outputs = &acted.outputs[row as usize * acted.width..][..acted.width];
+                for (column, x) in block.acted.iter_mut().zip(outputs) {
+                    column[i] = *x;
+                }
             }
         }
     }
@@ -85,7 +140,6 @@ impl Samples {
 /// What all parts of a minibatch share.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Minibatch {
-    dist: RowDist,
     loss: ActorCriticLoss,
     /// Mean and inverse spread of its advantages.
     advantages: (f32, f32),
@@ -95,14 +149,8 @@ pub(super) struct Minibatch {
 
 impl Minibatch {
     /// Of the samples at `rows` `[M]`.
-    pub(super) fn new(
-        dist: RowDist,
-        loss: ActorCriticLoss,
-        samples: &Samples,
-        rows: &[i32],
-    ) -> Self {
+    pub(super) fn new(loss: ActorCriticLoss, samples: &Samples, rows: &[i32]) -> Self {
         Self {
-            dist,
             loss,
             advantages: samples.scale(rows, loss.standardize),
             share: 1.0 / rows.len() as f32,
@@ -114,20 +162,21 @@ impl Minibatch {
 #[derive(Debug)]
 pub(super) struct Part {
     obs: Vec<f32>,
-    policy: PolicyBlock,
+    /// Where the actor learns.
+    policy: Option<PolicyBlock>,
     value: ValueBlock,
-    /// Of actor and critic.
-    pub(super) sides: [Side; 2],
+    /// Of actor and critic, whichever learn.
+    sides: [Option<Side>; 2],
     pub(super) sums: Sums,
 }
 
 /// Of one network.
 #[derive(Debug)]
-pub(super) struct Side {
+struct Side {
     block: Block,
     grad: BlockGrad,
     /// Gradient by the parameters `[P]`.
-    pub(super) total: Vec<f32>,
+    total: Vec<f32>,
 }
 
 /// Sums over samples; added up in f64, so that their order hardly matters.
@@ -141,61 +190,70 @@ pub(super) struct Sums {
 }
 
 impl Part {
-    /// For networks like these and actions of `action_width` numbers.
-    pub(super) fn new(nets: [&Weights; 2], action_width: usize) -> Self {
-        let shape = nets[0].shape();
-        let (outputs, log_stds) = (shape.outputs() - shape.log_stds, shape.log_stds);
+    /// Gradient by the parameters of the actor (0) or the critic (1), if it learns.
+    pub(super) fn total(&self, side: usize) -> Option<&[f32]> {
+        self.sides[side].as_ref().map(|side| &side.total[..])
+    }
+
+    /// For networks like these. `policy`: the actor's distribution, and how many numbers an action has.
+    pub(super) fn new(nets: [Option<&Weights>; 2], policy: Option<(RowDist, usize)>) -> Self {
+        let [actor, critic] = nets.map(|net| net.map(Weights::shape));
+        let inputs = actor.or(critic).map_or(0, MlpShape::inputs);
+        let block = |((dist, action_width), shape)| PolicyBlock::new(dist, shape, action_width);
         Self {
-            obs: vec![0.0; BLOCK * shape.inputs()],
-            policy: PolicyBlock::new(outputs, log_stds, action_width),
+            obs: vec![0.0; BLOCK * inputs],
+            policy: policy.zip(actor).map(block),
             value: ValueBlock::new(),
-            sides: nets.map(Side::new),
+            sides: nets.map(|net| net.map(Side::new)),
             sums: Sums::default(),
         }
     }
 
-    /// Gradients of actor and critic over the samples at `rows`, and their sums.
+    /// Gradients of actor and critic, whichever learn, over the samples at `rows`, and their sums.
     pub(super) fn run(
         &mut self,
-        nets: [&Weights; 2],
+        [of_actor, of_critic]: [Option<&Weights>; 2],
         samples: &Samples,
         minibatch: &Minibatch,
         rows: &[i32],
     ) {
-        let [of_actor, of_critic] = nets;
         let [actor, critic] = &mut self.sides;
+        let mut actor = actor.as_mut().zip(of_actor).zip(self.policy.as_mut());
+        let mut critic = critic.as_mut().zip(of_critic);
         self.sums = Sums::default();
-        self.policy.of_log_stds.fill(0.0);
-        let width = of_actor.shape().inputs();
+        if let Some((_, policy)) = &mut actor {
+            policy.of_log_stds.fill(0.0);
+        }
+        let width = self.obs.len() / BLOCK;
         for (i, rows) in rows.chunks(BLOCK).enumerate() {
             let obs = &mut self.obs[..rows.len() * width];
             for (to, &row) in obs.chunks_exact_mut(width).zip(rows) {
                 copy_row(to, &samples.obs[row as usize * width..][..width]);
             }
-            forward_block(of_actor, obs, &mut actor.block);
-            samples.gather_policy(rows, minibatch, &mut self.policy);
-            take_columns(&mut self.policy.outputs, actor.block.outputs(), rows.len());
-            self.policy.run(
-                minibatch.dist,
-                &minibatch.loss,
-                minibatch.share,
-                of_actor.log_stds(),
-                &mut self.sums,
-            );
-            put_columns(&self.policy.outputs, &mut actor.grad.grad, rows.len());
-            actor.backward(of_actor, obs, i == 0);
-
-            forward_block(of_critic, obs, &mut critic.block);
-            samples.gather_values(rows, &mut self.value);
-            let values = std::slice::from_mut(&mut self.value.values);
-            take_columns(values, critic.block.outputs(), rows.len());
-            self.sums.value_loss += self.value.run(&minibatch.loss, minibatch.share);
-            let values = std::slice::from_ref(&self.value.values);
-            put_columns(values, &mut critic.grad.grad, rows.len());
-            critic.backward(of_critic, obs, i == 0);
+            if let Some(((side, weights), policy)) = &mut actor {
+                forward_block(weights, obs, &mut side.block);
+                samples.gather_policy(rows, minibatch, policy);
+                take_columns(&mut policy.outputs, side.block.outputs(), rows.len());
+                let (loss, share) = (&minibatch.loss, minibatch.share);
+                policy.run(loss, share, weights.log_stds(), &mut self.sums);
+                put_columns(&policy.outputs, &mut side.grad.grad, rows.len());
+                side.backward(weights, obs, i == 0);
+            }
+            if let Some((side, weights)) = &mut critic {
+                forward_block(weights, obs, &mut side.block);
+                samples.gather_values(rows, &mut self.value);
+                let values = std::slice::from_mut(&mut self.value.values);
+                take_columns(values, side.block.outputs(), rows.len());
+                self.sums.value_loss += self.value.run(&minibatch.loss, minibatch.share);
+                let values = std::slice::from_ref(&self.value.values);
+                put_columns(values, &mut side.grad.grad, rows.len());
+                side.backward(weights, obs, i == 0);
+            }
         }
-        let layers = actor.total.len() - self.policy.of_log_stds.len();
-        actor.total[layers..].copy_from_slice(&self.policy.of_log_stds);
+        if let Some(((side, _), policy)) = actor {
+            let layers = side.total.len() - policy.of_log_stds.len();
+            side.total[layers..].copy_from_slice(&policy.of_log_stds);
+        }
     }
 }
 

@@ -10,6 +10,7 @@
 mod acting;
 mod adam;
 mod block_loss;
+mod descent;
 #[cfg(feature = "gpu")]
 mod device;
 #[cfg(not(feature = "gpu"))]
@@ -28,6 +29,7 @@ mod tanh;
 mod team;
 
 pub use acting::HostPolicy;
+pub use descent::{HostStep, StepDiagnostics};
 #[cfg(feature = "gpu")]
 pub(crate) use device::DeviceMlp;
 pub use device::{DeviceLearner, device_gradient, device_order};
@@ -35,7 +37,7 @@ pub use device::{DeviceLearner, device_gradient, device_order};
 pub use device::{activated, shared_memory};
 pub(crate) use device::{gae as device_gae, on_device, scan_reverse as device_scan};
 pub(crate) use fused::FusedMlp;
-pub use learner::{HostLearner, HostStep, StepDiagnostics, actor_critic_gradient};
+pub use learner::{HostCritic, HostLearner, actor_critic_gradient};
 pub use mlp::MlpShape;
 pub(crate) use mlp::Weights;
 pub use rows::{ActorCriticLoss, Surrogate};

@@ -181,7 +181,8 @@ impl Case {
 
         let adams = self.adam(len, &host).split(split);
         let minibatch = self.len / parts;
-        let learner = HostLearner::new(&host_actor, &host_critic, &host_batch, minibatch, adams);
+        let agent = (&host_actor, &host_critic);
+        let learner = HostLearner::new(agent.0, agent.1, &host_batch, minibatch, adams, &loss);
         let mut learner = learner.unwrap();
         let mut expected = vec![];
         for key in keys {
@@ -191,7 +192,7 @@ impl Case {
                 .chunks_exact(self.len / self.minibatches)
                 .map(<[i32]>::to_vec)
                 .collect();
-            expected.extend(learner.epoch(&parts, &loss, step));
+            expected.extend(learner.epoch(&parts, step));
         }
         let adams = learner.finish(&mut host_actor.net, &mut host_critic.net);
 

@@ -10,35 +10,52 @@ use proptest::prelude::*;
 use rand::{SeedableRng, rngs::SmallRng};
 use uphill_core::{
     advantage::standardize,
-    dist::DistKind,
+    dist::{Bounds, DistKind},
     loss::{
         approx_kl, clip_fraction, clipped_surrogate, clipped_value_loss, policy_gradient_surrogate,
-        value_loss,
+        ratio_surrogate, value_loss,
     },
     network::{Net, WithLogStd},
     nn::MlpConfig,
     normalize::ObsNorm,
     ops::{
-        ActorCriticLoss, HostLearner, HostPolicy, HostStep, Surrogate, actor_critic_gradient,
-        host_values,
+        ActorCriticLoss, HostCritic, HostLearner, HostPolicy, HostStep, Surrogate,
+        actor_critic_gradient, host_values,
     },
     optim::{Adam, clip_grad_norm},
     policy::{Actor, Critic},
     rollout::Batch,
 };
 
+/// Actions of a policy.
+#[derive(Clone, Copy, Debug)]
+enum Actions {
+    Choices,
+    Reals,
+    /// Squashed by tanh.
+    Bounded,
+}
+use Actions::{Bounded, Choices, Reals};
+
 /// A policy over `width` choices or real components, and a value function, with `inputs` observations.
-fn agent(discrete: bool, inputs: usize, width: usize, rng: &mut SmallRng) -> (Actor, Critic) {
+fn agent(actions: Actions, inputs: usize, width: usize, rng: &mut SmallRng) -> (Actor, Critic) {
     let config = MlpConfig {
         hidden: vec![17, 24],
         ..MlpConfig::default()
     };
     let net = config.build(inputs, width, 1.0, rng, &device());
-    let mut actor = if discrete {
-        Actor::new(net, DistKind::Categorical { choices: width })
-    } else {
-        let net = WithLogStd::new(net, width, -0.4, &device());
-        Actor::new(net, DistKind::Gaussian { dim: width })
+    let mut actor = match actions {
+        Choices => Actor::new(net, DistKind::Categorical { choices: width }),
+        Reals => {
+            let net = WithLogStd::new(net, width, -0.4, &device());
+            Actor::new(net, DistKind::Gaussian { dim: width })
+        }
+        Bounded => {
+            let net = WithLogStd::new(net, width, -0.4, &device());
+            let low: Vec<f32> = (0..width).map(|i| -1.0 - i as f32).collect();
+            let bounds = Bounds::new(&low, &vec![2.0; width]).unwrap();
+            Actor::new(net, DistKind::SquashedGaussian { bounds })
+        }
     };
     let mut norm = ObsNorm::new(inputs, 1.5, &device());
     norm.merge(random([50, inputs], rng));
@@ -59,12 +76,17 @@ fn wide(values: &[f32]) -> Vec<f64> {
 
 #[test]
 fn acting_is_what_the_actor_does() {
-    for (seed, (discrete, envs)) in [(true, 1), (true, 8), (true, 300), (false, 3), (false, 257)]
-        .into_iter()
-        .enumerate()
-    {
+    let cases = [
+        (Choices, 1),
+        (Choices, 8),
+        (Choices, 300),
+        (Reals, 3),
+        (Reals, 257),
+        (Bounded, 70),
+    ];
+    for (seed, (kind, envs)) in cases.into_iter().enumerate() {
         let mut rng = SmallRng::seed_from_u64(seed as u64);
-        let (actor, _) = agent(discrete, 5, 3, &mut rng);
+        let (actor, _) = agent(kind, 5, 3, &mut rng);
         let (obs, noise) = (random([envs, 5], &mut rng), random([envs, 3], &mut rng));
         let dist = actor.dist(obs.clone());
         let expected = dist.sample(noise.clone());
@@ -76,6 +98,10 @@ fn acting_is_what_the_actor_does() {
             policy.act(&obs, &noise, &mut actions, &mut log_probs);
         }
         same(&wide(&actions), &numbers(expected.clone()), "action");
+        let mut env_actions = vec![0.0; envs * width];
+        policy.env_actions(&actions, &mut env_actions);
+        let of_env = numbers(actor.kind.env_actions(expected.clone()));
+        same(&wide(&env_actions), &of_env, "environment's action");
         let expected = numbers(dist.log_prob(expected));
         same(&wide(&log_probs), &expected, "log-probability");
     }
@@ -117,7 +143,12 @@ fn batch(actor: &Actor, len: usize, inputs: usize, rng: &mut SmallRng) -> Batch 
 /// Settings of a comparison.
 #[derive(Clone, Copy, Debug)]
 struct Case {
-    discrete: bool,
+    actions: Actions,
+    /// β of a KL penalty instead of clipped ratios.
+    kl_coef: Option<f64>,
+    /// Minibatches, one after the other.
+    steps: usize,
+    /// Of each.
     len: usize,
     value_clip: f64,
     standardize: bool,
@@ -128,7 +159,11 @@ struct Case {
 
 impl Case {
     fn loss(&self) -> ActorCriticLoss {
-        let surrogate = Surrogate::Clipped { clip: 0.2 };
+        let clip = 0.2;
+        let surrogate = match self.kl_coef.map(|kl_coef| kl_coef as f32) {
+            None => Surrogate::Clipped { clip },
+            Some(kl_coef) => Surrogate::Penalised { kl_coef, clip },
+        };
         loss(surrogate, self.value_clip as f32, self.standardize)
     }
 
@@ -137,14 +172,15 @@ impl Case {
     }
 }
 
-/// New parameters and what was measured, through the graph of the loss on Burn's operations.
+/// A step of both networks through the graph of the loss on Burn's operations; returns what was measured. `old`
+/// is the policy that acted.
 fn by_autodiff(
-    actor: &Actor,
-    critic: &Critic,
+    (actor, critic): (&mut Actor, &mut Critic),
+    old: &Actor,
     batch: &Batch,
     adams: &mut [Adam; 2],
     case: Case,
-) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
+) -> Vec<f64> {
     let loss = case.loss();
     let (actor_net, critic_net) = (actor.net.tracked(), critic.net.tracked());
     let dist = actor.with_net(actor_net.clone()).dist_on(batch);
@@ -155,10 +191,16 @@ fn by_autodiff(
         batch.advantages.clone()
     };
     let log_ratios = dist.log_prob(batch.actions.clone()) - batch.log_probs.clone();
-    let surrogate = clipped_surrogate(log_ratios.clone(), advantages, 0.2);
-    let (old, targets) = (batch.values.clone(), batch.returns.clone());
+    let surrogate = match case.kl_coef {
+        None => clipped_surrogate(log_ratios.clone(), advantages, 0.2),
+        Some(kl_coef) => {
+            let kl = old.dist_on(batch).kl(&dist).mean();
+            ratio_surrogate(log_ratios.clone(), advantages) - kl * kl_coef
+        }
+    };
+    let (before, targets) = (batch.values.clone(), batch.returns.clone());
     let value = if case.value_clip > 0.0 {
-        clipped_value_loss(values, old, targets, case.value_clip)
+        clipped_value_loss(values, before, targets, case.value_clip)
     } else {
         value_loss(values, targets)
     };
@@ -180,6 +222,10 @@ fn by_autodiff(
         grads.map(|grad| clip_grad_norm(grad, limit).0)
     };
     let [of_actor, of_critic] = clipped;
+    let params = adams[0].step(actor.net.flat(), of_actor, 1e-2);
+    actor.net = actor.net.with_flat(params);
+    let params = adams[1].step(critic.net.flat(), of_critic, 3e-3);
+    critic.net = critic.net.with_flat(params);
     let log_ratios = log_ratios.without_autodiff();
     let measured = vec![
         surrogate.without_autodiff(),
@@ -189,68 +235,66 @@ fn by_autodiff(
         clip_fraction(log_ratios, 0.2),
         norm,
     ];
-    (
-        numbers(adams[0].step(actor.net.flat(), of_actor, 1e-2)),
-        numbers(adams[1].step(critic.net.flat(), of_critic, 3e-3)),
-        numbers(Tensor::cat(measured, 0)),
-    )
+    numbers(Tensor::cat(measured, 0))
+}
+
+/// Moments that are not zero any more, so that a step has the size of its gradient.
+fn used_adam(net: &Net, rng: &mut SmallRng) -> Adam {
+    let mut adam = Adam::new(net.num_params(), 1e-5, &device());
+    adam.first = random([net.num_params()], rng) * 1e-2;
+    adam.second = random([net.num_params()], rng).square() * 1e-2;
+    adam.steps = 7;
+    adam
+}
+
+/// Samples that are `parts` apart, from the last on.
+fn strided(len: usize, parts: usize) -> Vec<Vec<i32>> {
+    let part = |p: usize| (0..len).rev().map(|i| (i * parts + p) as i32).collect();
+    (0..parts).rev().map(part).collect()
+}
+
+fn chosen(batch: &Batch, rows: &[i32]) -> Batch {
+    let data = TensorData::new(rows.to_vec(), [rows.len()]);
+    batch.select(Tensor::<1, Int>::from_data(data, &device()))
 }
 
 fn compare(case: Case) {
     let mut rng = SmallRng::seed_from_u64(case.seed);
-    let (actor, critic) = agent(case.discrete, 5, 3, &mut rng);
+    let (mut actor, mut critic) = agent(case.actions, 5, 3, &mut rng);
     let batch = batch(&actor, 2 * case.len, 5, &mut rng);
-    // Moments that are not zero any more, so that a step has the size of its gradient.
-    let mut adams = [&actor.net, &critic.net].map(|net| {
-        let mut adam = Adam::new(net.num_params(), 1e-5, &device());
-        adam.first = random([net.num_params()], &mut rng) * 1e-2;
-        adam.second = random([net.num_params()], &mut rng).square() * 1e-2;
-        adam.steps = 7;
-        adam
-    });
+    let mut adams = [&actor.net, &critic.net].map(|net| used_adam(net, &mut rng));
 
-    // Every second sample, from the last on.
-    let rows: Vec<i32> = (0..case.len as i32)
-        .map(|i| 2 * case.len as i32 - 1 - 2 * i)
-        .collect();
-    let mut learner = HostLearner::new(&actor, &critic, &batch, case.len, adams.clone()).unwrap();
-    let steps = learner.epoch(std::slice::from_ref(&rows), &case.loss(), case.step());
+    let parts = &strided(case.len, 2)[..case.steps];
+    let (loss, before) = (case.loss(), adams.clone());
+    let learner = HostLearner::new(&actor, &critic, &batch, case.len, before, &loss);
+    let mut learner = learner.unwrap();
+    let steps = learner.epoch(parts, case.step());
     let (mut found_actor, mut found_critic) = (actor.net.clone(), critic.net.clone());
     let [of_actor, _] = learner.finish(&mut found_actor, &mut found_critic);
 
-    let data = TensorData::new(rows, [case.len]);
-    let chosen = batch.select(Tensor::<1, Int>::from_data(data, &device()));
-    let expected = by_autodiff(&actor, &critic, &chosen, &mut adams, case);
-    let found = steps[0];
-    let found = [
-        found.surrogate,
-        found.value_loss,
-        found.entropy,
-        found.approx_kl,
-        found.clip_fraction,
-        found.grad_norm,
+    let old = actor.clone();
+    for (found, rows) in steps.iter().zip(parts) {
+        let agent = (&mut actor, &mut critic);
+        let expected = by_autodiff(agent, &old, &chosen(&batch, rows), &mut adams, case);
+        let found = [
+            found.surrogate,
+            found.value_loss,
+            found.entropy,
+            found.approx_kl,
+            found.clip_fraction,
+            found.grad_norm,
+        ];
+        same(&wide(&found), &expected, "measurement");
+    }
+    let pairs = [
+        (found_actor.flat(), actor.net.flat(), "actor's parameter"),
+        (found_critic.flat(), critic.net.flat(), "critic's parameter"),
+        (of_actor.first, adams[0].first.clone(), "first moment"),
+        (of_actor.second, adams[0].second.clone(), "second moment"),
     ];
-    same(&wide(&found), &expected.2, "measurement");
-    same(
-        &numbers(found_actor.flat()),
-        &expected.0,
-        "actor's parameter",
-    );
-    same(
-        &numbers(found_critic.flat()),
-        &expected.1,
-        "critic's parameter",
-    );
-    same(
-        &numbers(of_actor.first),
-        &numbers(adams[0].first.clone()),
-        "first moment",
-    );
-    same(
-        &numbers(of_actor.second),
-        &numbers(adams[0].second.clone()),
-        "second moment",
-    );
+    for (found, expected, what) in pairs {
+        same(&numbers(found), &numbers(expected), what);
+    }
     assert_eq!(of_actor.steps, adams[0].steps);
 }
 
@@ -258,7 +302,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
     #[test]
     fn a_step_is_that_of_autodiff(
-        discrete: bool,
+        actions in prop::sample::select(vec![Choices, Reals, Bounded]),
         len in prop::sample::select(vec![2usize, 7, 64, 128, 129, 300, 700]),
         value_clip in prop::sample::select(vec![0.0, 0.3]),
         standardize: bool,
@@ -266,18 +310,97 @@ proptest! {
         joint: bool,
         seed: u64,
     ) {
-        compare(Case { discrete, len, value_clip, standardize, max_grad_norm, joint, seed });
+        let (kl_coef, steps) = (None, 1);
+        compare(Case { actions, kl_coef, steps, len, value_clip, standardize, max_grad_norm, joint, seed });
+    }
+}
+
+/// In the first step the policy is still the one that acted, and nothing is penalised.
+#[test]
+fn penalised_steps_are_those_of_autodiff() {
+    let cases = [
+        (Choices, 2),
+        (Choices, 129),
+        (Reals, 7),
+        (Reals, 300),
+        (Bounded, 65),
+    ];
+    for (seed, (actions, len)) in cases.into_iter().enumerate() {
+        compare(Case {
+            actions,
+            kl_coef: Some(3.0),
+            steps: 2,
+            len,
+            value_clip: 0.0,
+            standardize: true,
+            max_grad_norm: 0.0,
+            joint: false,
+            seed: seed as u64,
+        });
+    }
+}
+
+#[test]
+fn a_critic_alone_takes_the_steps_of_autodiff() {
+    for (seed, (len, clip, limit)) in [(7, 0.0, 0.0), (300, 0.3, 0.05), (700, 0.0, 0.5)]
+        .into_iter()
+        .enumerate()
+    {
+        let mut rng = SmallRng::seed_from_u64(seed as u64);
+        let (actor, mut critic) = agent(Choices, 5, 3, &mut rng);
+        let batch = batch(&actor, 3 * len, 5, &mut rng);
+        let mut adam = used_adam(&critic.net, &mut rng);
+        let parts = strided(len, 3);
+        let mut host = HostCritic::new(&critic, &batch, len, adam.clone(), clip as f32).unwrap();
+        let losses = host.epoch(&parts, 1e-2, limit);
+        let mut found = critic.net.clone();
+        let after = host.finish(&mut found);
+
+        for (loss, rows) in losses.iter().zip(&parts) {
+            let net = critic.net.tracked();
+            let batch = chosen(&batch, rows);
+            let values = critic.with_net(net.clone()).values_on(&batch);
+            let expected = if clip > 0.0 {
+                clipped_value_loss(values, batch.values, batch.returns, clip)
+            } else {
+                value_loss(values, batch.returns)
+            };
+            let grad = net.flat_grad(&expected.backward());
+            let (grad, _) = clip_grad_norm(grad, limit);
+            let params = adam.step(critic.net.flat(), grad, 1e-2);
+            critic.net = critic.net.with_flat(params);
+            same(
+                &wide(&[*loss]),
+                &numbers(expected.without_autodiff()),
+                "loss",
+            );
+        }
+        same(
+            &numbers(found.flat()),
+            &numbers(critic.net.flat()),
+            "parameter",
+        );
+        same(
+            &numbers(after.first),
+            &numbers(adam.first.clone()),
+            "first moment",
+        );
+        assert_eq!(after.steps, adam.steps);
     }
 }
 
 #[test]
 fn the_policy_gradient_is_that_of_autodiff() {
-    for (seed, (discrete, len)) in [(true, 5), (true, 300), (false, 64), (false, 500)]
-        .into_iter()
-        .enumerate()
-    {
+    let cases = [
+        (Choices, 5),
+        (Choices, 300),
+        (Reals, 64),
+        (Reals, 500),
+        (Bounded, 100),
+    ];
+    for (seed, (actions, len)) in cases.into_iter().enumerate() {
         let mut rng = SmallRng::seed_from_u64(seed as u64);
-        let (actor, critic) = agent(discrete, 5, 3, &mut rng);
+        let (actor, critic) = agent(actions, 5, 3, &mut rng);
         let batch = batch(&actor, len, 5, &mut rng);
         let loss = ActorCriticLoss {
             surrogate: Surrogate::LogProb,
@@ -320,7 +443,9 @@ fn the_policy_gradient_is_that_of_autodiff() {
 #[test]
 fn the_number_of_threads_does_not_matter() {
     let case = Case {
-        discrete: true,
+        actions: Choices,
+        kl_coef: None,
+        steps: 2,
         len: 1500,
         value_clip: 0.2,
         standardize: true,
@@ -330,13 +455,15 @@ fn the_number_of_threads_does_not_matter() {
     };
     let learn = || {
         let mut rng = SmallRng::seed_from_u64(case.seed);
-        let (mut actor, mut critic) = agent(case.discrete, 4, 2, &mut rng);
+        let (mut actor, mut critic) = agent(case.actions, 4, 2, &mut rng);
         let batch = batch(&actor, 2 * case.len, 4, &mut rng);
         let adams =
             [&actor.net, &critic.net].map(|net| Adam::new(net.num_params(), 1e-5, &device()));
-        let mut learner = HostLearner::new(&actor, &critic, &batch, case.len, adams).unwrap();
+        let loss = case.loss();
+        let learner = HostLearner::new(&actor, &critic, &batch, case.len, adams, &loss);
+        let mut learner = learner.unwrap();
         let halves: Vec<Vec<i32>> = vec![(0..1500).collect(), (1500..3000).collect()];
-        let steps = learner.epoch(&halves, &case.loss(), case.step());
+        let steps = learner.epoch(&halves, case.step());
         learner.finish(&mut actor.net, &mut critic.net);
         (steps, numbers(actor.net.flat()), numbers(critic.net.flat()))
     };
@@ -346,11 +473,10 @@ fn the_number_of_threads_does_not_matter() {
 #[test]
 fn a_number_that_is_not_finite_shows() {
     let mut rng = SmallRng::seed_from_u64(3);
-    let (actor, critic) = agent(false, 4, 2, &mut rng);
+    let (actor, critic) = agent(Reals, 4, 2, &mut rng);
     let mut batch = batch(&actor, 10, 4, &mut rng);
     batch.advantages = batch.advantages * f32::NAN;
     let adams = [&actor.net, &critic.net].map(|net| Adam::new(net.num_params(), 1e-5, &device()));
-    let mut learner = HostLearner::new(&actor, &critic, &batch, 10, adams).unwrap();
     let loss = ActorCriticLoss {
         surrogate: Surrogate::Clipped { clip: 0.2 },
         value_clip: 0.0,
@@ -363,6 +489,7 @@ fn a_number_that_is_not_finite_shows() {
         max_grad_norm: 0.5,
         joint_norm: true,
     };
-    let measured = learner.epoch(&[(0..10).collect()], &loss, step)[0];
+    let mut learner = HostLearner::new(&actor, &critic, &batch, 10, adams, &loss).unwrap();
+    let measured = learner.epoch(&[(0..10).collect()], step)[0];
     assert!(measured.surrogate.is_nan() && measured.grad_norm.is_nan());
 }

@@ -12,6 +12,7 @@ mod variants;
 use crate::{
     cli::AblateArgs,
     config,
+    console::{note, print},
     device::{Chosen, DeviceArg},
     failure::UsageError,
     list::table,
@@ -65,7 +66,7 @@ pub(crate) fn ablate(args: &AblateArgs) -> anyhow::Result<ExitCode> {
 
     let dir = open_dir(args.out.as_deref(), &source.name, &variants)?;
     let mut rows = Rows::open(&dir.join(ROWS))?;
-    eprintln!(
+    note(format_args!(
         "{} variants × {} seeds of {} steps on {}, device {}: {} ({})",
         variants.len(),
         args.seeds,
@@ -74,21 +75,21 @@ pub(crate) fn ablate(args: &AblateArgs) -> anyhow::Result<ExitCode> {
         chosen.name,
         chosen.adapter,
         chosen.reason
-    );
-    eprintln!("directory {}", dir.display());
+    ));
+    note(format_args!("directory {}", dir.display()));
 
     let interrupted = watch_for_interrupts("stopping; runs that have ended are kept")?;
     let ended = run_all(&variants, args.seeds, &chosen, &mut rows, &interrupted)?;
     if !ended {
-        println!(
+        print(format_args!(
             "interrupted; the same command with --out {} does the runs that are missing",
             dir.display()
-        );
+        ))?;
         return Ok(ExitCode::from(INTERRUPTED));
     }
     // Written as they ended; what is said of them must not depend on that.
     rows.rows.sort_by_key(|row| row.seed);
-    show(args, &base, &dir, &variants, &rows.rows);
+    show(args, &base, &dir, &variants, &rows.rows)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -210,10 +211,10 @@ impl Run {
             None if row.diverged => "diverged".to_owned(),
             None => "no episode ended".to_owned(),
         };
-        eprintln!(
+        note(format_args!(
             "[{}/{total}] {} seed {}: {result}, {:.1} s",
             self.number, self.variant, row.seed, row.seconds
-        );
+        ));
         let mut rows = rows.lock().unwrap_or_else(PoisonError::into_inner);
         rows.push(row)?;
         Ok(true)
@@ -267,7 +268,13 @@ fn run(
     }))
 }
 
-fn show(args: &AblateArgs, base: &RunConfig, dir: &Path, variants: &[Configured], rows: &[Row]) {
+fn show(
+    args: &AblateArgs,
+    base: &RunConfig,
+    dir: &Path,
+    variants: &[Configured],
+    rows: &[Row],
+) -> anyhow::Result<()> {
     let variants: Vec<&Variant> = variants.iter().map(|(variant, _)| *variant).collect();
     let lines = report::lines(&variants, rows, args.seeds);
     if args.json {
@@ -279,12 +286,11 @@ fn show(args: &AblateArgs, base: &RunConfig, dir: &Path, variants: &[Configured]
             "variants": lines,
             "improvements": report::improvements(&lines),
         });
-        println!("{object}");
-        return;
+        return print(object);
     }
-    print!("{}", table(&report::cells(&lines)));
-    for note in report::notes(&lines) {
-        println!("{note}");
+    print(table(&report::cells(&lines)).trim_end())?;
+    for line in report::notes(&lines) {
+        print(line)?;
     }
-    println!("rows and configurations: {}", dir.display());
+    print(format_args!("rows and configurations: {}", dir.display()))
 }

@@ -11,6 +11,7 @@ mod throughput;
 
 use crate::{
     cli::BenchArgs,
+    console::{note, print},
     device::{self, Chosen, Measured, Processor},
     run_dir::timestamp,
 };
@@ -74,7 +75,7 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     let (devices, left_out) = plan::devices(&args.devices, &works[0])?;
     let say = |text: String| {
         if !args.quiet {
-            eprintln!("{text}");
+            note(text);
         }
     };
     for device in &devices {
@@ -104,9 +105,9 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<ExitCode> {
         kept,
     };
     if args.json {
-        println!("{}", document::document(&findings));
+        print(document::document(&findings))?;
     } else {
-        println!("{}", table::text(&findings));
+        print(table::text(&findings))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -6,7 +6,9 @@ mod report;
 
 use crate::{
     cli::LabArgs,
-    config, device,
+    config,
+    console::{note, print},
+    device,
     failure::{UsageError, usage},
     run_dir::RunDir,
 };
@@ -95,7 +97,7 @@ pub(crate) fn lab(args: &LabArgs) -> anyhow::Result<ExitCode> {
     let chosen = device::choose(args.device, &work).map_err(usage)?;
     let say = |text: &str| {
         if !args.json {
-            eprintln!("{text}");
+            note(text);
         }
     };
     let out = folder(args.out.as_deref(), &env)?;
@@ -108,10 +110,13 @@ pub(crate) fn lab(args: &LabArgs) -> anyhow::Result<ExitCode> {
     files::write_csv(&findings, &out.join("lab.csv"))?;
     picture::draw(&findings, &out.join("lab.svg"))?;
     if args.json {
-        println!("{}", report::object(&findings, &out));
+        print(report::object(&findings, &out))?;
     } else {
-        println!("{}", report::text(&findings));
-        println!("written: {0}/lab.csv, {0}/lab.svg", out.display());
+        print(report::text(&findings))?;
+        print(format_args!(
+            "written: {0}/lab.csv, {0}/lab.svg",
+            out.display()
+        ))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -132,7 +137,8 @@ fn check_memoryless(config: &RunConfig) -> Result<(), ConfigError> {
 /// A policy: its configuration, and its checkpoint if it has been trained.
 struct Source {
     config: RunConfig,
-    checkpoint: Option<Checkpoint>,
+    /// With its file.
+    checkpoint: Option<(PathBuf, Checkpoint)>,
 }
 
 impl Source {
@@ -160,8 +166,11 @@ impl Source {
                 let problem = format!("--env: the policy of {source} was trained in {trained}");
                 bail!(UsageError(problem));
             }
-            let checkpoint = Some(run.read_checkpoint(args.checkpoint)?);
-            return Ok(Self { config, checkpoint });
+            let checkpoint = run.read_checkpoint(args.checkpoint)?;
+            return Ok(Self {
+                config,
+                checkpoint: Some((run.checkpoint(args.checkpoint), checkpoint)),
+            });
         }
         let mut config = config::load(source, &args.set)?.config;
         config.seed = args.seed;
@@ -176,8 +185,8 @@ impl Source {
 
     fn actor(&self, spec: &EnvSpec, device: &Device) -> anyhow::Result<Actor> {
         let mut actor = build_actor(&self.config, spec, device)?;
-        if let Some(checkpoint) = &self.checkpoint {
-            load_actor(&mut actor, checkpoint)?;
+        if let Some((path, checkpoint)) = &self.checkpoint {
+            load_actor(&mut actor, checkpoint).with_context(|| path.display().to_string())?;
         }
         Ok(actor)
     }
@@ -196,8 +205,9 @@ impl Source {
         let mut poor = build_critic(&self.config, spec, device);
         poor.obs_norm = actor.obs_norm.clone();
         let mut good = poor.clone();
-        if let Some(checkpoint) = &self.checkpoint {
-            good.net = checkpoint.net("critic", &good.net)?;
+        if let Some((path, checkpoint)) = &self.checkpoint {
+            let net = checkpoint.net("critic", &good.net);
+            good.net = net.with_context(|| path.display().to_string())?;
         }
         let options = BatchOptions {
             frames: self.config.frames,

@@ -14,6 +14,7 @@ mod summary;
 
 use crate::{
     cli::{TrainArgs, Which},
+    console::{note, print},
     device::{Chosen, DeviceArg},
     list::table,
     progress::{self, Progress},
@@ -100,15 +101,28 @@ pub(crate) fn start(args: &TrainArgs, path: &str, seeds: u64) -> anyhow::Result<
     let dir = RunDir::create(args.out.as_deref(), &name)?
         .path()
         .to_owned();
-    let agent = |trainer: Trainer| {
+    let begun = |trainer: Trainer| {
         let run = RunDir::create(Some(&seed_dir(&dir, trainer.config().seed)), "")?;
-        let session = Session::create(run, trainer, &chosen)?;
+        let meta = run.begin(trainer.config(), &chosen)?;
+        Ok((run, meta, trainer))
+    };
+    let runs = trainers
+        .into_iter()
+        .map(begun)
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    // From here on the directory is one of several runs, which can be resumed.
+    let outcomes: Vec<Outcome> = (runs.iter())
+        .map(|(_, _, trainer)| Outcome::of(trainer, false))
+        .collect();
+    let threshold = runs[0].2.spec().reward_threshold;
+    Summary::of(&config, (&chosen.name, threshold), outcomes, 0.0).write(&dir)?;
+    let agent = |(run, meta, trainer)| {
         Ok(Agent {
-            session,
+            session: Session::create(run, meta, trainer)?,
             error: None,
         })
     };
-    let agents = trainers
+    let agents = runs
         .into_iter()
         .map(agent)
         .collect::<anyhow::Result<Vec<_>>>()?;
@@ -159,17 +173,17 @@ pub(crate) fn resume(args: &TrainArgs, path: &Path) -> anyhow::Result<ExitCode> 
             });
         }
     }
+    set.summary(&chosen, 0.0).write(path)?;
     if !set.agents.is_empty() {
         return set.run(&chosen, args.quiet);
     }
-    set.summary(&chosen, 0.0).write(path)?;
     if !args.quiet {
         let (set, count) = (path.display(), set.finished.len());
-        println!(
+        print(format_args!(
             "{set} is finished: its {count} seeds have made their {budget} steps; to train on: \
              uphill train --resume {set} --set total_steps={}",
             2 * budget
-        );
+        ))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -181,8 +195,6 @@ impl Set {
         } else {
             "saving every agent after its iteration"
         })?;
-        // From here on the directory is one of several runs.
-        self.summary(chosen, 0.0).write(&self.dir)?;
         if !quiet {
             self.announce(chosen);
         }
@@ -233,23 +245,26 @@ impl Set {
         }
         if stopped {
             if !quiet {
-                println!(
+                print(format_args!(
                     "interrupted at step {steps} of all seeds together; \
                      go on with: uphill train --resume {dir}"
-                );
+                ))?;
             }
             return Ok(ExitCode::from(INTERRUPTED));
         }
         if !quiet {
-            print!("{}", table(&summary.rows()));
-            println!(
+            print(table(&summary.rows()).trim_end())?;
+            print(format_args!(
                 "{} steps in {seconds:.1} s ({:.0} steps/s, all seeds together)",
                 steps - first,
                 (steps - first) as f64 / seconds.max(1e-9)
-            );
-            println!("{}", summary.verdict());
+            ))?;
+            print(summary.verdict())?;
             let one = seed_dir(&self.dir, summary.seeds[0].seed);
-            println!("evaluate one of them: uphill eval {}", one.display());
+            print(format_args!(
+                "evaluate one of them: uphill eval {}",
+                one.display()
+            ))?;
         }
         let count = diverged.len();
         match diverged.into_iter().next() {
@@ -291,7 +306,7 @@ impl Set {
     fn announce(&self, chosen: &Chosen) {
         let config = &self.config;
         let seeds = || self.trainers().map(|trainer| trainer.config().seed);
-        eprintln!(
+        note(format_args!(
             "{} on {}, {} copies, seeds {} to {}, {} steps each{}",
             config.algo.name(),
             config.env,
@@ -300,9 +315,12 @@ impl Set {
             seeds().max().unwrap_or_default(),
             config.total_steps,
             going_on(self.env_steps())
-        );
+        ));
         announce_device(chosen);
-        eprintln!("run directories {}/seed-*", self.dir.display());
+        note(format_args!(
+            "run directories {}/seed-*",
+            self.dir.display()
+        ));
     }
 }
 

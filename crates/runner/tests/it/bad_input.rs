@@ -298,9 +298,20 @@ fn a_device_that_is_not_there_says_how_to_get_it() {
 fn run_directories_are_never_overwritten() {
     let sandbox = Sandbox::new();
     sandbox.write("small.toml", CARTPOLE);
-    fs::create_dir(sandbox.path("taken")).unwrap();
-    let done = sandbox.uphill("train small.toml --device flex --out taken");
-    done.fails(2, &["taken already exists", "--resume taken"]);
+    sandbox
+        .uphill("train small.toml --device flex --quiet --out run")
+        .succeeds();
+    let done = sandbox.uphill("train small.toml --device flex --out run");
+    done.fails(2, &["run already exists", "--resume run"]);
+    // What is not a run cannot be resumed.
+    fs::create_dir(sandbox.path("empty")).unwrap();
+    fs::create_dir(sandbox.path("site")).unwrap();
+    sandbox.write("site/config.toml", "title = \"My blog\"\n");
+    for taken in ["empty", "site", "small.toml"] {
+        let done = sandbox.uphill(&format!("train small.toml --device flex --out {taken}"));
+        let message = "already exists and is not a run directory; choose another --out\n";
+        done.fails(2, &[&format!("error: {taken} {message}")]);
+    }
     // A place under a file cannot be written to, whoever asks.
     let done = sandbox.uphill("train small.toml --device flex --out small.toml/run");
     done.fails(1, &["small.toml/run", "choose a writable --out"]);
@@ -353,7 +364,14 @@ fn damaged_and_foreign_checkpoints_are_refused() {
         &path,
     )
     .unwrap();
-    sandbox.uphill(resume).fails(1, &["`actor."]);
+    for command in [
+        resume,
+        "eval run --device flex",
+        "lab run --device flex --out lab",
+    ] {
+        let file = "run/checkpoints/latest/run.safetensors: checkpoint holds `actor.";
+        sandbox.uphill(command).fails(1, &[file]);
+    }
 
     fs::remove_file(&path).unwrap();
     sandbox.uphill(resume).fails(1, &["no such checkpoint"]);

@@ -63,6 +63,29 @@ fn after_going_back_the_latest_checkpoint_is_that_of_the_rows() {
     assert!(checkpoint("latest").unwrap() == checkpoint("best").unwrap());
 }
 
+/// The number before a word.
+fn number(text: &str, word: &str) -> u64 {
+    let words: Vec<&str> = text.split([' ', ';', ',', '\n']).collect();
+    let at = words.iter().position(|w| *w == word).unwrap();
+    words[at - 1].parse().unwrap()
+}
+
+#[test]
+fn a_summary_tells_this_session_from_the_whole_run() {
+    let sandbox = Sandbox::new();
+    sandbox.write("small.toml", CARTPOLE);
+    let first = sandbox.uphill("train small.toml --device flex --out run");
+    let rest = sandbox.uphill("train --resume run --set total_steps=1536");
+    let (first, rest) = (&first.succeeds().stdout, &rest.succeeds().stdout);
+    let (now, whole) = rest.split_once("; ").unwrap();
+    assert!(!first.contains("from before"), "{first}");
+    for (word, of_first) in [("steps", 1024), ("episodes", number(first, "episodes"))] {
+        assert_eq!(number(first, word), of_first);
+        assert_eq!(number(whole, word), of_first + number(now, word), "{rest}");
+    }
+    assert_eq!(number(now, "steps"), 512);
+}
+
 #[test]
 fn a_finished_run_says_so_and_how_to_train_on() {
     let sandbox = Sandbox::new();

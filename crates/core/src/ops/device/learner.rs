@@ -55,7 +55,8 @@ impl DeviceLearner {
     /// followed by the critic's. What has served an earlier update (`kept`) serves again if the sizes are the same.
     ///
     /// `None` where this is not possible: devices that CubeCL does not drive, networks that are no perceptrons
-    /// or do not fit into a cube's shared memory, distributions that are neither categorical nor Gaussian.
+    /// or do not fit into a cube's shared memory, distributions that are neither categorical nor Gaussian, a
+    /// penalised surrogate.
     pub fn new(
         kept: Option<Self>,
         (actor, critic): (&Actor, &Critic),

@@ -22,8 +22,10 @@ pub(super) fn plan(
     let shapes = [actor.net.perceptron()?, critic.net.perceptron()?];
     let dist = RowDist::of(&actor.kind, shapes[0].log_stds)?;
     let shared = shared_memory(&batch.obs.device(), BUFFERS, UNITS)?;
-    let cut = batch.len().is_multiple_of(minibatches);
-    if !on_device(&batch.obs) || batch.sequences.is_some() || !cut {
+    let penalised = matches!(loss.surrogate, Surrogate::Penalised { .. });
+    let squashed = matches!(dist, RowDist::SquashedGaussian { .. });
+    let whole = batch.sequences.is_none() && batch.len().is_multiple_of(minibatches);
+    if penalised || squashed || !whole || !on_device(&batch.obs) {
         return None;
     }
     let sizes = [batch.len(), minibatches];
@@ -31,9 +33,10 @@ pub(super) fn plan(
     for layers in &layers {
         assert_eq!(batch.obs.dims()[1], layers.inputs(0), "columns of obs");
     }
-    let width = match dist {
-        RowDist::Categorical => 1,
-        RowDist::Gaussian => layers[0].heads(),
+    let width = if dist == RowDist::Categorical {
+        1
+    } else {
+        layers[0].heads()
     };
     assert_eq!(batch.actions.dims()[1], width, "columns of actions");
     let loss = ActorCriticLoss {
