@@ -67,6 +67,7 @@ impl DeviceLearner {
         step: HostStep,
     ) -> Option<Self> {
         let plan = plan(actor, critic, batch, minibatches, loss)?;
+        assert_eq!(adam.first.dims(), [plan.num_params()], "length of adam");
         let device = batch.obs.device();
         let thread = thread::current().id();
         let fits = |kept: &Self| {

@@ -142,3 +142,42 @@ impl Plan {
         self.partial().div_ceil(COLUMNS)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{nn::Activation, ops::MlpShape};
+
+    fn plan(sizes: [usize; 2], shared: usize) -> Option<Plan> {
+        let layers = |outputs| {
+            let shape = MlpShape {
+                widths: vec![4, 64, 64, outputs],
+                activation: Activation::Tanh,
+                log_stds: 0,
+            };
+            Layers::new(&shape).expect("three layers")
+        };
+        let loss = ActorCriticLoss {
+            surrogate: Surrogate::Clipped { clip: 0.2 },
+            value_clip: 0.0,
+            value_coef: 0.5,
+            entropy_coef: 0.0,
+            standardize: true,
+        };
+        let networks = [layers(2), layers(1)];
+        Plan::new(networks, RowDist::Categorical, &loss, sizes, shared)
+    }
+
+    #[test]
+    fn tiles_shrink_with_the_shared_memory_until_none_fits() {
+        // Matrices take 5541 floats, and every sample 138 of inputs and outputs and 6 beside them.
+        let rows = |kib: usize| plan([1024, 4], kib << 10).map(|plan| plan.rows);
+        assert_eq!([48, 32, 16].map(rows), [Some(2 * SIDE), Some(SIDE), None]);
+    }
+
+    #[test]
+    fn more_minibatches_than_a_launch_is_wide_are_left_to_others() {
+        let fits = |minibatches| plan([4 * minibatches, minibatches], 48 << 10).is_some();
+        assert!(fits(MOST_MINIBATCHES) && !fits(MOST_MINIBATCHES + 1));
+    }
+}
