@@ -5,6 +5,7 @@ use crate::{
     fused::{loss, random_values, same_to, step},
     numbers,
 };
+use burn::backend::{Backend, Dispatch};
 use burn::tensor::{Bool, Device, Tensor, TensorData};
 use rand::{SeedableRng, rngs::SmallRng};
 use uphill_core::{
@@ -266,49 +267,55 @@ fn gradient_steps_are_those_of_the_host() {
     separate.check(&gpu);
 }
 
+/// What ten updates of ten steps, in so many calls each, measure and leave, and whether the last was replayed.
+/// Orders, rates and samples change from one to the next, and so do the networks.
+fn updates(gpu: &Device, calls: usize, keep: bool) -> (Vec<f64>, [Vec<f64>; 4], bool) {
+    let case = clipped();
+    let [batch, _] = case.batches([gpu, &Device::flex()]);
+    let (mut actor, mut critic) = case.agent(gpu);
+    let len = actor.net.num_params() + critic.net.num_params();
+    let (mut adam, mut kept, mut measured) = (case.adam(len, gpu), None, vec![]);
+    let mut replayed = false;
+    for update in 0..10 {
+        let mut batch = batch.clone();
+        batch.advantages = batch.advantages * (1.0 + f64::from(update));
+        let (loss, mut step) = (case.loss(), case.step());
+        step.learning_rates[0] /= 1.0 + f64::from(update);
+        let agent = (&actor, &critic);
+        let learner = DeviceLearner::new(kept.take(), agent, &batch, 2, adam, &loss, step);
+        let mut learner = learner.unwrap();
+        let keys: Vec<_> = (0..5).map(|epoch| [epoch, update]).collect();
+        let reported: Vec<_> = keys
+            .chunks(5 / calls)
+            .map(|keys| learner.epochs(shuffle_keys(keys, gpu)))
+            .collect();
+        measured.extend(numbers(learner.summary(reported.clone())));
+        measured.extend(reported.into_iter().flat_map(numbers));
+        replayed = learner.is_recorded();
+        adam = learner.finish(&mut actor.net, &mut critic.net);
+        kept = keep.then_some(learner);
+    }
+    assert_eq!(adam.steps, 7 + 100);
+    let state = [actor.net.flat(), critic.net.flat(), adam.first, adam.second];
+    (measured, state.map(numbers), replayed)
+}
+
 #[test]
 fn replayed_steps_are_the_same_bits() {
     let Some(gpu) = gpu() else { return };
-    let case = clipped();
-    let [batch, _] = case.batches([&gpu, &Device::flex()]);
-    // Ten updates of ten steps in so many calls. Orders, rates and samples change from one to the next, and so do
-    // the networks.
-    let updates = |calls: usize, keep: bool| {
-        let (mut actor, mut critic) = case.agent(&gpu);
-        let len = actor.net.num_params() + critic.net.num_params();
-        let (mut adam, mut kept, mut measured) = (case.adam(len, &gpu), None, vec![]);
-        for update in 0..10 {
-            let mut batch = batch.clone();
-            batch.advantages = batch.advantages * (1.0 + f64::from(update));
-            let (loss, mut step) = (case.loss(), case.step());
-            step.learning_rates[0] /= 1.0 + f64::from(update);
-            let agent = (&actor, &critic);
-            let learner = DeviceLearner::new(kept.take(), agent, &batch, 2, adam, &loss, step);
-            let mut learner = learner.unwrap();
-            let keys: Vec<_> = (0..5).map(|epoch| [epoch, update]).collect();
-            let calls = keys.chunks(5 / calls);
-            let reported: Vec<_> = calls
-                .map(|keys| learner.epochs(shuffle_keys(keys, &gpu)))
-                .collect();
-            assert_eq!(
-                learner.is_recorded(),
-                reported.len() > 1 || keep && update > 0
-            );
-            measured.extend(numbers(learner.summary(reported.clone())));
-            measured.extend(reported.into_iter().flat_map(numbers));
-            adam = learner.finish(&mut actor.net, &mut critic.net);
-            kept = keep.then_some(learner);
-        }
-        assert_eq!(adam.steps, 7 + 100);
-        let state = [actor.net.flat(), critic.net.flat(), adam.first, adam.second];
-        (measured, state.map(numbers))
-    };
-    let eager = updates(1, false);
+    let (measured, state, replayed) = updates(&gpu, 1, false);
+    assert!(!replayed);
     for calls in [1, 5] {
-        let replayed = updates(calls, true);
-        assert!(replayed.0 == eager.0, "{calls} calls: measurements differ");
-        assert!(replayed.1 == eager.1, "{calls} calls: states differ");
+        let found = updates(&gpu, calls, true);
+        assert!(found.2, "{calls} calls were not replayed");
+        assert!(found.0 == measured, "{calls} calls: measurements differ");
+        assert!(found.1 == state, "{calls} calls: states differ");
     }
+    // A device that is about to record something else does not record this.
+    Dispatch::graph_prepare(gpu.as_dispatch()).unwrap();
+    let found = updates(&gpu, 1, true);
+    Dispatch::graph_stop_capture(gpu.as_dispatch()).unwrap_err();
+    assert!(!found.2 && found.0 == measured && found.1 == state);
 }
 
 #[test]
