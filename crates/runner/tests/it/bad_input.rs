@@ -209,7 +209,27 @@ fn mistakes_on_the_command_line_are_explained() {
         ),
         ("train", vec!["Usage:"]),
         ("eval nowhere", vec!["nowhere is not a run directory"]),
-        ("eval nowhere --episodes 0", vec!["0 is not in"]),
+        (
+            "eval nowhere --episodes 0",
+            vec!["'--episodes <EPISODES>': must be a whole number from 1 to 4294967295\n"],
+        ),
+        (
+            "train small.toml --seed -1",
+            vec!["'--seed <SEED>': must be a whole number from 0 to "],
+        ),
+        (
+            "train small.toml --seeds -1",
+            vec!["'--seeds <N>': must be a whole number from 1 to 10000\n"],
+        ),
+        (
+            "eval nowhere --episodes -5",
+            vec!["'--episodes <EPISODES>': must be a whole number from 1 to "],
+        ),
+        (
+            "lab --gamma -0.5 --device flex",
+            vec!["--gamma: is -0.5, must lie between 0 and 1"],
+        ),
+        ("bench --envs -2", vec!["'--envs <N,..>': must be a whole"]),
     ] {
         sandbox.uphill(args).fails(2, &parts);
     }
