@@ -44,6 +44,9 @@ pub(crate) enum Command {
 }
 
 #[derive(Args, Debug)]
+#[command(
+    override_usage = "uphill train [OPTIONS] <CONFIG>\n       uphill train [OPTIONS] --resume <RUN>"
+)]
 #[command(after_help = "\
 A configuration names the environment, the step budget and the algorithm; everything else has the
 defaults of the algorithm:

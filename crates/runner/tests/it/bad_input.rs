@@ -1,6 +1,11 @@
 use crate::{CARTPOLE, PENDULUM, Sandbox};
 use std::fs;
 
+/// Both forms of the command.
+const TRAIN_USAGE: [&str; 1] = ["Usage: uphill train [OPTIONS] <CONFIG>
+       uphill train [OPTIONS] --resume <RUN>
+"];
+
 /// The small configuration with one piece of text replaced.
 fn with(from: &str, to: &str) -> String {
     assert!(CARTPOLE.contains(from));
@@ -207,7 +212,8 @@ fn mistakes_on_the_command_line_are_explained() {
             "train --resume nowhere",
             vec!["nowhere is not a run directory"],
         ),
-        ("train", vec!["Usage:"]),
+        ("train", TRAIN_USAGE.to_vec()),
+        ("train small.toml --resume run", TRAIN_USAGE.to_vec()),
         ("eval nowhere", vec!["nowhere is not a run directory"]),
         (
             "eval nowhere --episodes 0",
