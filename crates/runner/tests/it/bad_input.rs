@@ -437,6 +437,9 @@ fn lost_metrics_are_noticed() {
     let done = sandbox.uphill("train --resume run --set total_steps=2048");
     done.fails(
         1,
-        &["metrics.csv: has 0 rows, the checkpoint is at iteration 8"],
+        &[
+            "metrics.csv: has 0 rows, the checkpoint is at iteration 8",
+            "put it back, or start again with `uphill train run/config.toml`",
+        ],
     );
 }
