@@ -395,7 +395,7 @@ fn damaged_and_foreign_checkpoints_are_refused() {
         "eval run --device flex",
         "lab run --device flex --out lab",
     ] {
-        let file = "run/checkpoints/latest/run.safetensors: checkpoint holds `actor.";
+        let file = "run/checkpoints/latest/run.safetensors: checkpoint has no `actor.";
         sandbox.uphill(command).fails(1, &[file]);
     }
 
