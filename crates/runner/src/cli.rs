@@ -2,11 +2,12 @@
 
 use crate::device::DeviceArg;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::path::PathBuf;
+use std::{ops::RangeInclusive, path::PathBuf};
 
 /// Train and evaluate policy-gradient agents on any device.
 #[derive(Parser, Debug)]
 #[command(version, propagate_version = true, arg_required_else_help = true)]
+#[command(mut_subcommands(with_negative_numbers))]
 #[command(after_help = "\
 Examples:
   uphill train configs/ppo-cartpole.toml
@@ -43,6 +44,9 @@ pub(crate) enum Command {
 }
 
 #[derive(Args, Debug)]
+#[command(
+    override_usage = "uphill train [OPTIONS] <CONFIG>\n       uphill train [OPTIONS] --resume <RUN>"
+)]
 #[command(after_help = "\
 A configuration names the environment, the step budget and the algorithm; everything else has the
 defaults of the algorithm:
@@ -86,13 +90,13 @@ pub(crate) struct TrainArgs {
 
     /// Seed of every random stream; the same configuration, seed and device repeat a run bit by bit
     /// (but for a3c with several workers)
-    #[arg(long, conflicts_with = "resume")]
+    #[arg(long, conflicts_with = "resume", value_parser = whole::<u64>(0..=u64::MAX))]
     pub(crate) seed: Option<u64>,
 
     /// Train this many agents at once, with seeds SEED, SEED+1, …: each as it would be trained alone, in a run
     /// directory of its own (DIR/seed-1, …), and at the end what they come to together (DIR/summary.json).
     /// On the CPU as many at a time as there are cores, each on one; on a GPU they take turns
-    #[arg(long, value_name = "N", conflicts_with = "resume", value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    #[arg(long, value_name = "N", conflicts_with = "resume", value_parser = whole::<u64>(1..=10_000))]
     pub(crate) seeds: Option<u64>,
 
     /// Run directory, which must not exist yet [default: runs/CONFIG-N, the first free N]
@@ -114,11 +118,11 @@ pub(crate) struct EvalArgs {
     pub(crate) checkpoint: Which,
 
     /// Number of episodes
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 100, value_parser = whole::<u32>(1..=u32::MAX.into()))]
     pub(crate) episodes: u32,
 
     /// Seed of start states and, with --stochastic, of the actions
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = whole::<u64>(0..=u64::MAX))]
     pub(crate) seed: u64,
 
     /// Where to compute: auto, flex, ndarray, wgpu or cuda; wgpu:1 is the second of its kind
@@ -156,11 +160,11 @@ pub(crate) struct AblateArgs {
     pub(crate) config: String,
 
     /// Runs of each variant, with seeds 1, 2, …
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    #[arg(long, default_value_t = 5, value_parser = whole::<u64>(1..=1000))]
     pub(crate) seeds: u64,
 
     /// Environment steps of each run [default: those of the configuration]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>(1..=u64::MAX))]
     pub(crate) total_steps: Option<u64>,
 
     /// Only these variants, separated by commas
@@ -223,23 +227,23 @@ pub(crate) struct LabArgs {
         value_delimiter = ',',
         default_value = "1,2,4,8,16,32"
     )]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(value_parser = whole::<u32>(1..=100_000))]
     pub(crate) trajectories: Vec<u32>,
 
     /// Estimates per measurement: the standard error of a variance is about 1.4 / √repeats of it
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
+    #[arg(long, default_value_t = 100, value_parser = whole::<u32>(2..=1_000_000))]
     pub(crate) repeats: u32,
 
     /// Trajectories that the reference is made of where the gradient is not exact
-    #[arg(long, default_value_t = 4096, value_parser = clap::value_parser!(u32).range(2..))]
+    #[arg(long, default_value_t = 4096, value_parser = whole::<u32>(2..=u32::MAX.into()))]
     pub(crate) reference: u32,
 
     /// Trajectories that the critic and the optimal constant are fitted to
-    #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = whole::<u32>(1..=u32::MAX.into()))]
     pub(crate) fit: u32,
 
     /// Steps of Adam on the critic; 0 takes the checkpoint's as it is
-    #[arg(long, value_name = "STEPS", default_value_t = 500)]
+    #[arg(long, value_name = "STEPS", default_value_t = 500, value_parser = whole::<u32>(0..=u32::MAX.into()))]
     pub(crate) critic_steps: u32,
 
     /// Discount [default: that of CONFIG_OR_RUN, or 0.99]
@@ -255,7 +259,7 @@ pub(crate) struct LabArgs {
     pub(crate) set: Vec<String>,
 
     /// Seed of trajectories, and of a fresh policy
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = whole::<u64>(0..=u64::MAX))]
     pub(crate) seed: u64,
 
     /// Where to compute: auto, flex, ndarray, wgpu or cuda; wgpu:1 is the second of its kind
@@ -307,25 +311,25 @@ pub(crate) struct BenchArgs {
 
     /// Numbers of environment copies, separated by commas [default: 8,64,512,2048, or those of CONFIG]
     #[arg(long, value_name = "N,..", value_delimiter = ',')]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(value_parser = whole::<u32>(1..=u32::MAX.into()))]
     pub(crate) envs: Vec<u32>,
 
     /// Widths of the hidden layers, separated by commas [default: 64,256, or those of CONFIG]
     #[arg(long, value_name = "N,..", value_delimiter = ',')]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    #[arg(value_parser = whole::<u32>(1..=65_536))]
     pub(crate) widths: Vec<u32>,
 
     /// Agents trained at once, as by `uphill train --seeds`; steps/s are those of all together, and there are
     /// no phases
-    #[arg(long, value_name = "N", default_value_t = 1, requires = "config", value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "config", value_parser = whole::<u64>(1..=10_000))]
     pub(crate) seeds: u64,
 
     /// Iterations of each device in each round, and of each agent [default: as many as take 0.4 s]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>(1..=u64::MAX))]
     pub(crate) iterations: Option<u64>,
 
     /// Rounds of turns
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = whole::<u32>(1..=1000))]
     pub(crate) rounds: u32,
 
     /// Change one value of the configuration; may be repeated
@@ -363,4 +367,24 @@ pub(crate) enum Which {
     Latest,
     /// The one with the highest mean return over 100 training episodes
     Best,
+}
+
+/// Has "-1" read as a value, so that what it is a value of can say what is wrong with it.
+fn with_negative_numbers(command: clap::Command) -> clap::Command {
+    command.mut_args(|arg| {
+        let takes_value = arg.get_action().takes_values();
+        arg.allow_negative_numbers(takes_value)
+    })
+}
+
+/// Reads a whole number within `range`.
+fn whole<T: TryFrom<u64> + Clone + Send + Sync + 'static>(
+    range: RangeInclusive<u64>,
+) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static {
+    move |text| {
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        let (least, most) = (range.start(), range.end());
+        (number.and_then(|number| number.try_into().ok()))
+            .ok_or_else(|| format!("must be a whole number from {least} to {most}"))
+    }
 }

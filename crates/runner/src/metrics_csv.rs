@@ -60,8 +60,10 @@ impl Rows {
         }
         ensure!(
             rows == iterations,
-            "metrics {}: has {rows} rows, the checkpoint is at iteration {iterations}; the file was changed or lost",
-            path.display()
+            "metrics {}: has {rows} rows, the checkpoint is at iteration {iterations}; the file was changed or lost: \
+             put it back, or start again with `uphill train {}`",
+            path.display(),
+            path.with_file_name("config.toml").display()
         );
         Ok(Self {
             csv: kept.into_inner().with_context(context)?,

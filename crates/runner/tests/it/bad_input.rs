@@ -1,6 +1,11 @@
 use crate::{CARTPOLE, PENDULUM, Sandbox};
 use std::fs;
 
+/// Both forms of the command.
+const TRAIN_USAGE: [&str; 1] = ["Usage: uphill train [OPTIONS] <CONFIG>
+       uphill train [OPTIONS] --resume <RUN>
+"];
+
 /// The small configuration with one piece of text replaced.
 fn with(from: &str, to: &str) -> String {
     assert!(CARTPOLE.contains(from));
@@ -207,9 +212,30 @@ fn mistakes_on_the_command_line_are_explained() {
             "train --resume nowhere",
             vec!["nowhere is not a run directory"],
         ),
-        ("train", vec!["Usage:"]),
+        ("train", TRAIN_USAGE.to_vec()),
+        ("train small.toml --resume run", TRAIN_USAGE.to_vec()),
         ("eval nowhere", vec!["nowhere is not a run directory"]),
-        ("eval nowhere --episodes 0", vec!["0 is not in"]),
+        (
+            "eval nowhere --episodes 0",
+            vec!["'--episodes <EPISODES>': must be a whole number from 1 to 4294967295\n"],
+        ),
+        (
+            "train small.toml --seed -1",
+            vec!["'--seed <SEED>': must be a whole number from 0 to "],
+        ),
+        (
+            "train small.toml --seeds -1",
+            vec!["'--seeds <N>': must be a whole number from 1 to 10000\n"],
+        ),
+        (
+            "eval nowhere --episodes -5",
+            vec!["'--episodes <EPISODES>': must be a whole number from 1 to "],
+        ),
+        (
+            "lab --gamma -0.5 --device flex",
+            vec!["--gamma: is -0.5, must lie between 0 and 1"],
+        ),
+        ("bench --envs -2", vec!["'--envs <N,..>': must be a whole"]),
     ] {
         sandbox.uphill(args).fails(2, &parts);
     }
@@ -369,7 +395,7 @@ fn damaged_and_foreign_checkpoints_are_refused() {
         "eval run --device flex",
         "lab run --device flex --out lab",
     ] {
-        let file = "run/checkpoints/latest/run.safetensors: checkpoint holds `actor.";
+        let file = "run/checkpoints/latest/run.safetensors: checkpoint has no `actor.";
         sandbox.uphill(command).fails(1, &[file]);
     }
 
@@ -411,6 +437,9 @@ fn lost_metrics_are_noticed() {
     let done = sandbox.uphill("train --resume run --set total_steps=2048");
     done.fails(
         1,
-        &["metrics.csv: has 0 rows, the checkpoint is at iteration 8"],
+        &[
+            "metrics.csv: has 0 rows, the checkpoint is at iteration 8",
+            "put it back, or start again with `uphill train run/config.toml`",
+        ],
     );
 }
