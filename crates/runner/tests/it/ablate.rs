@@ -95,8 +95,14 @@ fn mistakes_are_explained_and_leave_nothing_behind() {
             "ablate run.toml --set algo.objective=kl",
             vec!["algo.objective", "\"clip\""],
         ),
-        ("ablate run.toml --seeds 0", vec!["0 is not in"]),
-        ("ablate run.toml --total-steps 0", vec!["0 is not in"]),
+        (
+            "ablate run.toml --seeds 0",
+            vec!["must be a whole number from 1 to"],
+        ),
+        (
+            "ablate run.toml --total-steps 0",
+            vec!["must be a whole number from 1 to"],
+        ),
         ("ablate run.toml --device gpu", vec!["wgpu"]),
         ("ablate nowhere", vec!["nowhere", "uphill list presets"]),
         (

@@ -151,9 +151,15 @@ fn impossible_measurements_are_refused() {
             "--devices flex,auto",
             vec!["auto is a choice and no device"],
         ),
-        ("--envs 0", vec!["--envs", "0 is not in"]),
+        (
+            "--envs 0",
+            vec!["--envs", "must be a whole number from 1 to"],
+        ),
         ("--envs 8,many", vec!["--envs", "many"]),
-        ("--widths 0", vec!["--widths", "0 is not in"]),
+        (
+            "--widths 0",
+            vec!["--widths", "must be a whole number from 1 to"],
+        ),
         ("--iterations 0", vec!["--iterations"]),
         ("--rounds 0", vec!["--rounds"]),
         ("--set algo.clip=0.1", vec!["CONFIG"]),

@@ -63,6 +63,89 @@ fn killed_at_odd_moments_and_resumed_it_ends_in_the_same_bits() {
     }
 }
 
+/// A directory with these files: of a whole run where it has them complete, else empty.
+fn left_behind(sandbox: &Sandbox, run: &str, files: &[&str]) {
+    for file in files {
+        let path = sandbox.path(&format!("{run}/{file}"));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let text = match *file {
+            "config.toml" | "meta.json" => sandbox.read(&format!("whole/{file}")),
+            _ => String::new(),
+        };
+        fs::write(path, text).unwrap();
+    }
+}
+
+/// Files in the order in which a run writes them; what a version before left is there as well.
+#[test]
+fn killed_before_its_first_checkpoint_it_is_resumed_from_the_start() {
+    let sandbox = Sandbox::new();
+    sandbox.write("run.toml", CARTPOLE);
+    let train = "train run.toml --seed 5 --device flex --quiet --out";
+    sandbox.uphill(&format!("{train} whole")).succeeds();
+    let files = [
+        "config.toml",
+        "meta.json",
+        "metrics.csv",
+        "events.out.tfevents.1.here.1.0.uphill",
+        "checkpoints/latest/run.partial",
+    ];
+    let kills = (2..=files.len()).map(|written| files[..written].to_vec());
+    for (number, left) in kills
+        .chain([vec!["config.toml", "meta.partial"]])
+        .enumerate()
+    {
+        let run = format!("run{number}");
+        left_behind(&sandbox, &run, &left);
+        let go_on = format!("uphill train --resume {run}");
+        let eval = sandbox.uphill(&format!("eval {run}"));
+        eval.fails(1, &[&format!("start it with `{go_on}`")]);
+        let again = sandbox.uphill(&format!("{train} {run}"));
+        again.fails(2, &[&format!("or go on with it: {go_on}\n")]);
+
+        let done = sandbox.uphill(&format!("train --resume {run}"));
+        assert!(!done.succeeds().stderr.contains("going on"), "{done:?}");
+        let (whole, run) = (sandbox.path("whole"), sandbox.path(&run));
+        assert!(outcome(&whole) == outcome(&run), "{left:?}");
+        assert!(run.join("meta.json").is_file());
+    }
+}
+
+/// Without a configuration it is not a run yet.
+#[test]
+fn killed_before_its_configuration_it_is_started_elsewhere() {
+    let sandbox = Sandbox::new();
+    sandbox.write("run.toml", CARTPOLE);
+    let train = "train run.toml --device flex --quiet --out";
+    sandbox.uphill(&format!("{train} whole")).succeeds();
+    fs::create_dir(sandbox.path("run0")).unwrap();
+    left_behind(&sandbox, "run1", &["meta.partial"]);
+    left_behind(&sandbox, "run2", &["meta.json"]);
+    left_behind(&sandbox, "run3", &["meta.json", "config.partial"]);
+    for number in 0..4 {
+        let again = sandbox.uphill(&format!("{train} run{number}"));
+        again.fails(2, &["is not a run directory; choose another --out"]);
+        let resumed = sandbox.uphill(&format!("train --resume run{number}"));
+        resumed.fails(2, &["no config.toml; runs are made by `uphill train"]);
+    }
+}
+
+/// Rows that led nowhere are no fresh run: nobody's work is thrown away.
+#[test]
+fn a_lost_checkpoint_is_not_taken_for_a_fresh_run() {
+    let sandbox = Sandbox::new();
+    sandbox.write("run.toml", CARTPOLE);
+    sandbox
+        .uphill("train run.toml --device flex --quiet --out run")
+        .succeeds();
+    fs::remove_dir_all(sandbox.path("run/checkpoints")).unwrap();
+    let metrics = sandbox.read("run/metrics.csv");
+    sandbox
+        .uphill("train --resume run")
+        .fails(1, &["no such checkpoint", "start again with `uphill train"]);
+    assert_eq!(sandbox.read("run/metrics.csv"), metrics);
+}
+
 #[test]
 fn a_torn_row_and_rows_after_the_checkpoint_are_dropped() {
     let sandbox = Sandbox::new();

@@ -5,6 +5,7 @@
 mod ablate;
 mod bad_input;
 mod bench;
+mod console;
 mod docs;
 mod interrupt;
 mod lab;

@@ -204,6 +204,23 @@ fn killed_and_resumed_every_agent_ends_in_the_same_bits() {
     assert_eq!(summary(&sandbox, "set")["env_steps"], 4 * 4224);
 }
 
+/// Killed while the first checkpoints were written, of which some are there and some are not.
+#[test]
+fn agents_that_had_not_begun_begin_on_resuming() {
+    let sandbox = Sandbox::new();
+    sandbox.write("run.toml", CARTPOLE);
+    sandbox
+        .uphill("train run.toml --device flex --quiet --seeds 3 --out set")
+        .succeeds();
+    for seed in [2, 3] {
+        let path = |file: &str| sandbox.path(&format!("set/seed-{seed}/{file}"));
+        fs::remove_dir_all(path("checkpoints")).unwrap();
+        fs::remove_file(path("metrics.csv")).unwrap();
+    }
+    sandbox.uphill("train --resume set --quiet").succeeds();
+    are_single_runs(&sandbox, "set", "run.toml", 1..4);
+}
+
 #[cfg(unix)]
 #[test]
 fn ctrl_c_saves_every_agent() {
