@@ -39,10 +39,11 @@ fn a_closed_pipe_is_no_error() {
     for args in COMMANDS {
         let mut command = sandbox.command(args);
         let done = Done::of(&command.stdout(closed()).output().unwrap());
-        assert!(
-            !done.succeeds().stderr.contains("error"),
-            "{args}: {done:?}"
-        );
+        // Drivers of GPUs may have errors of their own to tell.
+        let said = &done.succeeds().stderr;
+        for ours in ["panicked", "error: writing"] {
+            assert!(!said.contains(ours), "{args}: {done:?}");
+        }
     }
     assert!(outcome(&sandbox.path("run")) == outcome(&sandbox.path("again")));
 }
