@@ -135,7 +135,10 @@ impl Case {
         let host = Device::flex();
         let mut adam = Adam::new(len, 1e-5, device);
         adam.first = on(device, &(random([len], &mut rng)(&host) * 1e-2));
-        adam.second = on(device, &(random([len], &mut rng)(&host).square() * 1e-2));
+        adam.second = on(
+            device,
+            &(random([len], &mut rng)(&host).square() * 1e-2 + 1e-3),
+        );
         adam.steps = 7;
         adam
     }

@@ -242,7 +242,8 @@ fn by_autodiff(
 fn used_adam(net: &Net, rng: &mut SmallRng) -> Adam {
     let mut adam = Adam::new(net.num_params(), 1e-5, &device());
     adam.first = random([net.num_params()], rng) * 1e-2;
-    adam.second = random([net.num_params()], rng).square() * 1e-2;
+    // Far from zero, where rounding of a gradient would decide how long the step is.
+    adam.second = random([net.num_params()], rng).square() * 1e-2 + 1e-3;
     adam.steps = 7;
     adam
 }
