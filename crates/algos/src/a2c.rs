@@ -3,7 +3,7 @@
 //! The synchronous form of A3C (Mnih et al., arXiv:1602.01783), as OpenAI Baselines has it.
 
 use crate::{
-    Algorithm, Horizon, Learner, Measured, Settings, UpdateContext,
+    Algorithm, Horizon, Learner, Measured, SequenceUse, Settings, UpdateContext,
     checkpoint::{Checkpoint, CheckpointError},
     config::ConfigError,
     optimizer::{Optimizer, OptimizerKind, StepSize},
@@ -142,8 +142,8 @@ impl Settings for A2cConfig {
         ])
     }
 
-    fn sequences(&self) -> Option<usize> {
-        Some(1)
+    fn sequences(&self) -> SequenceUse {
+        SequenceUse::Whole
     }
 
     fn build(&self, actor: &Actor, critic: &Critic) -> Learner {

@@ -2,7 +2,7 @@
 
 use crate::{
     AlgoConfig, Horizon,
-    settings::{at_least_one, ensure},
+    settings::{SequenceUse, at_least_one, ensure},
 };
 use serde::{Deserialize, Serialize};
 use uphill_core::{
@@ -272,22 +272,21 @@ impl RunConfig {
         ensure(!self.network.hidden.is_empty(), "network.hidden", || {
             "needs at least one layer before the memory, for example [64]".to_owned()
         })?;
-        let sequences = self.algo.settings().sequences();
-        ensure(sequences.is_some(), "network.memory", || {
-            let name = self.algo.name();
-            format!("{name} has no policies with memory; use frames, or reinforce, vpg, a2c or ppo")
-        })?;
-        let parts = sequences.unwrap_or(1);
-        ensure(
-            self.num_envs.is_multiple_of(parts),
-            "algo.minibatches",
-            || {
-                format!(
-                    "{parts} parts do not divide num_envs {}: minibatches for networks with memory are of whole sequences, one per copy",
-                    self.num_envs
-                )
-            },
-        )
+        match self.algo.settings().sequences() {
+            SequenceUse::Whole => Ok(()),
+            SequenceUse::Parts { key, parts } => {
+                ensure(self.num_envs.is_multiple_of(parts), key, || {
+                    format!(
+                        "{parts} parts do not divide num_envs {}: minibatches for networks with memory are of whole sequences, one per copy",
+                        self.num_envs
+                    )
+                })
+            }
+            SequenceUse::Refused => ensure(false, "network.memory", || {
+                let name = self.algo.name();
+                format!("{name} has no policies with memory; use frames, or another algorithm")
+            }),
+        }
     }
 
     /// Environment steps between checkpoints.

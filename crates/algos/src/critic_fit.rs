@@ -1,7 +1,7 @@
 //! Regression of the value function on returns, as its own step after the policy's.
 
 use crate::{
-    UpdateContext,
+    SequenceUse, UpdateContext,
     checkpoint::{Checkpoint, CheckpointError},
     config::ConfigError,
     optimizer::{descend, load_rule, save_rule},
@@ -95,6 +95,17 @@ impl CriticConfig {
             || "is for \"adam\"; use 0 with \"lbfgs\"".to_owned(),
         )
     }
+
+    /// What it cuts the copies' sequences into.
+    pub(crate) fn sequences(&self) -> SequenceUse {
+        match self.method {
+            CriticMethod::Lbfgs => SequenceUse::Whole,
+            CriticMethod::Adam => SequenceUse::Parts {
+                key: "algo.critic.minibatches",
+                parts: self.minibatches,
+            },
+        }
+    }
 }
 
 /// The value fit with its optimiser state.
@@ -121,7 +132,7 @@ impl CriticFit {
             CriticMethod::Lbfgs => {
                 let loss_and_grad = |params| {
                     let critic = critic.with_net(critic.net.with_flat(params));
-                    loss_and_grad(&critic, batch.obs.clone(), |values| {
+                    loss_and_grad(&critic, batch, |values| {
                         value_loss(values, batch.returns.clone())
                     })
                 };
@@ -134,9 +145,9 @@ impl CriticFit {
 
     fn adam(&mut self, critic: &mut Critic, batch: &Batch, context: UpdateContext) -> Tensor<1> {
         let learning_rate = self.learning_rate(context);
-        let (len, parts) = (batch.len(), self.config.minibatches);
+        let (units, parts) = (batch.units(), self.config.minibatches);
         let epochs = (0..self.config.epochs)
-            .map(|epoch| minibatches(len, parts, (context.seed, context.iteration, epoch)));
+            .map(|epoch| minibatches(units, parts, (context.seed, context.iteration, epoch)));
         if let Some(loss) = self.fused(critic, batch, epochs.clone(), learning_rate) {
             return loss;
         }
@@ -144,12 +155,11 @@ impl CriticFit {
         for epoch in epochs {
             for indices in epoch {
                 let indices = index_tensor(indices, &batch.obs.device());
-                let obs = batch.obs.clone().select(0, indices.clone());
-                let returns = batch.returns.clone().select(0, indices.clone());
+                let part = batch.select(indices);
+                let (old_values, returns) = (part.values.clone(), part.returns.clone());
                 let clip = self.config.value_clip;
-                let (loss, grad) = loss_and_grad(critic, obs, |values| {
+                let (loss, grad) = loss_and_grad(critic, &part, |values| {
                     if clip > 0.0 {
-                        let old_values = batch.values.clone().select(0, indices);
                         clipped_value_loss(values, old_values, returns, clip)
                     } else {
                         value_loss(values, returns)
@@ -208,14 +218,14 @@ impl CriticFit {
     }
 }
 
-/// `loss` `[1]` of the values `[B]` and its gradient by the critic's parameters `[P]`.
+/// `loss` `[1]` of the values `[B]` of a batch and its gradient by the critic's parameters `[P]`.
 fn loss_and_grad(
     critic: &Critic,
-    obs: Tensor<2>,
+    batch: &Batch,
     loss: impl FnOnce(Tensor<1>) -> Tensor<1>,
 ) -> (Tensor<1>, Tensor<1>) {
     let net = critic.net.tracked();
-    let loss = loss(critic.with_net(net.clone()).values(obs));
+    let loss = loss(critic.with_net(net.clone()).values_on(batch));
     let grad = net.flat_grad(&loss.backward());
     (loss.without_autodiff(), grad)
 }

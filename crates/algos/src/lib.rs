@@ -47,7 +47,7 @@ pub use checkpoint::{Checkpoint, CheckpointError};
 pub use config::{ConfigError, NetworkConfig, NormalizeConfig, RunConfig};
 pub use metrics::{Measured, Metrics};
 pub use registry::{ALGORITHMS, AlgoConfig};
-pub use settings::{Horizon, Settings};
+pub use settings::{Horizon, SequenceUse, Settings};
 pub use train::{Diverged, Report, TrainError, Trainer};
 
 use uphill_core::{

@@ -4,7 +4,7 @@
 //! arXiv:1703.02660 §3.
 
 use crate::{
-    Algorithm, Horizon, Learner, Measured, Settings, UpdateContext,
+    Algorithm, Horizon, Learner, Measured, SequenceUse, Settings, UpdateContext,
     checkpoint::{Checkpoint, CheckpointError},
     config::ConfigError,
     critic_fit::{CriticConfig, CriticFit},
@@ -39,7 +39,8 @@ pub struct NpgConfig {
     pub cg_steps: usize,
     /// Added to the diagonal of the Fisher matrix.
     pub cg_damping: f64,
-    /// Share of the observations, drawn at random, that the Fisher matrix is estimated from.
+    /// Share of the samples (of the sequences, for networks with memory), drawn at random, that the
+    /// Fisher matrix is estimated from.
     pub fisher_subsample: f64,
     /// Bring advantages to mean 0 and standard deviation 1 over the batch.
     pub normalize_advantages: bool,
@@ -90,6 +91,10 @@ impl Settings for NpgConfig {
         not_negative(&[("algo.entropy_coef", self.entropy_coef.min())])?;
         natural_gradient_settings(self.cg_steps, self.cg_damping, self.fisher_subsample)?;
         self.critic.validate(self.steps * num_envs)
+    }
+
+    fn sequences(&self) -> SequenceUse {
+        self.critic.sequences()
     }
 
     fn build(&self, _actor: &Actor, critic: &Critic) -> Learner {
@@ -147,7 +152,7 @@ impl Algorithm for Npg {
         let objective = Objective::new(actor, &batch, c.normalize_advantages, entropy_coef);
         let gradient = objective.gradient(actor);
 
-        let fisher = Fisher::new(actor, subset(&batch.obs, c.fisher_subsample, context));
+        let fisher = Fisher::on(actor, &subset(&batch, c.fisher_subsample, context));
         let step = natural_step(&fisher, gradient.clone(), size);
         actor.net = actor.net.with_flat(actor.net.flat() + step.step);
 

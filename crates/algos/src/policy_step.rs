@@ -30,7 +30,7 @@ impl<'a> Objective<'a> {
         standardized: bool,
         entropy_coef: f64,
     ) -> Self {
-        let old = actor.dist(batch.obs.clone());
+        let old = actor.dist_on(batch);
         let advantages = batch.advantages.clone();
         Self {
             batch,
@@ -57,13 +57,13 @@ impl<'a> Objective<'a> {
     /// gradient E[∇log π · A] + c_H ∇H.
     pub(crate) fn gradient(&self, actor: &Actor) -> Tensor<1> {
         let net = actor.net.tracked();
-        let dist = actor.with_net(net.clone()).dist(self.batch.obs.clone());
+        let dist = actor.with_net(net.clone()).dist_on(self.batch);
         net.flat_grad(&self.improvement(&dist).backward())
     }
 
     /// What a step from the policy that acted to `actor` did.
     pub(crate) fn compare(&self, actor: &Actor) -> Change {
-        let dist = actor.dist(self.batch.obs.clone());
+        let dist = actor.dist_on(self.batch);
         let kl = self.old.kl(&dist);
         Change {
             improvement: self.improvement(&dist),

@@ -5,7 +5,7 @@
 //! are in [`RunConfig`](crate::RunConfig), because every algorithm has them).
 
 use crate::{
-    Algorithm, Horizon, Learner, Measured, Settings, UpdateContext,
+    Algorithm, Horizon, Learner, Measured, SequenceUse, Settings, UpdateContext,
     checkpoint::{Checkpoint, CheckpointError},
     config::ConfigError,
     optimizer::{Optimizer, OptimizerKind, StepSize},
@@ -187,8 +187,11 @@ impl Settings for PpoConfig {
         ])
     }
 
-    fn sequences(&self) -> Option<usize> {
-        Some(self.minibatches)
+    fn sequences(&self) -> SequenceUse {
+        SequenceUse::Parts {
+            key: "algo.minibatches",
+            parts: self.minibatches,
+        }
     }
 
     fn build(&self, actor: &Actor, critic: &Critic) -> Learner {

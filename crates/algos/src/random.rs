@@ -5,7 +5,10 @@
 
 use crate::UpdateContext;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use uphill_core::dist::{DistKind, NoiseKind};
+use uphill_core::{
+    dist::{DistKind, NoiseKind},
+    rollout::Batch,
+};
 use uphill_envs::{Philox, Stream};
 
 /// Noise `[T, N, ..]` for `steps` steps of `envs` copies, beginning at step `first` of `stream`.
@@ -91,17 +94,18 @@ fn derived_seed(seed: u64, stream: Stream, position: u32) -> u64 {
     word() << 32 | word()
 }
 
-/// A random `share` (above 0, at most 1) of the rows of `[B, O]`, another one in every iteration.
-pub(crate) fn subset(rows: &Tensor<2>, share: f64, context: UpdateContext) -> Tensor<2> {
-    let [len, _] = rows.dims();
-    let count = (share * len as f64).ceil() as usize;
-    if count >= len {
-        return rows.clone();
+/// A random `share` (above 0, at most 1) of the samples of a batch, or of its sequences where networks
+/// have a memory; another one in every iteration.
+pub(crate) fn subset(batch: &Batch, share: f64, context: UpdateContext) -> Batch {
+    let units = batch.units();
+    let count = (share * units as f64).ceil() as usize;
+    if count >= units {
+        return batch.clone();
     }
     // Beyond the epochs of any minibatches.
-    let mut order = shuffled(len, (context.seed, context.iteration, u32::MAX));
+    let mut order = shuffled(units, (context.seed, context.iteration, u32::MAX));
     order.truncate(count);
-    rows.clone().select(0, index_tensor(order, &rows.device()))
+    batch.select(index_tensor(order, &batch.obs.device()))
 }
 
 fn shuffled(len: usize, (seed, iteration, lane): (u64, u64, u32)) -> Vec<i32> {

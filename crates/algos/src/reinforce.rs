@@ -10,7 +10,7 @@
 //! are not discounted, and a value function that goes on where the clock cut an episode off.
 
 use crate::{
-    Algorithm, Horizon, Learner, Measured, Settings, UpdateContext,
+    Algorithm, Horizon, Learner, Measured, SequenceUse, Settings, UpdateContext,
     checkpoint::{Checkpoint, CheckpointError},
     config::ConfigError,
     optimizer::{descend, load_rule, save_rule},
@@ -143,8 +143,8 @@ impl Settings for ReinforceConfig {
         ])
     }
 
-    fn sequences(&self) -> Option<usize> {
-        Some(1)
+    fn sequences(&self) -> SequenceUse {
+        SequenceUse::Whole
     }
 
     fn build(&self, actor: &Actor, critic: &Critic) -> Learner {

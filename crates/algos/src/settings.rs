@@ -40,14 +40,29 @@ pub trait Settings {
         1
     }
 
-    /// Parts that it cuts the copies' sequences into when networks have a memory; `None` if it has no use
-    /// for such networks.
-    fn sequences(&self) -> Option<usize> {
-        None
+    /// How it learns from the sequences of networks with memory.
+    fn sequences(&self) -> SequenceUse {
+        SequenceUse::Refused
     }
 
     /// The algorithm, with fresh optimiser state for these networks.
     fn build(&self, actor: &Actor, critic: &Critic) -> Learner;
+}
+
+/// How an algorithm learns from the copies' sequences where networks have a memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SequenceUse {
+    /// It does not.
+    Refused,
+    /// From all of them at once.
+    Whole,
+    /// From minibatches of whole sequences.
+    Parts {
+        /// The setting that says how many.
+        key: &'static str,
+        /// Their number.
+        parts: usize,
+    },
 }
 
 /// `Err` about `key` unless `right` holds.

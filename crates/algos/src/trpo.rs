@@ -3,7 +3,7 @@
 //! Schulman et al., arXiv:1502.05477.
 
 use crate::{
-    Algorithm, Horizon, Learner, Measured, Settings, UpdateContext,
+    Algorithm, Horizon, Learner, Measured, SequenceUse, Settings, UpdateContext,
     checkpoint::{Checkpoint, CheckpointError},
     config::ConfigError,
     critic_fit::{CriticConfig, CriticFit},
@@ -41,7 +41,8 @@ pub struct TrpoConfig {
     pub cg_steps: usize,
     /// Added to the diagonal of the Fisher matrix.
     pub cg_damping: f64,
-    /// Share of the observations, drawn at random, that the Fisher matrix is estimated from.
+    /// Share of the samples (of the sequences, for networks with memory), drawn at random, that the
+    /// Fisher matrix is estimated from.
     pub fisher_subsample: f64,
     /// The line search multiplies a step that it refuses by this …
     pub line_search_shrink: f64,
@@ -113,6 +114,10 @@ impl Settings for TrpoConfig {
         self.critic.validate(self.steps * num_envs)
     }
 
+    fn sequences(&self) -> SequenceUse {
+        self.critic.sequences()
+    }
+
     fn build(&self, _actor: &Actor, critic: &Critic) -> Learner {
         Learner::Synchronous(Box::new(Trpo::new(self.clone(), critic)))
     }
@@ -153,7 +158,7 @@ impl Algorithm for Trpo {
         let objective = Objective::new(actor, &batch, c.normalize_advantages, entropy_coef);
         let gradient = objective.gradient(actor);
 
-        let fisher = Fisher::new(actor, subset(&batch.obs, c.fisher_subsample, context));
+        let fisher = Fisher::on(actor, &subset(&batch, c.fisher_subsample, context));
         let step = natural_step(&fisher, gradient.clone(), size);
 
         // One read-back per try: the first or second usually does.

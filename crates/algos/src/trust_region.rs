@@ -5,7 +5,7 @@
 //! policy instead.
 
 use crate::{
-    Algorithm, Horizon, Learner, Measured, Settings, UpdateContext,
+    Algorithm, Horizon, Learner, Measured, SequenceUse, Settings, UpdateContext,
     checkpoint::{Checkpoint, CheckpointError},
     config::ConfigError,
     critic_fit::{CriticConfig, CriticFit},
@@ -78,6 +78,10 @@ impl Settings for TrustRegionConfig {
         positive_schedules(&[("algo.epsilon", self.epsilon)])?;
         not_negative(&[("algo.entropy_coef", self.entropy_coef.min())])?;
         self.critic.validate(self.steps * num_envs)
+    }
+
+    fn sequences(&self) -> SequenceUse {
+        self.critic.sequences()
     }
 
     fn build(&self, _actor: &Actor, critic: &Critic) -> Learner {

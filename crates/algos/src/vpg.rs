@@ -4,7 +4,7 @@
 //! As in Spinning Up (Achiam 2018); advantages after Schulman et al., arXiv:1506.02438.
 
 use crate::{
-    Algorithm, Horizon, Learner, Measured, Settings, UpdateContext,
+    Algorithm, Horizon, Learner, Measured, SequenceUse, Settings, UpdateContext,
     checkpoint::{Checkpoint, CheckpointError},
     config::ConfigError,
     optimizer::{descend, load_rule, save_rule},
@@ -101,8 +101,8 @@ impl Settings for VpgConfig {
         ])
     }
 
-    fn sequences(&self) -> Option<usize> {
-        Some(1)
+    fn sequences(&self) -> SequenceUse {
+        SequenceUse::Whole
     }
 
     fn build(&self, actor: &Actor, critic: &Critic) -> Learner {

@@ -1,6 +1,10 @@
 //! Fisher information of a policy, as a linear map on its parameters.
 
-use crate::{dist::Dist, policy::Actor};
+use crate::{
+    dist::Dist,
+    policy::Actor,
+    rollout::{Batch, Sequences},
+};
 use burn::tensor::Tensor;
 
 /// F = E_s E_{a~π}[∇log π(a|s) ∇log π(a|s)ᵀ] of a policy over a batch of observations, never formed.
@@ -12,32 +16,45 @@ use burn::tensor::Tensor;
 pub struct Fisher {
     actor: Actor,
     obs: Tensor<2>,
+    sequences: Option<Sequences>,
     dist: Dist,
 }
 
 impl Fisher {
-    /// Of `actor` at raw observations `[B, O]`.
+    /// Of `actor` at raw observations `[B, O]`; with memory, at the first steps of episodes.
     pub fn new(actor: &Actor, obs: Tensor<2>) -> Self {
+        Self::at(actor, obs, None)
+    }
+
+    /// Of `actor` at the samples of a batch. With memory, each is after the steps before it, whose
+    /// states move with the parameters; the state before a sequence is a given, as for the gradient.
+    pub fn on(actor: &Actor, batch: &Batch) -> Self {
+        Self::at(actor, batch.obs.clone(), batch.sequences.clone())
+    }
+
+    fn at(actor: &Actor, obs: Tensor<2>, sequences: Option<Sequences>) -> Self {
+        let params = actor.dist_params_at(&obs, sequences.as_ref());
         Self {
-            dist: actor.dist(obs.clone()),
+            dist: actor.kind.with_params(params),
             actor: actor.clone(),
             obs,
+            sequences,
         }
     }
 
     /// F v `[P]` of a direction v `[P]`: J v by forward mode, M in closed form, Jᵀ by one backward pass.
     ///
-    /// Exact for networks with a [`Network::jvp`](crate::network::Network::jvp); no derivative is
-    /// taken twice.
+    /// Exact for networks with a [`Network::jvp`](crate::network::Network::jvp) (with memory,
+    /// [`RecurrentNetwork::unroll_jvp`](crate::recurrent::RecurrentNetwork::unroll_jvp)); no derivative
+    /// is taken twice.
     pub fn product(&self, direction: Tensor<1>) -> Tensor<1> {
-        let tangent = self.actor.jvp(self.obs.clone(), direction);
+        let sequences = self.sequences.as_ref();
+        let tangent = self.actor.jvp_at(&self.obs, sequences, direction);
         let [batch, _] = tangent.dims();
         let cotangent = self.dist.fisher_mul(tangent) * (1.0 / batch as f64);
         let net = self.actor.net.tracked();
-        let outputs = self
-            .actor
-            .with_net(net.clone())
-            .dist_params(self.obs.clone());
+        let tracked = self.actor.with_net(net.clone());
+        let outputs = tracked.dist_params_at(&self.obs, sequences);
         net.flat_grad(&(outputs * cotangent).sum().backward())
     }
 }

@@ -53,6 +53,17 @@ impl<M: Module> StateLogStd<M> {
         let log_std = sigmoid(raw) * (high - low) + low;
         Tensor::cat(vec![mean, log_std], 1)
     }
+
+    /// Derivative of [`params`](Self::params) along that of the outputs, `[B, 2A]`.
+    fn params_jvp(&self, outputs: Tensor<2>, tangent: Tensor<2>) -> Tensor<2> {
+        let [low, high] = LOG_STD_RANGE;
+        let (_, raw) = self.halves(outputs);
+        let dim = raw.dims()[1];
+        let share = sigmoid(raw);
+        let slope = share.clone() * (share.neg() + 1.0) * (high - low);
+        let log_std = tangent.clone().narrow(1, dim, dim) * slope;
+        Tensor::cat(vec![tangent.narrow(1, 0, dim), log_std], 1)
+    }
 }
 
 impl<M: Network> Network for StateLogStd<M> {
@@ -61,14 +72,8 @@ impl<M: Network> Network for StateLogStd<M> {
     }
 
     fn jvp(&self, tangent: &Self, obs: Tensor<2>) -> Option<Tensor<2>> {
-        let [low, high] = LOG_STD_RANGE;
-        let outputs = self.net.jvp(&tangent.net, obs.clone())?;
-        let (_, raw) = self.halves(self.net.forward(obs));
-        let dim = raw.dims()[1];
-        let share = sigmoid(raw);
-        let slope = share.clone() * (share.neg() + 1.0) * (high - low);
-        let log_std = outputs.clone().narrow(1, dim, dim) * slope;
-        Some(Tensor::cat(vec![outputs.narrow(1, 0, dim), log_std], 1))
+        let outputs_tangent = self.net.jvp(&tangent.net, obs.clone())?;
+        Some(self.params_jvp(self.net.forward(obs), outputs_tangent))
     }
 }
 
@@ -85,6 +90,19 @@ impl<M: RecurrentNetwork> RecurrentNetwork for StateLogStd<M> {
     fn unroll(&self, obs: Tensor<3>, state: Tensor<2>, keep: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
         let (outputs, states) = self.net.unroll(obs, state, keep);
         (self.params(outputs), states)
+    }
+
+    fn unroll_jvp(
+        &self,
+        tangent: &Self,
+        obs: Tensor<3>,
+        state: Tensor<2>,
+        keep: Tensor<2>,
+    ) -> Option<Tensor<2>> {
+        let (same, from, ends) = (obs.clone(), state.clone(), keep.clone());
+        let outputs_tangent = self.net.unroll_jvp(&tangent.net, same, from, ends)?;
+        let (outputs, _) = self.net.unroll(obs, state, keep);
+        Some(self.params_jvp(outputs, outputs_tangent))
     }
 }
 
@@ -113,10 +131,7 @@ impl<M: Network> Network for Masked<M> {
 
     fn jvp(&self, tangent: &Self, obs: Tensor<2>) -> Option<Tensor<2>> {
         let logits = self.net.jvp(&tangent.net, obs.clone())?;
-        let ([_, width], [_, choices]) = (obs.dims(), logits.dims());
-        let mask = obs.narrow(1, width - choices, choices);
-        // Logits of forbidden actions do not move.
-        Some(logits.mask_fill(mask.lower_elem(0.5), 0.0))
+        Some(masked_jvp(logits, obs))
     }
 }
 
@@ -135,10 +150,31 @@ impl<M: RecurrentNetwork> RecurrentNetwork for Masked<M> {
         let (logits, states) = self.net.unroll(obs.clone(), state, keep);
         (masked(logits, obs.reshape([steps * envs, width])), states)
     }
+
+    fn unroll_jvp(
+        &self,
+        tangent: &Self,
+        obs: Tensor<3>,
+        state: Tensor<2>,
+        keep: Tensor<2>,
+    ) -> Option<Tensor<2>> {
+        let [steps, envs, width] = obs.dims();
+        let logits = self
+            .net
+            .unroll_jvp(&tangent.net, obs.clone(), state, keep)?;
+        Some(masked_jvp(logits, obs.reshape([steps * envs, width])))
+    }
 }
 
 /// Logits `[B, K]` under the mask in the last columns of observations `[B, O]`.
 fn masked(logits: Tensor<2>, obs: Tensor<2>) -> Tensor<2> {
     let ([_, width], [_, choices]) = (obs.dims(), logits.dims());
     mask_logits(logits, obs.narrow(1, width - choices, choices))
+}
+
+/// Derivative of [`masked`] along that of the logits: those of forbidden actions do not move.
+fn masked_jvp(tangent: Tensor<2>, obs: Tensor<2>) -> Tensor<2> {
+    let ([_, width], [_, choices]) = (obs.dims(), tangent.dims());
+    let mask = obs.narrow(1, width - choices, choices);
+    tangent.mask_fill(mask.lower_elem(0.5), 0.0)
 }

@@ -132,11 +132,7 @@ impl Net {
                 (outputs, Some(state))
             }
             (None, None) => (self.network.forward(obs), None),
-            (memory, _) => panic!(
-                "a network {} memory was given {} state",
-                if memory.is_some() { "with" } else { "without" },
-                if memory.is_some() { "no" } else { "a" },
-            ),
+            (memory, _) => wrong_state(memory.is_some()),
         }
     }
 
@@ -167,6 +163,26 @@ impl Net {
     /// rounding: the length that balances truncation, O(h²), with rounding, O(ε / h).
     pub fn jvp(&self, obs: Tensor<2>, direction: Tensor<1>) -> Tensor<2> {
         self.network.jvp(obs, direction)
+    }
+
+    /// [`jvp`](Net::jvp) of the outputs `[T·N, W]` of [`unroll`](Net::unroll); the states before the
+    /// first step are no function of the parameters. Exact where the module implements
+    /// [`RecurrentNetwork::unroll_jvp`].
+    pub fn unroll_jvp(
+        &self,
+        obs: Tensor<3>,
+        state: Option<Tensor<2>>,
+        keep: Tensor<2>,
+        direction: Tensor<1>,
+    ) -> Tensor<2> {
+        match (self.network.memory(), state) {
+            (Some(memory), Some(state)) => memory.unroll_jvp((obs, state, keep), direction),
+            (None, None) => {
+                let [steps, envs, width] = obs.dims();
+                self.jvp(obs.reshape([steps * envs, width]), direction)
+            }
+            (memory, _) => wrong_state(memory.is_some()),
+        }
     }
 
     /// All parameters, `[P]`.
@@ -211,6 +227,15 @@ impl Net {
     }
 }
 
+/// A caller that has mixed up networks with and without memory.
+fn wrong_state(memory: bool) -> ! {
+    panic!(
+        "a network {} memory was given {} state",
+        if memory { "with" } else { "without" },
+        if memory { "no" } else { "a" },
+    )
+}
+
 impl Clone for Net {
     fn clone(&self) -> Self {
         self.with(self.network.boxed_clone())
@@ -244,7 +269,11 @@ pub(crate) trait ErasedMemory {
     fn state_width(&self) -> usize;
     fn step(&self, obs: Tensor<2>, state: Tensor<2>) -> (Tensor<2>, Tensor<2>);
     fn unroll(&self, obs: Tensor<3>, state: Tensor<2>, keep: Tensor<2>) -> (Tensor<2>, Tensor<2>);
+    fn unroll_jvp(&self, sequences: Unrolled, direction: Tensor<1>) -> Tensor<2>;
 }
+
+/// What [`RecurrentNetwork::unroll`] is given.
+type Unrolled = (Tensor<3>, Tensor<2>, Tensor<2>);
 
 impl<M: RecurrentNetwork> ErasedMemory for M {
     fn state_width(&self) -> usize {
@@ -255,6 +284,18 @@ impl<M: RecurrentNetwork> ErasedMemory for M {
     }
     fn unroll(&self, obs: Tensor<3>, state: Tensor<2>, keep: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
         RecurrentNetwork::unroll(self, obs, state, keep)
+    }
+    fn unroll_jvp(&self, (obs, state, keep): Unrolled, direction: Tensor<1>) -> Tensor<2> {
+        let tangent = params::unflatten(self.clone(), direction.clone());
+        let inputs = (obs.clone(), state.clone(), keep.clone());
+        RecurrentNetwork::unroll_jvp(self, &tangent, obs, state, keep).unwrap_or_else(|| {
+            central_difference(params::flatten(self), direction, |flat| {
+                let (obs, state, keep) = inputs.clone();
+                params::unflatten(self.clone(), flat)
+                    .unroll(obs, state, keep)
+                    .0
+            })
+        })
     }
 }
 
@@ -268,7 +309,10 @@ impl<M: RecurrentNetwork> ErasedNetwork for Recurrent<M> {
         self.0.step(obs, start).0
     }
     fn jvp(&self, obs: Tensor<2>, direction: Tensor<1>) -> Tensor<2> {
-        central_difference(self, obs, direction)
+        let [envs, _] = obs.dims();
+        let start = Tensor::zeros([envs, self.0.state_width()], &obs.device());
+        let keep = Tensor::ones([1, envs], &obs.device());
+        ErasedMemory::unroll_jvp(&self.0, (obs.unsqueeze(), start, keep), direction)
     }
     fn flat(&self) -> Tensor<1> {
         params::flatten(&self.0)
@@ -299,8 +343,11 @@ impl<M: Network> ErasedNetwork for M {
     }
     fn jvp(&self, obs: Tensor<2>, direction: Tensor<1>) -> Tensor<2> {
         let tangent = params::unflatten(self.clone(), direction.clone());
-        Network::jvp(self, &tangent, obs.clone())
-            .unwrap_or_else(|| central_difference(self, obs, direction))
+        Network::jvp(self, &tangent, obs.clone()).unwrap_or_else(|| {
+            central_difference(params::flatten(self), direction, |flat| {
+                params::unflatten(self.clone(), flat).forward(obs.clone())
+            })
+        })
     }
     fn flat(&self) -> Tensor<1> {
         params::flatten(self)
@@ -322,20 +369,18 @@ impl<M: Network> ErasedNetwork for M {
     }
 }
 
-/// [`Net::jvp`] of a module that has no exact derivative.
+/// Derivative of `outputs` `[B, W]`, a function of parameters `[P]`, where no exact one is known.
 fn central_difference(
-    network: &dyn ErasedNetwork,
-    obs: Tensor<2>,
+    params: Tensor<1>,
     direction: Tensor<1>,
+    outputs: impl Fn(Tensor<1>) -> Tensor<2>,
 ) -> Tensor<2> {
-    let params = network.flat();
     let rounding = params.dtype().finfo().map_or(0.0, |info| info.epsilon);
     let norm = |x: &Tensor<1>| x.clone().square().sum().sqrt();
     let length = (norm(&params) + 1.0) * rounding.cbrt();
     let speed = norm(&direction);
     let step = direction * (length.clone() / speed.clone().clamp_min(1e-30));
-    let at = |flat| network.with_flat(flat).forward(obs.clone());
-    let difference = at(params.clone() + step.clone()) - at(params - step);
+    let difference = outputs(params.clone() + step.clone()) - outputs(params - step);
     difference * (speed / (length * 2.0)).unsqueeze()
 }
 
@@ -378,9 +423,6 @@ impl<M: Network> Network for WithLogStd<M> {
     }
 
     fn jvp(&self, tangent: &Self, obs: Tensor<2>) -> Option<Tensor<2>> {
-        let mean = self.mean.jvp(&tangent.mean, obs)?;
-        let [batch, dim] = mean.dims();
-        let log_std = tangent.log_std.val().unsqueeze::<2>().expand([batch, dim]);
-        Some(Tensor::cat(vec![mean, log_std], 1))
+        Some(tangent.append(self.mean.jvp(&tangent.mean, obs)?))
     }
 }

@@ -29,7 +29,7 @@ impl Activation {
     }
 
     /// f(z) and its derivative f'(z) ż along ż.
-    fn jvp(self, z: Tensor<2>, tangent: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+    pub(crate) fn jvp(self, z: Tensor<2>, tangent: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
         let y = self.apply(z);
         let slope = match self {
             Self::Tanh => y.clone().square().neg() + 1.0,
@@ -175,10 +175,17 @@ impl Network for Mlp {
     }
 
     fn jvp(&self, tangent: &Self, obs: Tensor<2>) -> Option<Tensor<2>> {
+        Some(self.value_and_jvp(tangent, obs).1)
+    }
+}
+
+impl Mlp {
+    /// Outputs `[B, O]` and their derivative along parameters, for inputs `[B, I]` that stay.
+    pub(crate) fn value_and_jvp(&self, tangent: &Self, x: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
         let last = self.layers.len() - 1;
-        let still = obs.zeros_like();
+        let still = x.zeros_like();
         let layers = self.layers.iter().zip(&tangent.layers).enumerate();
-        let (_, outputs) = layers.fold((obs, still), |(x, x_tangent), (i, (layer, tangent))| {
+        layers.fold((x, still), |(x, x_tangent), (i, (layer, tangent))| {
             let z = layer.forward(x.clone());
             let z_tangent = layer.jvp(tangent, x, x_tangent);
             if i == last {
@@ -186,8 +193,7 @@ impl Network for Mlp {
             } else {
                 self.activation.jvp(z, z_tangent)
             }
-        });
-        Some(outputs)
+        })
     }
 }
 

@@ -51,12 +51,6 @@ impl Actor {
         self.net.forward(normalized(&self.obs_norm, obs))
     }
 
-    /// Directional derivative of [`dist_params`](Self::dist_params) by the network's parameters along
-    /// `direction` `[P]`: `[B, W]` for raw observations `[B, O]`.
-    pub fn jvp(&self, obs: Tensor<2>, direction: Tensor<1>) -> Tensor<2> {
-        self.net.jvp(normalized(&self.obs_norm, obs), direction)
-    }
-
     /// π(·|s) for the next raw observations `[N, O]` of `N` copies, and the states after it
     /// ([`Net::start`] has those before the first).
     pub fn step(&self, obs: Tensor<2>, state: Option<Tensor<2>>) -> (Dist, Option<Tensor<2>>) {
@@ -73,14 +67,43 @@ impl Actor {
 
     /// π(·|s) for the `B` samples of a batch, each after the steps before it.
     pub fn dist_on(&self, batch: &Batch) -> Dist {
-        match &batch.sequences {
-            None => self.dist(batch.obs.clone()),
+        self.kind.with_params(self.dist_params_on(batch))
+    }
+
+    /// The parameters of [`dist_on`](Self::dist_on), `[B, W]`.
+    pub fn dist_params_on(&self, batch: &Batch) -> Tensor<2> {
+        self.dist_params_at(&batch.obs, batch.sequences.as_ref())
+    }
+
+    /// [`dist_params_on`](Self::dist_params_on) a batch's observations `[B, O]` and sequences.
+    pub(crate) fn dist_params_at(
+        &self,
+        obs: &Tensor<2>,
+        sequences: Option<&Sequences>,
+    ) -> Tensor<2> {
+        match sequences {
+            None => self.dist_params(obs.clone()),
             Some(sequences) => {
                 let state = sequences.memory.actor.clone();
-                let params = unroll(&self.net, &self.obs_norm, sequences, state);
-                self.kind.with_params(params)
+                unroll(&self.net, &self.obs_norm, sequences, state)
             }
         }
+    }
+
+    /// Derivative `[B, W]` of [`dist_params_at`](Self::dist_params_at) by the network's parameters
+    /// along `direction` `[P]`, through the steps before each sample.
+    pub(crate) fn jvp_at(
+        &self,
+        obs: &Tensor<2>,
+        sequences: Option<&Sequences>,
+        direction: Tensor<1>,
+    ) -> Tensor<2> {
+        let Some(sequences) = sequences else {
+            return self.net.jvp(self.normalized(obs.clone()), direction);
+        };
+        let obs = normalized3(&self.obs_norm, sequences.obs.clone());
+        let (state, keep) = (sequences.memory.actor.clone(), sequences.keep.clone());
+        sequences.samples(self.net.unroll_jvp(obs, state, keep, direction))
     }
 
     /// Observations `[B, O]` as the network sees them.
@@ -189,10 +212,7 @@ fn unroll(
 ) -> Tensor<2> {
     let obs = normalized3(norm, sequences.obs.clone());
     let (outputs, _) = net.unroll(obs, state, sequences.keep.clone());
-    match &sequences.rows {
-        None => outputs,
-        Some(rows) => outputs.select(0, rows.clone()),
-    }
+    sequences.samples(outputs)
 }
 
 /// `[T, N, O]` → `[T, N, O]`.

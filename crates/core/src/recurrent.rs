@@ -34,6 +34,25 @@ pub trait RecurrentNetwork: Module + ModuleDisplay + 'static {
         }
         (Tensor::cat(outputs, 0), Tensor::cat(states, 0))
     }
+
+    /// Directional derivative of the outputs of [`unroll`](Self::unroll) by the parameters,
+    /// `[T·N, W]`, through the states of all steps before: d/dt at θ + tv, where `tangent` is a module
+    /// of this shape that holds the direction v in place of θ. The first state stays what it is.
+    ///
+    /// Second-order methods need it. `None`, the default, has [`Net::unroll_jvp`] take a central
+    /// difference.
+    ///
+    /// [`Net::unroll_jvp`]: crate::network::Net::unroll_jvp
+    fn unroll_jvp(
+        &self,
+        tangent: &Self,
+        obs: Tensor<3>,
+        state: Tensor<2>,
+        keep: Tensor<2>,
+    ) -> Option<Tensor<2>> {
+        let _ = (tangent, obs, state, keep);
+        None
+    }
 }
 
 /// Gated recurrent unit (Cho et al., arXiv:1406.1078), with the reset gate after the product with the
@@ -71,6 +90,38 @@ impl Gru {
         let z = sigmoid(gate(&input, 1) + gate(&hidden, 1));
         let n = (gate(&input, 2) + r * gate(&hidden, 2)).tanh();
         n.clone() + z * (state - n)
+    }
+
+    /// Next state and its derivative along parameters of the state's layer, x W + b and the state:
+    /// pairs of a value and its derivative, shaped as in [`next`](Self::next).
+    fn next_jvp(
+        &self,
+        tangent: &Self,
+        (input, input_tangent): (Tensor<2>, Tensor<2>),
+        (state, state_tangent): (Tensor<2>, Tensor<2>),
+    ) -> (Tensor<2>, Tensor<2>) {
+        let [_, width] = state.dims();
+        let (layer, along) = (&self.hidden, &tangent.hidden);
+        let hidden = layer.forward(state.clone());
+        let hidden_tangent = layer.jvp(along, state.clone(), state_tangent.clone());
+        let gate = |x: &Tensor<2>, i: usize| x.clone().narrow(1, i * width, width);
+        let sum = |i| {
+            let value = gate(&input, i) + gate(&hidden, i);
+            (value, gate(&input_tangent, i) + gate(&hidden_tangent, i))
+        };
+        let [(r, dr), (z, dz)] = [0, 1].map(|i| {
+            let (value, tangent) = sum(i);
+            let share = sigmoid(value);
+            let slope = share.clone() * (share.clone().neg() + 1.0);
+            (share, slope * tangent)
+        });
+        let (h, dh) = (gate(&hidden, 2), gate(&hidden_tangent, 2));
+        let inner = gate(&input, 2) + r.clone() * h.clone();
+        let inner_tangent = gate(&input_tangent, 2) + dr * h + r * dh;
+        let (n, dn) = Activation::Tanh.jvp(inner, inner_tangent);
+        let next_tangent =
+            dn.clone() + dz * (state.clone() - n.clone()) + z.clone() * (state_tangent - dn);
+        (n.clone() + z * (state - n), next_tangent)
     }
 }
 
@@ -126,9 +177,17 @@ impl GruNet {
 
     /// x W + b of the cell, `[B, 3H]`.
     fn encode(&self, obs: Tensor<2>) -> Tensor<2> {
-        let activation: Activation = self.encoder.activation;
-        let encoded = activation.apply(self.encoder.forward(obs));
+        let encoded = self.encoder.activation.apply(self.encoder.forward(obs));
         self.cell.input.forward(encoded)
+    }
+
+    /// [`encode`](Self::encode) and its derivative along parameters.
+    fn encode_jvp(&self, tangent: &Self, obs: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+        let (z, z_tangent) = self.encoder.value_and_jvp(&tangent.encoder, obs);
+        let (x, x_tangent) = self.encoder.activation.jvp(z, z_tangent);
+        let input = &self.cell.input;
+        let input_tangent = input.jvp(&tangent.cell.input, x.clone(), x_tangent);
+        (input.forward(x), input_tangent)
     }
 }
 
@@ -157,6 +216,32 @@ impl RecurrentNetwork for GruNet {
         let states = Tensor::cat(states, 0);
         (self.head.forward(states.clone()), states)
     }
+
+    fn unroll_jvp(
+        &self,
+        tangent: &Self,
+        obs: Tensor<3>,
+        state: Tensor<2>,
+        keep: Tensor<2>,
+    ) -> Option<Tensor<2>> {
+        let [steps, envs, width] = obs.dims();
+        let (inputs, input_tangents) = self.encode_jvp(tangent, obs.reshape([steps * envs, width]));
+        let at = |x: &Tensor<2>, t: usize| x.clone().narrow(0, t * envs, envs);
+        let (mut states, mut state_tangents) = (vec![], vec![]);
+        let (mut last, mut last_tangent) = (state.clone(), state.zeros_like());
+        for (t, keep) in keep.iter_dim(0).enumerate() {
+            let input = (at(&inputs, t), at(&input_tangents, t));
+            let (next, next_tangent) =
+                self.cell
+                    .next_jvp(&tangent.cell, input, (last, last_tangent));
+            states.push(next.clone());
+            state_tangents.push(next_tangent.clone());
+            let keep = keep.transpose();
+            (last, last_tangent) = (next * keep.clone(), next_tangent * keep);
+        }
+        let (states, tangents) = (Tensor::cat(states, 0), Tensor::cat(state_tangents, 0));
+        Some(self.head.jvp(&tangent.head, states, tangents))
+    }
 }
 
 impl<M: RecurrentNetwork> RecurrentNetwork for WithLogStd<M> {
@@ -172,5 +257,16 @@ impl<M: RecurrentNetwork> RecurrentNetwork for WithLogStd<M> {
     fn unroll(&self, obs: Tensor<3>, state: Tensor<2>, keep: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
         let (mean, states) = self.mean.unroll(obs, state, keep);
         (self.append(mean), states)
+    }
+
+    fn unroll_jvp(
+        &self,
+        tangent: &Self,
+        obs: Tensor<3>,
+        state: Tensor<2>,
+        keep: Tensor<2>,
+    ) -> Option<Tensor<2>> {
+        let mean = self.mean.unroll_jvp(&tangent.mean, obs, state, keep)?;
+        Some(tangent.append(mean))
     }
 }

@@ -227,6 +227,14 @@ pub struct Sequences {
 }
 
 impl Sequences {
+    /// The rows of `[T·M, W]` that are samples of the batch, `[B, W]`.
+    pub(crate) fn samples(&self, rows: Tensor<2>) -> Tensor<2> {
+        match &self.rows {
+            None => rows,
+            Some(indices) => rows.select(0, indices.clone()),
+        }
+    }
+
     /// The sequences at `indices` `[M']`.
     fn select(&self, indices: Tensor<1, Int>) -> Self {
         Self {

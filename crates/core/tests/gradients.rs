@@ -10,6 +10,8 @@ mod dense;
 mod dist;
 #[path = "gradients/lbfgs.rs"]
 mod lbfgs;
+#[path = "gradients/memory.rs"]
+mod memory;
 #[path = "gradients/second_order.rs"]
 mod second_order;
 
@@ -26,7 +28,6 @@ use uphill_core::{
     network::{Net, WithLogStd},
     nn::{Activation, Init, MlpConfig},
     policy::{Actor, Critic},
-    recurrent::GruNet,
 };
 
 fn device() -> Device {
@@ -265,28 +266,4 @@ fn check_loss(kind: &DistKind, objective: Objective) {
         let critic = critic.with_net(critic.net.with_flat(x.narrow(0, split, rest)));
         loss(&actor, &critic)
     });
-}
-
-#[test]
-fn a_gated_unit_through_time() {
-    // Five steps of two copies; one episode ends in the middle, so nothing may pass there.
-    let mut rng = SmallRng::seed_from_u64(4);
-    let mlp = MlpConfig {
-        hidden: vec![4],
-        ..Default::default()
-    };
-    let gru = GruNet::new([3, 2], &mlp, 3, 1.0, &mut rng, &device());
-    let net = Net::recurrent(WithLogStd::new(gru, 2, -0.5, &device()));
-    let obs = matrix(10, 3, 1.0, 31).reshape([5, 2, 3]);
-    let state = matrix(2, 3, 0.5, 32);
-    let keep = vector(&[1.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]).reshape([5, 2]);
-    let weights = matrix(10, 4, 1.0, 33);
-    let loss = |net: &Net| {
-        let (outputs, _) = net.unroll(obs.clone(), Some(state.clone()), keep.clone());
-        (outputs * weights.clone()).sum()
-    };
-    let tracked = net.tracked();
-    let found = numbers(tracked.flat_grad(&loss(&tracked).backward()));
-    let at = numbers(net.flat());
-    check_against(&at, &found, |flat| loss(&net.with_flat(flat)));
 }

@@ -8,9 +8,13 @@ use uphill_algos::{
     build_actor, build_critic,
     collect::{collect, start},
     config::{MemoryKind, NetworkConfig, Std},
+    critic_fit::CriticConfig,
     eval::evaluate,
+    npg::NpgConfig,
     ppo::{Objective, PpoConfig},
     reinforce::{Baseline, ReinforceConfig},
+    trpo::TrpoConfig,
+    trust_region::TrustRegionConfig,
     vpg::VpgConfig,
 };
 use uphill_core::schedule::Schedule;
@@ -86,6 +90,52 @@ fn reinforce_with_memory_recalls_the_cue() {
     assert_eq!(mean_return(&trainer), 1.0);
 }
 
+/// A value fit whose minibatches are of whole sequences.
+fn critic() -> CriticConfig {
+    CriticConfig {
+        epochs: 2,
+        minibatches: 4,
+        ..Default::default()
+    }
+}
+
+fn npg() -> NpgConfig {
+    NpgConfig {
+        steps: 10,
+        max_kl: Schedule::Constant(0.02),
+        critic: critic(),
+        ..Default::default()
+    }
+}
+
+fn trpo() -> TrpoConfig {
+    TrpoConfig {
+        steps: 10,
+        max_kl: Schedule::Constant(0.02),
+        fisher_subsample: 0.5,
+        critic: critic(),
+        ..Default::default()
+    }
+}
+
+fn steepest() -> TrustRegionConfig {
+    TrustRegionConfig {
+        steps: 10,
+        epsilon: falling(0.05),
+        critic: critic(),
+        ..Default::default()
+    }
+}
+
+#[test]
+fn natural_gradients_with_memory_recall_the_cue() {
+    for algo in [AlgoConfig::from(npg()), trpo().into(), steepest().into()] {
+        let name = algo.name();
+        let (trainer, _) = train(recall(algo, 32, 50_000));
+        assert_eq!(mean_return(&trainer), 1.0, "{name}");
+    }
+}
+
 #[test]
 fn enough_frames_recall_the_cue_and_fewer_cannot() {
     // The cue is four observations back when the question comes.
@@ -152,7 +202,7 @@ fn updates_see_the_policy_that_acted() {
 }
 
 /// Every algorithm that learns policies with memory. Rollouts are cut in the middle of the episodes.
-fn every_algorithm() -> [AlgoConfig; 5] {
+fn every_algorithm() -> [AlgoConfig; 8] {
     let steps = 7;
     [
         ReinforceConfig {
@@ -178,6 +228,13 @@ fn every_algorithm() -> [AlgoConfig; 5] {
             objective: Objective::Kl,
             steps,
             ..ppo()
+        }
+        .into(),
+        NpgConfig { steps, ..npg() }.into(),
+        TrpoConfig { steps, ..trpo() }.into(),
+        TrustRegionConfig {
+            steps,
+            ..steepest()
         }
         .into(),
     ]
@@ -264,6 +321,8 @@ fn what_cannot_remember_is_refused() {
         parts.contains("algo.minibatches") && parts.contains('6'),
         "{parts}"
     );
+    let parts = problem(recall(trpo(), 6, 100));
+    assert!(parts.contains("algo.critic.minibatches"), "{parts}");
     let mut shallow = recall(ppo(), 8, 100);
     shallow.network.hidden.clear();
     assert!(problem(shallow).contains("network.hidden"));

@@ -3,14 +3,18 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use uphill_core::{dist::DistKind, policy::Actor};
 
-/// (1/B) Σ_b E_{a~π(·|s_b)}[∇log π(a|s_b) ∇log π(a|s_b)ᵀ], one backward pass for each observation and
-/// outcome.
+/// (1/B) Σ_b E_{a~π(·|s_b)}[∇log π(a|s_b) ∇log π(a|s_b)ᵀ] at raw observations `[B, O]`.
+pub(crate) fn fisher(actor: &Actor, obs: &Tensor<2>) -> Vec<Vec<f64>> {
+    fisher_of(actor, &|actor| actor.dist_params(obs.clone()))
+}
+
+/// The same where `params` `[B, W]` are those of π(·|s_b), one backward pass for each sample and outcome.
 ///
 /// For a Beta distribution, whose integrals take thousands of outcomes, (1/B) Σ_b J_bᵀ M_b J_b with one
 /// backward pass for each output, and the same expectation of the scores by the distribution's own
 /// parameters as M_b.
-pub(crate) fn fisher(actor: &Actor, obs: &Tensor<2>) -> Vec<Vec<f64>> {
-    let [batch, _] = obs.dims();
+pub(crate) fn fisher_of(actor: &Actor, params: &dyn Fn(&Actor) -> Tensor<2>) -> Vec<Vec<f64>> {
+    let [batch, width] = params(actor).dims();
     let size = actor.net.num_params();
     let mut fisher = vec![vec![0.0; size]; size];
     let mut add = |weight: f64, left: &[f64], right: &[f64]| {
@@ -21,52 +25,43 @@ pub(crate) fn fisher(actor: &Actor, obs: &Tensor<2>) -> Vec<Vec<f64>> {
         }
     };
     for b in 0..batch {
-        let obs = obs.clone().narrow(0, b, 1);
-        let device = obs.device();
-        let gradient = |f: &dyn Fn(&Actor) -> Tensor<1>| {
+        // Gradient of a function of this sample's parameters `[1, W]`.
+        let gradient = |f: &dyn Fn(Tensor<2>) -> Tensor<1>| {
             let net = actor.net.tracked();
-            numbers(net.flat_grad(&f(&actor.with_net(net.clone())).backward()))
+            let own = params(&actor.with_net(net.clone())).narrow(0, b, 1);
+            numbers(net.flat_grad(&f(own).backward()))
         };
+        let own = params(actor).narrow(0, b, 1);
         if let DistKind::Beta { .. } = actor.kind {
-            let width = actor.kind.param_width();
-            let output = |w: usize| {
-                gradient(&|actor| {
-                    actor
-                        .dist_params(obs.clone())
-                        .narrow(1, w, 1)
-                        .squeeze_dim(1)
-                })
-            };
+            let output = |w: usize| gradient(&|own| own.narrow(1, w, 1).squeeze_dim(1));
             let jacobian: Vec<Vec<f64>> = (0..width).map(output).collect();
-            let own = own_fisher(actor, &obs);
-            for (row, left) in own.iter().zip(&jacobian) {
+            for (row, left) in own_fisher(&actor.kind, own).iter().zip(&jacobian) {
                 for (entry, right) in row.iter().zip(&jacobian) {
                     add(*entry, left, right);
                 }
             }
             continue;
         }
-        let params = numbers(actor.dist_params(obs.clone()));
-        for (weight, action) in outcomes(&actor.kind, &params) {
+        let device = own.device();
+        for (weight, action) in outcomes(&actor.kind, &numbers(own)) {
             let action = row(&action, &device);
-            let score = gradient(&|actor| actor.dist(obs.clone()).log_prob(action.clone()));
+            let score = gradient(&|own| actor.kind.with_params(own).log_prob(action.clone()));
             add(weight, &score, &score);
         }
     }
     fisher
 }
 
-/// E_{a~π(·|s)}[∇log π(a|s) ∇log π(a|s)ᵀ] by the distribution's parameters, for one observation; one
-/// backward pass over all outcomes.
-fn own_fisher(actor: &Actor, obs: &Tensor<2>) -> Vec<Vec<f64>> {
-    let params = actor.dist_params(obs.clone());
+/// E_a[∇log π(a) ∇log π(a)ᵀ] by the distribution's own parameters `[1, W]`; one backward pass over all
+/// outcomes.
+fn own_fisher(kind: &DistKind, params: Tensor<2>) -> Vec<Vec<f64>> {
     let [_, width] = params.dims();
-    let outcomes = outcomes(&actor.kind, &numbers(params.clone()));
-    let (count, columns) = (outcomes.len(), actor.kind.action_width());
+    let outcomes = outcomes(kind, &numbers(params.clone()));
+    let (count, columns) = (outcomes.len(), kind.action_width());
     let actions: Vec<f64> = outcomes.iter().flat_map(|(_, a)| a.clone()).collect();
-    let actions = row(&actions, &obs.device()).reshape([count, columns]);
+    let actions = row(&actions, &params.device()).reshape([count, columns]);
     let params = params.repeat(&[count, 1]).autodiff().require_grad();
-    let log_probs = actor.kind.with_params(params.clone()).log_prob(actions);
+    let log_probs = kind.with_params(params.clone()).log_prob(actions);
     let scores = params.grad(&log_probs.sum().backward()).unwrap();
     let scores = numbers(scores);
     let mut fisher = vec![vec![0.0; width]; width];
