@@ -99,9 +99,8 @@ impl<M: RecurrentNetwork> RecurrentNetwork for StateLogStd<M> {
         state: Tensor<2>,
         keep: Tensor<2>,
     ) -> Option<Tensor<2>> {
-        let (same, from, ends) = (obs.clone(), state.clone(), keep.clone());
-        let outputs_tangent = self.net.unroll_jvp(&tangent.net, same, from, ends)?;
-        let (outputs, _) = self.net.unroll(obs, state, keep);
+        let (outputs, _) = self.net.unroll(obs.clone(), state.clone(), keep.clone());
+        let outputs_tangent = self.net.unroll_jvp(&tangent.net, obs, state, keep)?;
         Some(self.params_jvp(outputs, outputs_tangent))
     }
 }

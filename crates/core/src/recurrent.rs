@@ -92,8 +92,8 @@ impl Gru {
         n.clone() + z * (state - n)
     }
 
-    /// Next state and its derivative along parameters of the state's layer, x W + b and the state:
-    /// pairs of a value and its derivative, shaped as in [`next`](Self::next).
+    /// [`next`](Self::next) and its derivative ṅ + ż ∘ (h − n) + z ∘ (ḣ − ṅ), from pairs of a value and
+    /// its derivative, along the parameters of the state's layer in `tangent`.
     fn next_jvp(
         &self,
         tangent: &Self,
