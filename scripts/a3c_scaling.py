@@ -4,9 +4,10 @@
     python3 scripts/a3c_scaling.py [--program target/release/uphill] [--workers 1 2 4] [--copies 4] [--rounds 5]
 
 Trains the preset a3c-cartpole with another number of workers in turn, several rounds. Every worker has as many copies
-of the environment, and so as many samples per gradient; all runs take as many steps together. Prints a table:
-environment steps per second over the whole run, staleness, and the step and second at which the mean return over 100
-episodes reached 475; medians over the rounds, with the least and the greatest.
+of the environment, and so as many samples per gradient; all runs take as many steps together, and report after as many
+gradients of all workers together. Prints a table: environment steps per second over the whole run, staleness, and the
+step and second at which the mean return over 100 episodes reached 475; medians over the rounds, with the least and the
+greatest.
 """
 
 import argparse
@@ -18,12 +19,17 @@ import tempfile
 import time
 
 
+# Gradients of all workers together between two reports, at which they wait for each other.
+UPDATES = 48
+
+
 def train(program, workers, copies, seed, folder):
     out = folder / f"{workers}-{seed}"
     start = time.monotonic()
     subprocess.run(
         [program, "train", "a3c-cartpole", "--device", "flex", "--quiet", "--seed", str(seed), "--out", out,
-         "--set", f"algo.workers={workers}", "--set", f"num_envs={workers * copies}"],
+         "--set", f"algo.workers={workers}", "--set", f"num_envs={workers * copies}",
+         "--set", f"algo.updates={UPDATES // workers}"],
         check=True, stdout=subprocess.DEVNULL)
     seconds = time.monotonic() - start
     rows = list(csv.DictReader(open(out / "metrics.csv")))

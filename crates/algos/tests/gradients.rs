@@ -5,6 +5,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "gradients/memory.rs"]
+mod memory;
+
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use rand::{SeedableRng, rngs::SmallRng};
 use std::sync::OnceLock;

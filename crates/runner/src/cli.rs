@@ -238,7 +238,8 @@ pub(crate) struct LabArgs {
     #[arg(long, default_value_t = 4096, value_parser = whole::<u32>(2..=u32::MAX.into()))]
     pub(crate) reference: u32,
 
-    /// Trajectories that the critic and the optimal constant are fitted to
+    /// Trajectories that the critic and the optimal constant are fitted to; a constant is exact where there
+    /// are no more than so many
     #[arg(long, value_name = "N", default_value_t = 512, value_parser = whole::<u32>(1..=u32::MAX.into()))]
     pub(crate) fit: u32,
 

@@ -56,9 +56,11 @@ fn start(args: &TrainArgs, path: &str) -> anyhow::Result<ExitCode> {
     let chosen = choose(args.device.unwrap_or(DeviceArg::Auto), &config)?;
     let trainer = Trainer::new(config, &chosen.device)?;
     // Everything that can be wrong with the request has been found: now leave traces.
+    let interrupted = watch(args.quiet)?;
     let run = RunDir::create(args.out.as_deref(), &name)?;
     let meta = run.begin(trainer.config(), &chosen)?;
-    run_alone(Session::create(run, meta, trainer)?, &chosen, args.quiet)
+    let session = Session::create(run, meta, trainer)?;
+    run_alone(session, &chosen, args.quiet, &interrupted)
 }
 
 fn resume(args: &TrainArgs, path: &Path) -> anyhow::Result<ExitCode> {
@@ -68,7 +70,9 @@ fn resume(args: &TrainArgs, path: &Path) -> anyhow::Result<ExitCode> {
     let which = args.checkpoint.unwrap_or(Which::Latest);
     let stopped = Stopped::read(run, which, &args.set, &chosen)?;
     if !stopped.trainer().finished() {
-        return run_alone(stopped.go_on(&chosen)?, &chosen, args.quiet);
+        let interrupted = watch(args.quiet)?;
+        let session = stopped.go_on(&chosen)?;
+        return run_alone(session, &chosen, args.quiet, &interrupted);
     }
     let (steps, budget) = (stopped.trainer().env_steps(), stopped.budget());
     stopped.close()?;
@@ -123,13 +127,22 @@ pub(crate) fn watch_for_interrupts(message: &'static str) -> anyhow::Result<Arc<
     Ok(interrupted)
 }
 
-/// The loop of a single run.
-fn run_alone(mut session: Session, chosen: &Chosen, quiet: bool) -> anyhow::Result<ExitCode> {
-    let interrupted = watch_for_interrupts(if quiet {
+/// The same for a single run; before it writes anything, so that no Ctrl-C ends it without a word.
+fn watch(quiet: bool) -> anyhow::Result<Arc<AtomicBool>> {
+    watch_for_interrupts(if quiet {
         ""
     } else {
         "saving after this iteration"
-    })?;
+    })
+}
+
+/// The loop of a single run.
+fn run_alone(
+    mut session: Session,
+    chosen: &Chosen,
+    quiet: bool,
+    interrupted: &AtomicBool,
+) -> anyhow::Result<ExitCode> {
     if !quiet {
         announce(&session, chosen);
     }

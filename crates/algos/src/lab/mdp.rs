@@ -121,6 +121,11 @@ impl TinyMdp {
 
     /// Every trajectory that can happen.
     pub fn trajectories(&self) -> Vec<Trajectory> {
+        self.few_trajectories(usize::MAX).unwrap_or_default()
+    }
+
+    /// The same, if there are at most so many.
+    pub fn few_trajectories(&self, most: usize) -> Option<Vec<Trajectory>> {
         let begin = |(state, &chance): (usize, &f64)| Trajectory {
             states: vec![state],
             actions: vec![],
@@ -129,6 +134,9 @@ impl TinyMdp {
         let mut open: Vec<Trajectory> = self.start.iter().enumerate().map(begin).collect();
         let mut ended = vec![];
         while let Some(path) = open.pop() {
+            if ended.len() > most {
+                return None;
+            }
             let state = path.states[path.states.len() - 1];
             for action in 0..self.actions() {
                 let mut path = path.clone();
@@ -147,12 +155,13 @@ impl TinyMdp {
                     open.push(longer);
                 }
                 path.chance *= end;
-                ended.push(path);
+                if path.chance > 0.0 {
+                    ended.push(path);
+                }
             }
             open.retain(|path| path.chance > 0.0);
         }
-        ended.retain(|path| path.chance > 0.0);
-        ended
+        (ended.len() <= most).then_some(ended)
     }
 
     /// One trajectory at random under the policy π(a|s) `[S · K]`.

@@ -9,6 +9,7 @@ use crate::{
     lab::{
         estimator::GradientEstimator,
         exact_gradient,
+        mdp::Trajectory,
         measure::{Reference, groups, read_back},
         problem::{Problem, Values, with_final_limit},
     },
@@ -48,7 +49,8 @@ pub struct StudyConfig {
     /// Trajectories that a reference is made of where there is no exact one: at least 2, above 64 rounded up
     /// to a multiple of that.
     pub reference: usize,
-    /// Trajectories that critic and constants are fitted to.
+    /// Trajectories that critic and constants are fitted to. Where there are no more than so many, constants
+    /// are exact.
     pub fit: usize,
     /// Steps of Adam of the critic's fit.
     pub critic_steps: usize,
@@ -139,19 +141,14 @@ pub fn explained(rollout: &Rollout, gamma: f64) -> f64 {
     read_back(explained_variance(batch.values, batch.returns))[0]
 }
 
-/// What is measured: every credit with every baseline, constants around the optimal one (which is
-/// estimated from a sample of its own), GAE and n-step advantages.
+/// What is measured: every credit with every baseline, constants around the optimal one, GAE and n-step
+/// advantages.
 pub fn estimators(
     problem: &mut Problem,
     actor: &Actor,
     config: &StudyConfig,
 ) -> Vec<GradientEstimator> {
-    let rollout = sample(
-        problem,
-        actor,
-        config,
-        (Sample::Fit, Values::Good, config.fit),
-    );
+    let (rollout, probabilities) = fitted_to(problem, actor, config);
     let mut all = vec![];
     for credit in CREDITS {
         let baselines = [
@@ -161,7 +158,8 @@ pub fn estimators(
             Baseline::Value,
         ];
         all.extend(baselines.map(|baseline| GradientEstimator::Reinforce { credit, baseline }));
-        let best = best_constant(credit, actor, &rollout, config.gamma);
+        let weighted = (&rollout, probabilities.clone());
+        let best = best_constant(credit, actor, weighted, config.gamma);
         if best == 0.0 {
             continue; // All multiples are no baseline, which is there already.
         }
@@ -177,17 +175,39 @@ pub fn estimators(
     all
 }
 
-/// The constant baseline of least variance for single trajectories, estimated from all of the rollout's
-/// ([`optimal_constant`]).
-pub fn best_constant(credit: Credit, actor: &Actor, rollout: &Rollout, gamma: f64) -> f64 {
+/// What the optimal constants come from: every trajectory there is with its probability `[M]`, where there
+/// are few; elsewhere a sample of its own.
+fn fitted_to(problem: &mut Problem, actor: &Actor, config: &StudyConfig) -> (Rollout, Tensor<1>) {
+    if let Problem::Mdp(mdp) = &*problem
+        && let Some(trajectories) = mdp.few_trajectories(config.fit)
+    {
+        let log_probs = mdp.log_probs(actor);
+        let columns: Vec<&Trajectory> = trajectories.iter().collect();
+        let values = mdp.values(log_probs.clone(), config.gamma);
+        let probabilities = mdp.probabilities(&trajectories, log_probs);
+        return (mdp.rollout(&columns, actor, values), probabilities);
+    }
+    let what = (Sample::Fit, Values::Good, config.fit);
+    let rollout = sample(problem, actor, config, what);
+    let [_, count] = rollout.dims();
+    let equal = Tensor::ones([count], &rollout.rewards.device());
+    (rollout, equal)
+}
+
+/// The constant baseline of least variance for single trajectories like the rollout's, which have the
+/// weights `[M]` ([`optimal_constant`]).
+fn best_constant(
+    credit: Credit,
+    actor: &Actor,
+    (rollout, weights): (&Rollout, Tensor<1>),
+    gamma: f64,
+) -> f64 {
     let none = GradientEstimator::Reinforce {
         credit,
         baseline: Baseline::None,
     };
     let scores = trajectory_gradients(actor, rollout, step_scale(credit, rollout, gamma));
-    let weights = none.weights(actor, rollout, gamma);
-    let gradients = trajectory_gradients(actor, rollout, weights);
-    let [count, _] = scores.dims();
-    let equal = Tensor::ones([count], &scores.device());
-    read_back(optimal_constant(scores, gradients, equal))[0]
+    let credits = none.weights(actor, rollout, gamma);
+    let gradients = trajectory_gradients(actor, rollout, credits);
+    read_back(optimal_constant(scores, gradients, weights))[0]
 }

@@ -21,6 +21,7 @@ mod probe_matrix;
 mod probes;
 mod reinforce;
 mod resume;
+mod schedules;
 mod second_order;
 mod solves;
 mod vpg;

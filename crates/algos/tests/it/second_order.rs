@@ -11,6 +11,7 @@ use rand::{Rng, SeedableRng, rngs::SmallRng};
 use uphill_algos::{
     AlgoConfig, Algorithm, Metrics, Report, RunConfig, Trainer, UpdateContext, build_actor,
     build_critic,
+    config::{Distribution, MemoryKind},
     critic_fit::{CriticConfig, CriticMethod},
     npg::NpgConfig,
     trpo::{Trpo, TrpoConfig},
@@ -154,11 +155,29 @@ fn the_linear_quadratic_regulator_is_solved() {
     }
 }
 
+/// One of each kind of policy: an environment that wants it, and what has to be set.
+const POLICIES: [Toggle; 6] = [
+    ("CartPole-v1", |_| {}),
+    ("Pendulum-v1", |_| {}),
+    ("Pendulum-v1", |c| {
+        c.network.distribution = Distribution::SquashedGaussian;
+    }),
+    ("Pendulum-v1", |c| {
+        c.network.distribution = Distribution::Beta;
+    }),
+    ("ProbeDigits-v0", |_| {}),
+    ("CartPole-v1", |c| {
+        c.network.memory = MemoryKind::Gru;
+        c.network.memory_width = 8;
+    }),
+];
+
 /// An actor and an experience `[16, 4]` that no environment made, for a policy that has already moved
 /// away from its start.
-fn random_case(env: &str, seed: u64, reward_scale: f32) -> (RunConfig, Actor, Rollout) {
+fn random_case((env, policy): Toggle, seed: u64, reward_scale: f32) -> (RunConfig, Actor, Rollout) {
     let spec = uphill_envs::spec(env).unwrap();
     let mut config = run(env, 1, trpo());
+    policy(&mut config);
     config.seed = seed;
     config.network.init = Init::Uniform;
     let actor = build_actor(&config, &spec, &device()).unwrap();
@@ -171,13 +190,25 @@ fn random_case(env: &str, seed: u64, reward_scale: f32) -> (RunConfig, Actor, Ro
             .collect();
         Tensor::<1>::from_data(TensorData::new(values, [steps * envs * columns]), &device())
     };
-    let obs = numbers(spec.obs.dim(), 2.0).reshape([steps * envs, spec.obs.dim()]);
-    let dist = actor.dist(obs.clone());
+    let obs = numbers(spec.obs.dim(), 2.0).reshape([steps, envs, spec.obs.dim()]);
+    let memory = Memory {
+        actor: actor.net.start(envs),
+        critic: build_critic(&config, &spec, &device()).net.start(envs),
+    };
+    let keep = Tensor::ones([steps, envs], &device());
+    let dist = actor.follow(obs.clone(), keep, memory.actor.clone());
     let (width, _) = actor.kind.noise();
-    let actions = dist.sample(numbers(width, 1.5).reshape([steps * envs, width]));
+    // Uniform noise has to lie between 0 and 1.
+    let noise = numbers(width, 1.5).reshape([steps * envs, width]);
+    let noise = if config.network.distribution == Distribution::Beta {
+        noise.abs() * 0.6 + 0.05
+    } else {
+        noise
+    };
+    let actions = dist.sample(noise);
     let never = numbers(1, 1.0).reshape([steps, envs]).greater_elem(2.0);
     let rollout = Rollout {
-        obs: obs.reshape([steps, envs, spec.obs.dim()]),
+        obs,
         actions: actions
             .clone()
             .reshape([steps, envs, actor.kind.action_width()]),
@@ -188,7 +219,7 @@ fn random_case(env: &str, seed: u64, reward_scale: f32) -> (RunConfig, Actor, Ro
         terminated: never.clone(),
         truncated: never,
         lengths: None,
-        memory: Memory::default(),
+        memory,
     };
     (config, actor, rollout)
 }
@@ -206,7 +237,7 @@ fn update(settings: TrpoConfig, (config, actor, rollout): (RunConfig, Actor, Rol
     let spec = uphill_envs::spec(&config.env).unwrap();
     let mut critic = build_critic(&config, &spec, &device());
     let mut algorithm = Trpo::new(settings, &critic);
-    let obs = rollout.flat_obs();
+    let batch = rollout.flatten(rollout.rewards.clone(), rollout.values.clone());
     let mut new = actor.clone();
     let context = UpdateContext {
         iteration: 0,
@@ -215,7 +246,7 @@ fn update(settings: TrpoConfig, (config, actor, rollout): (RunConfig, Actor, Rol
     };
     let measured = algorithm.update(&mut new, &mut critic, rollout, context);
     let (metrics, _) = measured.read(None);
-    let kl = actor.dist(obs.clone()).kl(&new.dist(obs)).mean();
+    let kl = actor.dist_on(&batch).kl(&new.dist_on(&batch)).mean();
     let flat = |actor: &Actor| actor.net.flat().into_data().iter().collect();
     Outcome {
         before: flat(&actor),
@@ -228,8 +259,9 @@ fn update(settings: TrpoConfig, (config, actor, rollout): (RunConfig, Actor, Rol
 #[test]
 fn the_kl_of_an_accepted_step_never_exceeds_its_limit() {
     let (mut accepted, mut shrunk) = (0, 0);
-    for seed in 0..40 {
-        for env in ["CartPole-v1", "Pendulum-v1"] {
+    for seed in 0..20 {
+        for policy in POLICIES {
+            let env = policy.0;
             // From tiny steps to steps that second order no longer describes.
             let max_kl = 10f64.powi((seed % 5) as i32 - 3);
             let settings = TrpoConfig {
@@ -239,7 +271,7 @@ fn the_kl_of_an_accepted_step_never_exceeds_its_limit() {
                 line_search_shrink: 0.5,
                 ..trpo()
             };
-            let outcome = update(settings, random_case(env, seed, 1.0));
+            let outcome = update(settings, random_case(policy, seed, 1.0));
             let get = |name| outcome.metrics.get(name).unwrap();
             assert!(
                 outcome.mean_kl <= max_kl,
@@ -265,7 +297,8 @@ fn the_kl_of_an_accepted_step_never_exceeds_its_limit() {
 
 #[test]
 fn a_rejected_step_leaves_the_policy_bit_for_bit() {
-    for env in ["CartPole-v1", "Pendulum-v1"] {
+    for policy in POLICIES {
+        let env = policy.0;
         // One try at a step far too long: a Fisher matrix of one observation knows of no other.
         let too_long = TrpoConfig {
             max_kl: Schedule::Constant(1e-3),
@@ -275,14 +308,14 @@ fn a_rejected_step_leaves_the_policy_bit_for_bit() {
             ..trpo()
         };
         // Nothing to gain: constant advantages leave nothing after standardisation …
-        let mut flat = random_case(env, 3, 0.0);
+        let mut flat = random_case(policy, 3, 0.0);
         flat.2.values = flat.2.values.zeros_like();
         flat.2.next_values = flat.2.next_values.zeros_like();
         // … and rewards that are not numbers leave nothing that is.
-        let mut broken = random_case(env, 3, 1.0);
+        let mut broken = random_case(policy, 3, 1.0);
         broken.2.rewards = broken.2.rewards * f64::NAN;
         for (what, settings, case, tries) in [
-            ("too long", too_long, random_case(env, 2, 1.0), 1.0),
+            ("too long", too_long, random_case(policy, 2, 1.0), 1.0),
             ("flat", trpo(), flat, 10.0),
             ("broken", trpo(), broken, 10.0),
         ] {
@@ -302,13 +335,14 @@ fn a_rejected_step_leaves_the_policy_bit_for_bit() {
 /// Small steps do what second-order theory says, and are shorter where damping takes its part.
 #[test]
 fn predictions_come_true_for_small_steps() {
-    for env in ["CartPole-v1", "Pendulum-v1"] {
+    for policy in POLICIES {
+        let env = policy.0;
         let settings = TrpoConfig {
             max_kl: Schedule::Constant(1e-4),
             cg_damping: 1e-3,
             ..trpo()
         };
-        let case = random_case(env, 5, 1.0);
+        let case = random_case(policy, 5, 1.0);
         let trace = case.2.trace();
         let outcome = update(settings, case);
         let get = |name| outcome.metrics.get(name).unwrap();

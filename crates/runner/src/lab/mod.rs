@@ -33,7 +33,7 @@ use uphill_algos::{
     train::load_actor,
 };
 use uphill_core::policy::Actor;
-use uphill_envs::{BatchOptions, EnvSpec};
+use uphill_envs::{BatchOptions, EnvError, EnvSpec};
 
 /// Copies of an environment that episodes are collected from.
 const COPIES: usize = 64;
@@ -82,7 +82,7 @@ pub(crate) fn lab(args: &LabArgs) -> anyhow::Result<ExitCode> {
             check_memoryless(&source.config)?;
             mdp.spec(&env)
         }
-        None => uphill_envs::spec_with(&env, source.config.frames).map_err(|e| usage(e.into()))?,
+        None => uphill_envs::spec_with(&env, source.config.frames).map_err(unknown)?,
     };
     let config = study_config(args, &source.config)?;
     let mut trajectories: Vec<usize> = args.trajectories.iter().map(|n| *n as usize).collect();
@@ -132,6 +132,12 @@ fn check_memoryless(config: &RunConfig) -> Result<(), ConfigError> {
         }
     }
     Ok(())
+}
+
+/// An environment that is none, where the decision processes of the laboratory would do as well.
+fn unknown(error: EnvError) -> anyhow::Error {
+    let also = TinyMdp::NAMES.join(" and ");
+    UsageError(format!("{error}; here also the decision processes {also}")).into()
 }
 
 /// A policy: its configuration, and its checkpoint if it has been trained.

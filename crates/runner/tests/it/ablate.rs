@@ -106,8 +106,8 @@ fn mistakes_are_explained_and_leave_nothing_behind() {
         ("ablate run.toml --device gpu", vec!["wgpu"]),
         ("ablate nowhere", vec!["nowhere", "uphill list presets"]),
         (
-            "ablate run.toml --set network.memory=gru --variants trpo",
-            vec!["variant trpo", "network.memory"],
+            "ablate run.toml --set network.memory=gru --set network.hidden=[] --variants trpo",
+            vec!["network.hidden", "before the memory"],
         ),
     ] {
         sandbox
