@@ -337,12 +337,16 @@ fn a_rejected_step_leaves_the_policy_bit_for_bit() {
 fn predictions_come_true_for_small_steps() {
     for policy in POLICIES {
         let env = policy.0;
+        let case = random_case(policy, 5, 1.0);
         let settings = TrpoConfig {
             max_kl: Schedule::Constant(1e-4),
-            cg_damping: 1e-3,
+            // Through a memory, directions in which F is nearly flat bend soon.
+            cg_damping: match case.0.network.memory {
+                MemoryKind::None => 1e-3,
+                MemoryKind::Gru => 0.1,
+            },
             ..trpo()
         };
-        let case = random_case(policy, 5, 1.0);
         let trace = case.2.trace();
         let outcome = update(settings, case);
         let get = |name| outcome.metrics.get(name).unwrap();
