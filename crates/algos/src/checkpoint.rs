@@ -1,12 +1,13 @@
 //! One file that holds everything a run needs to go on exactly where it was.
 //!
 //! A safetensors file: network parameters by name, optimiser state, normaliser, environment state,
-//! counters. It is written beside its destination and renamed over it, so a crash or a full disk
+//! counters, and the configuration that made them. It is written beside its destination and renamed over it, so a crash or a full disk
 //! leaves the previous checkpoint whole; a checksum over the data finds what renaming cannot.
 
+use crate::RunConfig;
 use burn::tensor::{DType, Tensor, TensorData};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
     collections::{BTreeMap, HashMap},
     fs::{self, File},
@@ -17,7 +18,9 @@ use uphill_core::{network::Net, normalize::Moments};
 use uphill_envs::EnvState;
 
 /// Layout version of the file.
-const FORMAT: &str = "1";
+const FORMAT: &str = "2";
+/// Name of the text that is a run's configuration, as JSON.
+const CONFIG: &str = "config";
 /// Name of the entry in the file's metadata that holds the [`Header`].
 const HEADER: &str = "uphill";
 
@@ -64,7 +67,7 @@ pub enum CheckpointError {
     },
     /// A value has another shape than this run's.
     #[error(
-        "checkpoint holds `{key}` of shape {found:?}, this run needs {expected:?}: the network, environment or num_envs differ"
+        "checkpoint holds `{key}` of shape {found:?}, this run needs {expected:?}: use the network, environment and num_envs that it was written with"
     )]
     Shape {
         /// The value's name.
@@ -73,6 +76,14 @@ pub enum CheckpointError {
         expected: Vec<usize>,
         /// The checkpoint's shape.
         found: Vec<usize>,
+    },
+    /// It is of a run with another number of environments.
+    #[error("checkpoint is of a run with num_envs = {found}, this run has {expected}")]
+    NumEnvs {
+        /// This run's number.
+        expected: usize,
+        /// The checkpoint's number.
+        found: usize,
     },
     /// A value cannot be what it should be.
     #[error("checkpoint holds an unusable `{key}`: {reason}")]
@@ -96,9 +107,16 @@ impl Checkpoint {
         self.tensors.insert(key.to_owned(), data);
     }
 
-    /// Adds a text.
-    pub fn put_text(&mut self, key: &str, text: String) {
-        self.texts.insert(key.to_owned(), text);
+    /// Adds plain values, as JSON.
+    pub fn put_json<T: Serialize>(&mut self, key: &str, value: &T) {
+        let json = serde_json::to_string(value)
+            .unwrap_or_else(|e| unreachable!("a struct of plain values: {e}"));
+        self.texts.insert(key.to_owned(), json);
+    }
+
+    /// Adds the configuration of the run.
+    pub fn put_config(&mut self, config: &RunConfig) {
+        self.put_json(CONFIG, config);
     }
 
     /// Adds every parameter of a network under `prefix` and its own name.
@@ -166,10 +184,18 @@ impl Checkpoint {
         }
     }
 
-    /// A text.
-    pub fn text(&self, key: &str) -> Result<&str, CheckpointError> {
-        let text = self.texts.get(key).map(String::as_str);
-        text.ok_or_else(|| missing(key))
+    /// Plain values.
+    pub fn json<T: DeserializeOwned>(&self, key: &str) -> Result<T, CheckpointError> {
+        let text = self.texts.get(key).ok_or_else(|| missing(key))?;
+        serde_json::from_str(text).map_err(|e| CheckpointError::Value {
+            key: key.to_owned(),
+            reason: e.to_string(),
+        })
+    }
+
+    /// The configuration of the run that wrote it.
+    pub fn config(&self) -> Result<RunConfig, CheckpointError> {
+        self.json(CONFIG)
     }
 
     /// `net` with the parameters saved under `prefix`.

@@ -208,7 +208,7 @@ impl RunConfig {
         })?;
         // TOML, in which a run directory keeps its configuration, has no larger whole numbers.
         ensure(self.seed <= i64::MAX as u64, "seed", || {
-            format!("must be at most {}", i64::MAX)
+            format!("is {}, must be at most {}", self.seed, i64::MAX)
         })?;
         ensure(!self.network.hidden.contains(&0), "network.hidden", || {
             "every layer needs at least 1 unit, for example [64, 64]".to_owned()

@@ -117,7 +117,7 @@ pub(crate) fn positive_schedules(settings: &[(&str, Schedule)]) -> Result<(), Co
     settings.iter().try_for_each(|(key, schedule)| {
         let right = schedule.min() >= 0.0 && schedule.max() > 0.0 && schedule.max().is_finite();
         ensure(right, key, || {
-            "must be positive (a schedule may end at 0)".to_owned()
+            format!("is {schedule}, must be a positive number (a schedule may end at 0)")
         })
     })
 }

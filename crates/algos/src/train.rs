@@ -328,15 +328,21 @@ impl Trainer {
         for (worker, env) in self.envs.iter().enumerate() {
             checkpoint.put_env(worker, &env.save());
         }
-        let json = serde_json::to_string(&self.counters)
-            .unwrap_or_else(|e| unreachable!("counters are plain numbers: {e}"));
-        checkpoint.put_text("counters", json);
+        checkpoint.put_json("counters", &self.counters);
+        checkpoint.put_config(&self.config);
         checkpoint
     }
 
     /// Goes back to where `checkpoint` was saved. After an error a part may have been taken over:
     /// build a new trainer.
+    ///
+    /// What comes after is what would have come then if the configuration is [the same](Checkpoint::config);
+    /// only what has to fit is checked here: shapes and the number of environments.
     pub fn restore(&mut self, checkpoint: &Checkpoint) -> Result<(), TrainError> {
+        let (expected, found) = (self.config.num_envs, checkpoint.config()?.num_envs);
+        if found != expected {
+            return Err(CheckpointError::NumEnvs { expected, found }.into());
+        }
         load_actor(&mut self.actor, checkpoint)?;
         self.critic.net = checkpoint.net("critic", &self.critic.net)?;
         self.critic.obs_norm = self.actor.obs_norm.clone();
@@ -358,12 +364,7 @@ impl Trainer {
         for (worker, env) in self.envs.iter_mut().enumerate() {
             env.restore(&checkpoint.env(worker)?)?;
         }
-        self.counters = serde_json::from_str(checkpoint.text("counters")?).map_err(|e| {
-            CheckpointError::Value {
-                key: "counters".to_owned(),
-                reason: e.to_string(),
-            }
-        })?;
+        self.counters = checkpoint.json("counters")?;
         Ok(())
     }
 

@@ -42,6 +42,16 @@ impl Schedule {
     }
 }
 
+/// As a configuration has it.
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Constant(value) => write!(f, "{value}"),
+            Self::Linear { from, to } => write!(f, "{{ from = {from}, to = {to} }}"),
+        }
+    }
+}
+
 impl From<f64> for Schedule {
     fn from(value: f64) -> Self {
         Self::Constant(value)

@@ -43,6 +43,9 @@ pub(crate) enum Command {
     List(ListArgs),
 }
 
+/// The largest whole number that a configuration in TOML can hold.
+const LAST_SEED: u64 = i64::MAX as u64;
+
 #[derive(Args, Debug)]
 #[command(
     override_usage = "uphill train [OPTIONS] <CONFIG>\n       uphill train [OPTIONS] --resume <RUN>"
@@ -90,7 +93,7 @@ pub(crate) struct TrainArgs {
 
     /// Seed of every random stream; the same configuration, seed and device repeat a run bit by bit
     /// (but for a3c with several workers)
-    #[arg(long, conflicts_with = "resume", value_parser = whole::<u64>(0..=u64::MAX))]
+    #[arg(long, conflicts_with = "resume", value_parser = whole::<u64>(0..=LAST_SEED))]
     pub(crate) seed: Option<u64>,
 
     /// Train this many agents at once, with seeds SEED, SEED+1, …: each as it would be trained alone, in a run

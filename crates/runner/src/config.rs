@@ -4,6 +4,7 @@
 //! the `--set`, the whole key and what would be right.
 
 mod check;
+mod kept;
 
 use crate::{
     failure::{UsageError, usage},
@@ -11,6 +12,7 @@ use crate::{
 };
 use anyhow::{Context, bail};
 use check::{check, check_complete, is_schedule, misfits};
+pub(crate) use kept::{RESUMABLE, check_kept, to_act, to_go_on};
 use std::{fs, path::Path};
 use toml::{Table, Value};
 use uphill_algos::{ALGORITHMS, AlgoConfig, RunConfig, dist_kind};
@@ -80,8 +82,13 @@ fn resolve(label: &str, text: &str, sets: &[String]) -> anyhow::Result<RunConfig
         .collect::<anyhow::Result<Vec<_>>>()?;
 
     // The algorithm decides which keys there are, so it is looked up first, edits included.
-    let own = algorithm_name(&table);
-    let asked = edits.iter().rev().find_map(|e| algorithm_name(&e.table));
+    let own = algorithm_name(&table).with_context(|| label.to_owned())?;
+    let mut asked = None;
+    for edit in &edits {
+        asked = algorithm_name(&edit.table)
+            .with_context(|| edit.label.clone())?
+            .or(asked);
+    }
     let template = template(asked.as_deref().or(own.as_deref())).with_context(|| match &asked {
         Some(name) => format!("--set algo.name={name}"),
         None => label.to_owned(),
@@ -138,8 +145,9 @@ struct Edit {
 
 fn parse_set(set: &str) -> anyhow::Result<Edit> {
     let label = format!("--set {set}");
-    let Some((key, value)) = set.split_once('=') else {
-        bail!("{label}: expected KEY=VALUE, for example --set algo.clip=0.1");
+    let (key, value) = match set.split_once('=') {
+        Some((key, value)) if key.split('.').all(|part| !part.trim().is_empty()) => (key, value),
+        _ => bail!("{label}: expected KEY=VALUE, for example --set algo.clip=0.1"),
     };
     // A bare word is a text, so that names need no quotes inside the shell's quotes.
     let text = format!("value = {}", value.trim());
@@ -160,8 +168,23 @@ fn wrap(value: Value, key: &str) -> Value {
     Value::Table(Table::from_iter([(key.to_owned(), value)]))
 }
 
-fn algorithm_name(table: &Table) -> Option<String> {
-    Some(table.get("algo")?.get("name")?.as_str()?.to_owned())
+/// The table's `algo.name`; `None` where it has none.
+fn algorithm_name(table: &Table) -> anyhow::Result<Option<String>> {
+    match table.get("algo") {
+        None => Ok(None),
+        Some(Value::Table(algo)) => match algo.get("name") {
+            None => Ok(None),
+            Some(Value::String(name)) => Ok(Some(name.clone())),
+            Some(other) => bail!(
+                "algo.name: expected a string such as \"ppo\", found {} {other}",
+                other.type_str()
+            ),
+        },
+        Some(other) => bail!(
+            "algo: expected a table such as [algo] with name = \"ppo\" in it, found {} {other}",
+            other.type_str()
+        ),
+    }
 }
 
 /// Every key there is for this algorithm, with its default.

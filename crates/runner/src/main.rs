@@ -11,6 +11,7 @@ mod console;
 mod device;
 mod eval;
 mod failure;
+mod interrupt;
 mod lab;
 mod list;
 mod many;

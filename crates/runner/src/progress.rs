@@ -134,7 +134,10 @@ impl Output {
             return Self::Quiet;
         }
         if io::stderr().is_terminal() {
-            let bar = ProgressBar::new(total).with_position(start);
+            let bar = ProgressBar::new(total)
+                .with_position(start)
+                .with_prefix("starting")
+                .with_message("-");
             if !bar.is_hidden() {
                 return Self::Bar(show(bar));
             }
@@ -147,8 +150,6 @@ fn show(bar: ProgressBar) -> ProgressBar {
     let style =
         ProgressStyle::with_template(BAR_TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_bar());
     bar.set_style(style);
-    bar.set_prefix("starting");
-    bar.set_message("-");
     bar.enable_steady_tick(TICK);
     *live_bar() = Some(bar.clone());
     bar

@@ -6,16 +6,24 @@
 //! metrics.csv                     one row per iteration
 //! events.out.tfevents.*           the same for TensorBoard
 //! checkpoints/latest/…, best/…    to go on from, to evaluate
+//! lock                            held by the process that trains it
 //! ```
 //!
 //! They are written in this order, so that a run can be resumed whenever it was killed: the configuration makes a
 //! directory one of a run, and the first checkpoint comes before the first row.
 
-use crate::{cli::Which, config, device::Chosen, failure::UsageError, many, presets};
+use crate::{
+    cli::Which,
+    config::{self, check_kept},
+    device::Chosen,
+    failure::UsageError,
+    many, presets,
+};
 use anyhow::{Context, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use std::{
-    fs, io,
+    fs::{self, File, TryLockError},
+    io,
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -23,7 +31,11 @@ use uphill_algos::{Checkpoint, CheckpointError, RunConfig, checkpoint::write_ato
 
 /// An existing run directory.
 #[derive(Debug)]
-pub(crate) struct RunDir(PathBuf);
+pub(crate) struct RunDir {
+    path: PathBuf,
+    /// While this process trains it.
+    lock: Option<File>,
+}
 
 /// Where and by what a run was made.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -79,7 +91,7 @@ impl RunDir {
             let parent = out.parent().unwrap_or(Path::new(""));
             fs::create_dir_all(parent).with_context(|| cannot(out))?;
             return match fs::create_dir(out) {
-                Ok(()) => Ok(Self(out.to_owned())),
+                Ok(()) => Ok(Self::at(out)),
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
                     bail!(UsageError(taken(out)))
                 }
@@ -90,7 +102,7 @@ impl RunDir {
         for number in 1.. {
             let path = PathBuf::from(format!("runs/{name}-{number}"));
             match fs::create_dir(&path) {
-                Ok(()) => return Ok(Self(path)),
+                Ok(()) => return Ok(Self::at(&path)),
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(e) => return Err(e).with_context(|| cannot(&path)),
             }
@@ -100,7 +112,7 @@ impl RunDir {
 
     /// The run directory at `path`.
     pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
-        let run = Self(path.to_owned());
+        let run = Self::at(path);
         if !run.config().is_file() {
             let (path, hint) = (path.display(), hint(path));
             bail!(UsageError(format!("{path} is not a run directory{hint}")));
@@ -108,16 +120,42 @@ impl RunDir {
         Ok(run)
     }
 
+    fn at(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            lock: None,
+        }
+    }
+
+    /// Keeps other processes from training the run until this value or the process is gone.
+    pub(crate) fn hold(&mut self) -> anyhow::Result<()> {
+        if self.lock.is_some() {
+            return Ok(());
+        }
+        let path = self.path.join("lock");
+        let file = File::options().create(true).append(true).open(&path);
+        let file = file.with_context(|| format!("writing {}", path.display()))?;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => bail!(UsageError(format!(
+                "{}: another process is training this run; wait for its end, or stop it first",
+                self.path.display()
+            ))),
+            // Not every file system has locks, and training is possible without.
+            Ok(()) | Err(TryLockError::Error(_)) => self.lock = Some(file),
+        }
+        Ok(())
+    }
+
     pub(crate) fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 
     pub(crate) fn config(&self) -> PathBuf {
-        self.0.join("config.toml")
+        self.path.join("config.toml")
     }
 
     pub(crate) fn metrics(&self) -> PathBuf {
-        self.0.join("metrics.csv")
+        self.path.join("metrics.csv")
     }
 
     pub(crate) fn checkpoint(&self, which: Which) -> PathBuf {
@@ -125,14 +163,15 @@ impl RunDir {
             Which::Latest => "latest",
             Which::Best => "best",
         };
-        self.0
+        self.path
             .join("checkpoints")
             .join(folder)
             .join("run.safetensors")
     }
 
     /// Makes an empty directory one of a run, which can be resumed from here on.
-    pub(crate) fn begin(&self, config: &RunConfig, on: &Chosen) -> anyhow::Result<Meta> {
+    pub(crate) fn begin(&mut self, config: &RunConfig, on: &Chosen) -> anyhow::Result<Meta> {
+        self.hold()?;
         let meta = Meta::now(on);
         self.write_meta(&meta)?;
         self.write_config(config)?;
@@ -147,17 +186,20 @@ impl RunDir {
     pub(crate) fn write_meta(&self, meta: &Meta) -> anyhow::Result<()> {
         let mut text = serde_json::to_string_pretty(meta).context("writing meta.json")?;
         text.push('\n');
-        self.write(&self.0.join("meta.json"), text.as_bytes())
+        self.write(&self.path.join("meta.json"), text.as_bytes())
     }
 
     /// None where there is no such file: a run can go on without.
     pub(crate) fn read_meta(&self) -> anyhow::Result<Option<Meta>> {
-        let path = self.0.join("meta.json");
+        let path = self.path.join("meta.json");
         if !path.is_file() {
             return Ok(None);
         }
         let text = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
-        serde_json::from_slice(&text).with_context(|| format!("{} is damaged", path.display()))
+        serde_json::from_slice(&text).with_context(|| {
+            let path = path.display();
+            format!("{path} is damaged; delete it, a run can go on without")
+        })
     }
 
     /// Whether the run was killed before its first checkpoint, and so has not made a step that counts.
@@ -167,22 +209,29 @@ impl RunDir {
         !has_rows && ![Which::Latest, Which::Best].into_iter().any(has_checkpoint)
     }
 
-    /// Reads one of the checkpoints.
-    pub(crate) fn read_checkpoint(&self, which: Which) -> anyhow::Result<Checkpoint> {
+    /// Reads one of the checkpoints, which has to be of a run like `config` as far as its keys are `needed`.
+    pub(crate) fn read_checkpoint(
+        &self,
+        which: Which,
+        config: &RunConfig,
+        needed: fn(&str) -> bool,
+    ) -> anyhow::Result<Checkpoint> {
         let path = self.checkpoint(which);
         if !path.is_file() {
             return Err(self.no_checkpoint(which));
         }
-        Checkpoint::read(&path).map_err(|error| match error {
+        let checkpoint = Checkpoint::read(&path).map_err(|error| match error {
             CheckpointError::Corrupt { .. } => {
                 anyhow!("{error}: {}", self.instead_of(which))
             }
             other => other.into(),
-        })
+        })?;
+        check_kept((&self.config(), config), (&path, &checkpoint), needed)?;
+        Ok(checkpoint)
     }
 
     fn no_checkpoint(&self, which: Which) -> anyhow::Error {
-        let (run, path) = (self.0.display(), self.checkpoint(which));
+        let (run, path) = (self.path.display(), self.checkpoint(which));
         match which {
             Which::Best => UsageError(format!(
                 "{run} has no best checkpoint: the first is written once 100 episodes have ended; \
@@ -207,7 +256,7 @@ impl RunDir {
             return format!("--checkpoint {name}");
         }
         if self.is_unbegun() {
-            let run = self.0.display();
+            let run = self.path.display();
             return format!("the run has not begun, start it with `uphill train --resume {run}`");
         }
         let config = self.config();

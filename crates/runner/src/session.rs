@@ -64,19 +64,21 @@ pub(crate) struct Stopped {
 }
 
 impl Stopped {
-    /// Reads the run and builds its trainer with `sets` applied, which may be of its budget.
+    /// Reads the run, which nobody else may be training, and builds its trainer with `sets` applied, which may be
+    /// of its budget.
     pub(crate) fn read(
-        run: RunDir,
+        mut run: RunDir,
         which: Which,
         sets: &[String],
         chosen: &Chosen,
     ) -> anyhow::Result<Self> {
+        run.hold()?;
         let budget = config::load_file(&run.config(), &[])?.total_steps;
         let config = config::load_file(&run.config(), sets)?;
         let meta = run.read_meta()?.unwrap_or_else(|| Meta::now(chosen));
         let checkpoint = match which {
             Which::Latest if run.is_unbegun() => None,
-            _ => Some(run.read_checkpoint(which)?),
+            _ => Some(run.read_checkpoint(which, &config, config::to_go_on)?),
         };
         let mut trainer = Trainer::new(config, &chosen.device)?;
         if let Some(checkpoint) = &checkpoint {
@@ -315,14 +317,12 @@ impl Session {
 
 /// `--set` entries that a resumed run may not have.
 pub(crate) fn check_sets(sets: &[String]) -> anyhow::Result<()> {
-    /// Keys that do not alter what has been learnt so far.
-    const RESUMABLE: [&str; 2] = ["total_steps", "checkpoint_every"];
     for set in sets {
         let key = set.split('=').next().unwrap_or_default().trim();
-        if !RESUMABLE.contains(&key) {
+        if config::to_go_on(key) {
             bail!(UsageError(format!(
                 "--set {set}: a resumed run may change only {}; start a new run for anything else",
-                RESUMABLE.join(" and ")
+                config::RESUMABLE.join(" and ")
             )));
         }
     }

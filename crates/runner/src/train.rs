@@ -6,25 +6,20 @@ use crate::{
     console::{note, print},
     device::{self, Chosen, DeviceArg, Workload},
     failure::{UsageError, usage},
+    interrupt::{INTERRUPTED, watch},
     many,
     progress::Progress,
     run_dir::RunDir,
     session::{Session, Stopped, check_sets},
 };
-use anyhow::{Context, anyhow, bail};
+use anyhow::{anyhow, bail};
 use std::{
     path::Path,
     process::ExitCode,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     time::Instant,
 };
 use uphill_algos::{RunConfig, Trainer, agent_params, episodes::EpisodeStats};
-
-/// As a shell reports a program that ended on Ctrl-C.
-pub(crate) const INTERRUPTED: u8 = 130;
 
 pub(crate) fn train(args: &TrainArgs) -> anyhow::Result<ExitCode> {
     match (&args.config, &args.resume) {
@@ -45,7 +40,6 @@ pub(crate) fn configured(args: &TrainArgs, path: &str) -> anyhow::Result<(RunCon
     let mut source = config::load(path, &args.set)?;
     if let Some(seed) = args.seed {
         source.config.seed = seed;
-        source.config.validate().context("--seed")?;
     }
     source.check_env()?;
     Ok((source.config, source.name))
@@ -53,26 +47,36 @@ pub(crate) fn configured(args: &TrainArgs, path: &str) -> anyhow::Result<(RunCon
 
 fn start(args: &TrainArgs, path: &str) -> anyhow::Result<ExitCode> {
     let (config, name) = configured(args, path)?;
-    let chosen = choose(args.device.unwrap_or(DeviceArg::Auto), &config)?;
-    let trainer = Trainer::new(config, &chosen.device)?;
-    // Everything that can be wrong with the request has been found: now leave traces.
     let interrupted = watch(args.quiet)?;
-    let run = RunDir::create(args.out.as_deref(), &name)?;
+    let chosen = choose(args.device.unwrap_or(DeviceArg::Auto), &config)?;
+    if !args.quiet {
+        announce(&config, 1, 0, &chosen);
+    }
+    let trainer = Trainer::new(config, &chosen.device)?;
+    if interrupted.load(Ordering::Relaxed) {
+        return never_begun(args.quiet);
+    }
+    // Everything that can be wrong with the request has been found: now leave traces.
+    let mut run = RunDir::create(args.out.as_deref(), &name)?;
     let meta = run.begin(trainer.config(), &chosen)?;
     let session = Session::create(run, meta, trainer)?;
-    run_alone(session, &chosen, args.quiet, &interrupted)
+    run_alone(session, args.quiet, &interrupted)
 }
 
 fn resume(args: &TrainArgs, path: &Path) -> anyhow::Result<ExitCode> {
     let run = RunDir::open(path)?;
     check_sets(&args.set)?;
+    let interrupted = watch(args.quiet)?;
     let chosen = chosen_again(args, &run)?;
     let which = args.checkpoint.unwrap_or(Which::Latest);
     let stopped = Stopped::read(run, which, &args.set, &chosen)?;
     if !stopped.trainer().finished() {
-        let interrupted = watch(args.quiet)?;
+        if !args.quiet {
+            let trainer = stopped.trainer();
+            announce(trainer.config(), 1, trainer.env_steps(), &chosen);
+        }
         let session = stopped.go_on(&chosen)?;
-        return run_alone(session, &chosen, args.quiet, &interrupted);
+        return run_alone(session, args.quiet, &interrupted);
     }
     let (steps, budget) = (stopped.trainer().env_steps(), stopped.budget());
     stopped.close()?;
@@ -92,7 +96,10 @@ pub(crate) fn chosen_again(args: &TrainArgs, run: &RunDir) -> anyhow::Result<Cho
     let config = config::load_file(&run.config(), &args.set)?;
     let arg = match (args.device, run.read_meta()?) {
         (Some(arg), _) => arg,
-        (None, Some(meta)) => (meta.device.parse()).map_err(|e| anyhow!("meta.json: {e}"))?,
+        (None, Some(meta)) => (meta.device.parse()).map_err(|e| {
+            let run = run.path().display();
+            anyhow!("{run}/meta.json: {e}; choose another with --device")
+        })?,
         (None, None) => DeviceArg::Auto,
     };
     choose(arg, &config)
@@ -110,41 +117,23 @@ pub(crate) fn choose(arg: DeviceArg, config: &RunConfig) -> anyhow::Result<Chose
     device::choose(arg, &work).map_err(usage)
 }
 
-/// A flag that the first Ctrl-C raises, for the loop to stop, saying so with `message` unless that is
-/// empty; the second ends the program.
-pub(crate) fn watch_for_interrupts(message: &'static str) -> anyhow::Result<Arc<AtomicBool>> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let flag = interrupted.clone();
-    ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(i32::from(INTERRUPTED));
-        }
-        if !message.is_empty() {
-            note(format_args!("\n{message}; Ctrl-C again stops at once"));
-        }
-    })
-    .context("installing the Ctrl-C handler")?;
-    Ok(interrupted)
-}
-
-/// The same for a single run; before it writes anything, so that no Ctrl-C ends it without a word.
-fn watch(quiet: bool) -> anyhow::Result<Arc<AtomicBool>> {
-    watch_for_interrupts(if quiet {
-        ""
-    } else {
-        "saving after this iteration"
-    })
+/// What to say of a Ctrl-C before there is a run.
+pub(crate) fn never_begun(quiet: bool) -> anyhow::Result<ExitCode> {
+    if !quiet {
+        print("interrupted before the run began; nothing was written")?;
+    }
+    Ok(ExitCode::from(INTERRUPTED))
 }
 
 /// The loop of a single run.
 fn run_alone(
     mut session: Session,
-    chosen: &Chosen,
     quiet: bool,
     interrupted: &AtomicBool,
 ) -> anyhow::Result<ExitCode> {
     if !quiet {
-        announce(&session, chosen);
+        let run = session.run().path().display();
+        note(format_args!("run directory {run}"));
     }
     let before = Made::of(session.trainer());
     let total = session.trainer().config().total_steps;
@@ -174,32 +163,24 @@ fn run_alone(
     Ok(ExitCode::SUCCESS)
 }
 
-fn announce(session: &Session, chosen: &Chosen) {
-    let config = session.trainer().config();
+/// What is about to be done, by `seeds` agents together, that have made `env_steps` in all.
+pub(crate) fn announce(config: &RunConfig, seeds: u64, env_steps: u64, chosen: &Chosen) {
+    let first = config.seed;
+    let (which, each) = match seeds {
+        1 => (format!("seed {first}"), ""),
+        _ => (format!("seeds {first} to {}", first + seeds - 1), " each"),
+    };
+    let going_on = match env_steps {
+        0 => String::new(),
+        steps => format!(", going on at {steps}"),
+    };
     note(format_args!(
-        "{} on {}, {} copies, seed {}, {} steps{}",
+        "{} on {}, {} copies, {which}, {} steps{each}{going_on}",
         config.algo.name(),
         config.env,
         config.num_envs,
-        config.seed,
         config.total_steps,
-        going_on(session.trainer().env_steps())
     ));
-    announce_device(chosen);
-    note(format_args!(
-        "run directory {}",
-        session.run().path().display()
-    ));
-}
-
-pub(crate) fn going_on(env_steps: u64) -> String {
-    match env_steps {
-        0 => String::new(),
-        steps => format!(", going on at {steps}"),
-    }
-}
-
-pub(crate) fn announce_device(chosen: &Chosen) {
     note(format_args!(
         "device {}: {} ({})",
         chosen.name, chosen.adapter, chosen.reason

@@ -15,10 +15,11 @@ use crate::{
     console::{note, print},
     device::{Chosen, DeviceArg},
     failure::UsageError,
+    interrupt::{INTERRUPTED, watch},
     list::table,
     many::{Crew, spread},
     run_dir::RunDir,
-    train::{INTERRUPTED, choose, watch_for_interrupts},
+    train::choose,
 };
 use anyhow::{Context, bail};
 use rows::{Row, Rows};
@@ -58,6 +59,7 @@ pub(crate) fn ablate(args: &AblateArgs) -> anyhow::Result<ExitCode> {
             Ok((variant, config.with_context(context)?))
         })
         .collect::<anyhow::Result<Vec<Configured>>>()?;
+    let interrupted = watch(false)?;
     let chosen = choose(args.device.unwrap_or(DeviceArg::Auto), &base)?;
     // Whatever else a configuration can get wrong shows when it is built.
     for (_, config) in &variants {
@@ -78,7 +80,6 @@ pub(crate) fn ablate(args: &AblateArgs) -> anyhow::Result<ExitCode> {
     ));
     note(format_args!("directory {}", dir.display()));
 
-    let interrupted = watch_for_interrupts("stopping; runs that have ended are kept")?;
     let ended = run_all(&variants, args.seeds, &chosen, &mut rows, &interrupted)?;
     if !ended {
         print(format_args!(

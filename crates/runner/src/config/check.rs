@@ -60,7 +60,10 @@ fn check_under(
         let path = format!("{prefix}{key}");
         let Some(expected) = expected.get(key) else {
             let known: Vec<&str> = expected.keys().map(String::as_str).collect();
-            let hint = did_you_mean(key, known.iter().copied());
+            let hint = match elsewhere(key, template) {
+                Some(path) => format!(", did you mean {path:?}?"),
+                None => did_you_mean(key, known.iter().copied()),
+            };
             bail!(
                 "{path}: unknown key{hint}; known here: {}",
                 known.join(", ")
@@ -75,6 +78,18 @@ fn check_under(
         }
     }
     Ok(())
+}
+
+/// The whole path of a `key` that stands in the wrong table.
+fn elsewhere(key: &str, template: &Table) -> Option<String> {
+    if template.contains_key(key) {
+        return Some(key.to_owned());
+    }
+    let mut tables = template
+        .iter()
+        .filter_map(|(name, value)| Some((name, value.as_table()?)));
+    let (name, _) = tables.find(|(_, table)| table.contains_key(key))?;
+    Some(format!("{name}.{key}"))
 }
 
 fn check_value(

@@ -172,7 +172,7 @@ impl Source {
                 let problem = format!("--env: the policy of {source} was trained in {trained}");
                 bail!(UsageError(problem));
             }
-            let checkpoint = run.read_checkpoint(args.checkpoint)?;
+            let checkpoint = run.read_checkpoint(args.checkpoint, &config, config::to_act)?;
             return Ok(Self {
                 config,
                 checkpoint: Some((run.checkpoint(args.checkpoint), checkpoint)),

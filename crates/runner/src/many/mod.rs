@@ -16,14 +16,12 @@ use crate::{
     cli::{TrainArgs, Which},
     console::{note, print},
     device::{Chosen, DeviceArg},
+    interrupt::{INTERRUPTED, watch},
     list::table,
     progress::{self, Progress},
     run_dir::RunDir,
     session::{Session, Stopped, check_sets},
-    train::{
-        INTERRUPTED, announce_device, choose, chosen_again, configured, going_on,
-        watch_for_interrupts,
-    },
+    train::{announce, choose, chosen_again, configured, never_begun},
 };
 use anyhow::Context;
 pub(crate) use spread::{Crew, spread};
@@ -91,18 +89,25 @@ pub(crate) fn start(args: &TrainArgs, path: &str, seeds: u64) -> anyhow::Result<
     if let Some(last) = configs.last() {
         last.validate().context("--seeds")?;
     }
+    let interrupted = watch(args.quiet)?;
     let chosen = choose(args.device.unwrap_or(DeviceArg::Auto), &config)?;
+    if !args.quiet {
+        announce(&config, seeds, 0, &chosen);
+    }
     let trainers = configs
         .into_iter()
         .map(|config| Ok(Trainer::new(config, &chosen.device)?))
         .collect::<anyhow::Result<Vec<_>>>()?;
 
+    if interrupted.load(Ordering::Relaxed) {
+        return never_begun(args.quiet);
+    }
     // Everything that can be wrong with the request has been found: now leave traces.
     let dir = RunDir::create(args.out.as_deref(), &name)?
         .path()
         .to_owned();
     let begun = |trainer: Trainer| {
-        let run = RunDir::create(Some(&seed_dir(&dir, trainer.config().seed)), "")?;
+        let mut run = RunDir::create(Some(&seed_dir(&dir, trainer.config().seed)), "")?;
         let meta = run.begin(trainer.config(), &chosen)?;
         Ok((run, meta, trainer))
     };
@@ -133,11 +138,12 @@ pub(crate) fn start(args: &TrainArgs, path: &str, seeds: u64) -> anyhow::Result<
         finished: vec![],
         earlier_s: 0.0,
     };
-    set.run(&chosen, args.quiet)
+    set.run(&chosen, args.quiet, &interrupted)
 }
 
 pub(crate) fn resume(args: &TrainArgs, path: &Path) -> anyhow::Result<ExitCode> {
     check_sets(&args.set)?;
+    let interrupted = watch(args.quiet)?;
     let seeds = Summary::read(path)?.seeds;
     let runs = seeds
         .iter()
@@ -175,7 +181,15 @@ pub(crate) fn resume(args: &TrainArgs, path: &Path) -> anyhow::Result<ExitCode> 
     }
     set.summary(&chosen, 0.0).write(path)?;
     if !set.agents.is_empty() {
-        return set.run(&chosen, args.quiet);
+        if !args.quiet {
+            announce(
+                &set.config,
+                set.trainers().count() as u64,
+                set.env_steps(),
+                &chosen,
+            );
+        }
+        return set.run(&chosen, args.quiet, &interrupted);
     }
     if !args.quiet {
         let (set, count) = (path.display(), set.finished.len());
@@ -189,14 +203,15 @@ pub(crate) fn resume(args: &TrainArgs, path: &Path) -> anyhow::Result<ExitCode> 
 }
 
 impl Set {
-    fn run(mut self, chosen: &Chosen, quiet: bool) -> anyhow::Result<ExitCode> {
-        let interrupted = watch_for_interrupts(if quiet {
-            ""
-        } else {
-            "saving every agent after its iteration"
-        })?;
+    fn run(
+        mut self,
+        chosen: &Chosen,
+        quiet: bool,
+        interrupted: &AtomicBool,
+    ) -> anyhow::Result<ExitCode> {
         if !quiet {
-            self.announce(chosen);
+            let set = self.dir.display();
+            note(format_args!("run directories {set}/seed-*"));
         }
         let first = self.env_steps();
         let board = Board::new(&self, first, quiet);
@@ -301,26 +316,6 @@ impl Set {
         let threshold = self.trainers().find_map(|one| one.spec().reward_threshold);
         let on = (chosen.name.as_str(), threshold);
         Summary::of(&self.config, on, outcomes, self.earlier_s + seconds)
-    }
-
-    fn announce(&self, chosen: &Chosen) {
-        let config = &self.config;
-        let seeds = || self.trainers().map(|trainer| trainer.config().seed);
-        note(format_args!(
-            "{} on {}, {} copies, seeds {} to {}, {} steps each{}",
-            config.algo.name(),
-            config.env,
-            config.num_envs,
-            seeds().min().unwrap_or_default(),
-            seeds().max().unwrap_or_default(),
-            config.total_steps,
-            going_on(self.env_steps())
-        ));
-        announce_device(chosen);
-        note(format_args!(
-            "run directories {}/seed-*",
-            self.dir.display()
-        ));
     }
 }
 

@@ -117,6 +117,32 @@ fn mistakes_in_a_configuration_name_file_key_and_remedy() {
             with("name = \"ppo\"", ""),
             vec!["algo.name: missing", "[algo]\nname = \"ppo\"\n", "trpo"],
         ),
+        (
+            with("name = \"ppo\"", "name = 3"),
+            vec!["algo.name: expected a string such as \"ppo\", found integer 3"],
+        ),
+        (
+            "env = \"CartPole-v1\"\nalgo = \"ppo\"\n".to_owned(),
+            vec!["algo: expected a table such as [algo] with name = \"ppo\" in it, found string"],
+        ),
+        (
+            with("env = ", "gamma = 0.9\nenv = "),
+            vec!["gamma: unknown key, did you mean \"algo.gamma\"?"],
+        ),
+        (
+            with("epochs = 2", "seed = 2"),
+            vec!["algo.seed: unknown key, did you mean \"seed\"?"],
+        ),
+        (
+            with("epochs = 2", "learning_rate = inf"),
+            vec!["algo.learning_rate: is inf, must be a positive number"],
+        ),
+        (
+            with("epochs = 2", "learning_rate = { from = -1.0, to = 0 }"),
+            vec![
+                "algo.learning_rate: is { from = -1, to = 0 }, must be a positive number (a schedule may end at 0)",
+            ],
+        ),
         (with("[algo]", "[algo"), vec!["TOML parse error at line"]),
     ] {
         let sandbox = Sandbox::new();
@@ -154,6 +180,19 @@ fn mistakes_on_the_command_line_are_explained() {
             vec!["--set algo.clp=0.1", "did you mean \"clip\"?"],
         ),
         ("train small.toml --set clip", vec!["expected KEY=VALUE"]),
+        ("train small.toml --set =3", vec!["expected KEY=VALUE"]),
+        (
+            "train small.toml --set algo..clip=3",
+            vec!["--set algo..clip=3: expected KEY=VALUE"],
+        ),
+        (
+            "train small.toml --set clip=0.1",
+            vec!["--set clip=0.1: clip: unknown key, did you mean \"algo.clip\"?"],
+        ),
+        (
+            "train small.toml --set algo.name=3",
+            vec!["--set algo.name=3: algo.name: expected a string such as \"ppo\""],
+        ),
         (
             "train small.toml --set algo.clip=wide",
             vec!["--set algo.clip=wide", "expected a number"],
@@ -221,7 +260,7 @@ fn mistakes_on_the_command_line_are_explained() {
         ),
         (
             "train small.toml --seed -1",
-            vec!["'--seed <SEED>': must be a whole number from 0 to "],
+            vec!["'--seed <SEED>': must be a whole number from 0 to 9223372036854775807\n"],
         ),
         (
             "train small.toml --seeds -1",
@@ -395,8 +434,11 @@ fn damaged_and_foreign_checkpoints_are_refused() {
         "eval run --device flex",
         "lab run --device flex --out lab",
     ] {
-        let file = "run/checkpoints/latest/run.safetensors: checkpoint has no `actor.";
-        sandbox.uphill(command).fails(1, &[file]);
+        let parts = [
+            "run/checkpoints/latest/run.safetensors: made with env = \"Pendulum-v1\"",
+            "but run/config.toml has env = \"CartPole-v1\"",
+        ];
+        sandbox.uphill(command).fails(1, &parts);
     }
 
     fs::remove_file(&path).unwrap();
@@ -424,6 +466,64 @@ fn a_resumed_run_changes_only_its_budget() {
         .uphill("train --resume run --quiet --set total_steps=1280")
         .succeeds();
     assert_eq!(sandbox.read("run/metrics.csv").lines().count(), 11);
+}
+
+/// What `--set` may not do an editor may not either.
+#[test]
+fn a_configuration_edited_after_the_fact_is_refused() {
+    let sandbox = Sandbox::new();
+    sandbox.write("small.toml", CARTPOLE);
+    sandbox
+        .uphill("train small.toml --device flex --quiet --out run")
+        .succeeds();
+    let config = sandbox.read("run/config.toml");
+    let edit = |from: &str, to: &str| {
+        assert!(config.contains(from), "{from} in {config}");
+        sandbox.write("run/config.toml", &config.replacen(from, to, 1));
+    };
+    let resume = "train --resume run --set total_steps=2048";
+    let eval = "eval run --episodes 2 --device flex";
+    let remedy = "put that back, or start a new run with `uphill train run/config.toml`";
+
+    // Of no concern to the policy as it is, unlike the other two.
+    edit("gamma = 0.99", "gamma = 0.9");
+    let parts = ["made with algo.gamma = 0.99; but run/config.toml has algo.gamma = 0.9: "];
+    sandbox.uphill(resume).fails(1, &[parts[0], remedy]);
+    sandbox.uphill(eval).succeeds();
+
+    edit("num_envs = 4", "num_envs = 8");
+    sandbox.uphill(resume).fails(1, &["made with num_envs = 4"]);
+    for (from, to) in [
+        ("hidden = [16]", "hidden = [32]"),
+        ("activation = \"tanh\"", "activation = \"relu\""),
+    ] {
+        edit(from, to);
+        for command in [resume, eval] {
+            sandbox
+                .uphill(command)
+                .fails(1, &["made with network.", remedy]);
+        }
+    }
+
+    edit("total_steps = 1024", "total_steps = 1536");
+    sandbox.uphill("train --resume run --quiet").succeeds();
+    assert_eq!(sandbox.read("run/metrics.csv").lines().count(), 13);
+}
+
+#[test]
+fn damaged_facts_about_a_run_can_be_done_without() {
+    let sandbox = Sandbox::new();
+    sandbox.write("small.toml", CARTPOLE);
+    sandbox
+        .uphill("train small.toml --device flex --quiet --out run")
+        .succeeds();
+    let resume = "train --resume run --quiet --set total_steps=1152";
+    sandbox.write("run/meta.json", "{");
+    sandbox
+        .uphill(resume)
+        .fails(1, &["run/meta.json is damaged; delete it"]);
+    fs::remove_file(sandbox.path("run/meta.json")).unwrap();
+    sandbox.uphill(resume).succeeds();
 }
 
 #[test]

@@ -169,20 +169,20 @@ fn a_torn_row_and_rows_after_the_checkpoint_are_dropped() {
 }
 
 #[cfg(unix)]
+fn ctrl_c(child: &Child) {
+    let mut kill = std::process::Command::new("kill");
+    let status = kill.args(["-INT", &child.id().to_string()]).status();
+    assert!(status.unwrap().success());
+}
+
+#[cfg(unix)]
 #[test]
 fn ctrl_c_saves_and_says_how_to_go_on() {
     let sandbox = Sandbox::new();
     sandbox.write("run.toml", &PENDULUM.replace("2048", "1_000_000_000"));
     let mut child = start(&sandbox, "train run.toml --device flex --out b");
     assert!(wait_for_rows(&sandbox, &mut child, 3));
-    let pid = child.id().to_string();
-    assert!(
-        std::process::Command::new("kill")
-            .args(["-INT", &pid])
-            .status()
-            .unwrap()
-            .success()
-    );
+    ctrl_c(&child);
     let done = Done::of(&child.wait_with_output().unwrap());
     assert_eq!(done.code, 130, "{done:?}");
     assert!(
@@ -199,4 +199,51 @@ fn ctrl_c_saves_and_says_how_to_go_on() {
         ))
         .succeeds();
     assert_eq!(sandbox.read("b/metrics.csv").lines().count(), rows + 5);
+}
+
+/// Whatever a run is at when it comes, from its first word on.
+#[cfg(unix)]
+#[test]
+fn an_early_ctrl_c_ends_a_run_in_order() {
+    use std::io::{BufRead, BufReader};
+    let sandbox = Sandbox::new();
+    sandbox.write("run.toml", &PENDULUM.replace("2048", "1_000_000_000"));
+    let seeds = [("", "b0/checkpoints"), (" --seeds 3", "b1/seed-3")];
+    for (number, (seeds, last_made)) in seeds.into_iter().enumerate() {
+        let train = format!("train run.toml --device flex --out b{number}{seeds}");
+        let mut child = start(&sandbox, &train);
+        let mut word = String::new();
+        let mut said = BufReader::new(child.stderr.take().unwrap());
+        said.read_line(&mut word).unwrap();
+        assert!(word.starts_with("ppo on Pendulum-v1"), "{word}");
+        ctrl_c(&child);
+        let done = Done::of(&child.wait_with_output().unwrap());
+        assert_eq!(done.code, 130, "{done:?}");
+        let begun = sandbox.path(&format!("b{number}")).exists();
+        let go_on = format!("go on with: uphill train --resume b{number}\n");
+        let never = "interrupted before the run began; nothing was written\n";
+        assert!(done.stdout.ends_with(if begun { &go_on } else { never }));
+        assert_eq!(begun, sandbox.path(last_made).exists());
+    }
+}
+
+/// Two processes would write over each other.
+#[test]
+fn a_run_is_trained_by_one_process_at_a_time() {
+    let sandbox = Sandbox::new();
+    sandbox.write("run.toml", &PENDULUM.replace("2048", "1_000_000_000"));
+    let mut child = start(&sandbox, "train run.toml --device flex --out b");
+    assert!(wait_for_rows(&sandbox, &mut child, 3));
+    sandbox
+        .uphill("train --resume b")
+        .fails(2, &["b: another process is training this run"]);
+    // Looking at it is no trouble.
+    sandbox
+        .uphill("eval b --episodes 2 --device flex")
+        .succeeds();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    sandbox
+        .uphill("train --resume b --quiet --device flex --set total_steps=1")
+        .fails(2, &["ask for more"]);
 }

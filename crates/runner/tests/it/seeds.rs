@@ -270,10 +270,12 @@ fn an_agent_that_diverges_does_not_stop_the_others() {
     sandbox
         .uphill("train small.toml --device flex --quiet --seeds 3 --out set")
         .succeeds();
-    let mut wild: toml::Table = sandbox.read("set/seed-2/config.toml").parse().unwrap();
-    wild["algo"]["learning_rate"] = 1e38.into();
-    wild["algo"]["max_grad_norm"] = 0.0.into();
-    sandbox.write("set/seed-2/config.toml", &wild.to_string());
+    // One of the three becomes a run that cannot go well.
+    let wild = "--set algo.learning_rate=1e38 --set algo.max_grad_norm=0";
+    let alone = format!("train small.toml --seed 2 {wild} --device flex --quiet --out wild");
+    sandbox.uphill(&alone).fails(3, &["diverged"]);
+    fs::remove_dir_all(sandbox.path("set/seed-2")).unwrap();
+    fs::rename(sandbox.path("wild"), sandbox.path("set/seed-2")).unwrap();
     let kept = fs::read(sandbox.path("set/seed-2/checkpoints/latest/run.safetensors")).unwrap();
 
     let args = "train --resume set --set total_steps=2048";
@@ -308,7 +310,13 @@ fn impossible_sets_are_refused() {
     train("--seeds 0").fails(2, &["--seeds", "0"]);
     train("--seeds many").fails(2, &["--seeds", "many"]);
     train("--seeds 2 --resume set").fails(2, &["cannot be used with"]);
-    train("--seeds 2 --seed 9223372036854775807").fails(2, &["--seeds", "seed: must be at most"]);
+    train("--seeds 2 --seed 9223372036854775807").fails(
+        2,
+        &[
+            "--seeds",
+            "seed: is 9223372036854775808, must be at most 9223372036854775807",
+        ],
+    );
     assert!(!sandbox.path("set").exists());
 
     train("--seeds 2 --quiet").succeeds();
