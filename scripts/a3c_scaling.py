@@ -50,6 +50,8 @@ def main():
     parser.add_argument("--copies", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
+    if uneven := [workers for workers in arguments.workers if UPDATES % workers]:
+        parser.error(f"--workers {uneven[0]} does not divide the {UPDATES} gradients between reports")
 
     found = {workers: [] for workers in arguments.workers}
     with tempfile.TemporaryDirectory() as folder:

@@ -1,8 +1,9 @@
 //! One file that holds everything a run needs to go on exactly where it was.
 //!
 //! A safetensors file: network parameters by name, optimiser state, normaliser, environment state,
-//! counters, and the configuration that made them. It is written beside its destination and renamed over it, so a crash or a full disk
-//! leaves the previous checkpoint whole; a checksum over the data finds what renaming cannot.
+//! counters, and the configuration that made them. It is written beside its destination and renamed
+//! over it, so a crash or a full disk leaves the previous checkpoint whole; a checksum over the data
+//! finds what renaming cannot.
 
 use crate::RunConfig;
 use burn::tensor::{DType, Tensor, TensorData};
@@ -51,6 +52,16 @@ pub enum CheckpointError {
         /// What the system said.
         reason: io::Error,
     },
+    /// The file is a checkpoint of another layout.
+    #[error(
+        "checkpoint {path} has format {found}, this version of uphill has {FORMAT}; go on with the version that wrote it"
+    )]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// Its layout.
+        found: String,
+    },
     /// The file is not a whole checkpoint.
     #[error("checkpoint {path} is damaged ({reason}); use another checkpoint of the run")]
     Corrupt {
@@ -67,7 +78,7 @@ pub enum CheckpointError {
     },
     /// A value has another shape than this run's.
     #[error(
-        "checkpoint holds `{key}` of shape {found:?}, this run needs {expected:?}: use the network, environment and num_envs that it was written with"
+        "checkpoint holds `{key}` of shape {found:?}, this run needs {expected:?}: use the network and environment that it was written with"
     )]
     Shape {
         /// The value's name.
@@ -76,14 +87,6 @@ pub enum CheckpointError {
         expected: Vec<usize>,
         /// The checkpoint's shape.
         found: Vec<usize>,
-    },
-    /// It is of a run with another number of environments.
-    #[error("checkpoint is of a run with num_envs = {found}, this run has {expected}")]
-    NumEnvs {
-        /// This run's number.
-        expected: usize,
-        /// The checkpoint's number.
-        found: usize,
     },
     /// A value cannot be what it should be.
     #[error("checkpoint holds an unusable `{key}`: {reason}")]
@@ -252,10 +255,21 @@ impl Checkpoint {
             path: path.to_owned(),
             reason,
         })?;
-        Self::decode(&bytes).map_err(|reason| CheckpointError::Corrupt {
+        let corrupt = |reason| CheckpointError::Corrupt {
             path: path.to_owned(),
             reason,
-        })
+        };
+        let (checkpoint, header) = Self::decode(&bytes).map_err(corrupt)?;
+        if header.format != FORMAT {
+            return Err(CheckpointError::Format {
+                path: path.to_owned(),
+                found: header.format,
+            });
+        }
+        if header.checksum != checkpoint.checksum() {
+            return Err(corrupt("its checksum does not match its data".to_owned()));
+        }
+        Ok(checkpoint)
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -281,7 +295,8 @@ impl Checkpoint {
             .unwrap_or_else(|e| unreachable!("valid tensors under distinct names: {e}"))
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self, String> {
+    /// What the bytes hold, not compared with what they say about it.
+    fn decode(bytes: &[u8]) -> Result<(Self, Header), String> {
         let tensors = SafeTensors::deserialize(bytes).map_err(|e| e.to_string())?;
         let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| e.to_string())?;
         let mut checkpoint = Self::default();
@@ -297,17 +312,8 @@ impl Checkpoint {
             .and_then(|m| m.get(HEADER))
             .ok_or("it is no checkpoint of uphill")?;
         let header: Header = serde_json::from_str(text).map_err(|e| e.to_string())?;
-        if header.format != FORMAT {
-            return Err(format!(
-                "its format is {:?}, expected {FORMAT:?}",
-                header.format
-            ));
-        }
-        checkpoint.texts = header.texts;
-        if header.checksum != checkpoint.checksum() {
-            return Err("its checksum does not match its data".to_owned());
-        }
-        Ok(checkpoint)
+        checkpoint.texts.clone_from(&header.texts);
+        Ok((checkpoint, header))
     }
 
     fn checksum(&self) -> String {

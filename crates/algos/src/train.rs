@@ -336,13 +336,9 @@ impl Trainer {
     /// Goes back to where `checkpoint` was saved. After an error a part may have been taken over:
     /// build a new trainer.
     ///
-    /// What comes after is what would have come then if the configuration is [the same](Checkpoint::config);
-    /// only what has to fit is checked here: shapes and the number of environments.
+    /// What comes after is what would have come then if the configuration is [the same](Checkpoint::config); only
+    /// what has to fit is checked here.
     pub fn restore(&mut self, checkpoint: &Checkpoint) -> Result<(), TrainError> {
-        let (expected, found) = (self.config.num_envs, checkpoint.config()?.num_envs);
-        if found != expected {
-            return Err(CheckpointError::NumEnvs { expected, found }.into());
-        }
         load_actor(&mut self.actor, checkpoint)?;
         self.critic.net = checkpoint.net("critic", &self.critic.net)?;
         self.critic.obs_norm = self.actor.obs_norm.clone();

@@ -12,7 +12,14 @@ use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use rand::{SeedableRng, rngs::SmallRng};
 use std::sync::OnceLock;
 use uphill_algos::{
-    lab::{Spread, enumerate, exact_gradient, mdp::TinyMdp},
+    lab::{
+        Spread, enumerate,
+        estimator::GradientEstimator,
+        exact_gradient,
+        mdp::TinyMdp,
+        problem::Problem,
+        study::{self, StudyConfig},
+    },
     policy_gradient::estimate,
     reinforce::{Baseline, Credit, ReinforceConfig, weights},
 };
@@ -343,6 +350,19 @@ fn no_constant_baseline_has_less_variance_than_the_optimal_one() {
     let rollout = mdp.rollout(&all, &actor, wrong_values(&mdp));
     let probabilities = mdp.probabilities(&trajectories, mdp.log_probs(&actor));
     let [steps, count] = rollout.dims();
+    let studied = study::estimators(
+        &mut Problem::Mdp(mdp.clone()),
+        &actor,
+        &StudyConfig {
+            gamma: GAMMA,
+            repeats: 2,
+            reference: 2,
+            fit: trajectories.len(),
+            critic_steps: 0,
+            critic_learning_rate: 1e-3,
+            seed: 1,
+        },
+    );
     for credit in CREDITS {
         let scale = match credit {
             Credit::Trajectory => Tensor::ones([steps, count], &device()),
@@ -353,6 +373,12 @@ fn no_constant_baseline_has_less_variance_than_the_optimal_one() {
         let returns = weights(&none, &actor, &rollout);
         let gradients = trajectory_gradients(&actor, &rollout, returns);
         let best = numbers(optimal_constant(scores, gradients, probabilities.clone()))[0];
+        // The laboratory's is this one, and no estimate.
+        assert!(studied.iter().any(|estimator| matches!(
+            estimator,
+            GradientEstimator::Constant { credit: c, constant }
+                if *c == credit && (constant / best - 1.0).abs() < 1e-12
+        )));
 
         let with = |constant: f64| {
             let spread = enumerate(&mdp, &actor, wrong_values(&mdp), 1, |rollout| {

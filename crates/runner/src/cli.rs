@@ -65,8 +65,9 @@ defaults of the algorithm:
   learning_rate = { from = 1e-3, to = 0 }  # or a plain number
 
 The run directory holds config.toml (every value spelt out), meta.json, metrics.csv (one row per
-iteration), TensorBoard events and checkpoints/latest and checkpoints/best. Ctrl-C saves and exits
-with 130; --resume goes on from exactly there, also after a crash.")]
+iteration), TensorBoard events, checkpoints/latest and checkpoints/best, and lock, by which one
+process at a time trains it. Ctrl-C saves and exits with 130; --resume goes on from exactly there,
+also after a crash.")]
 pub(crate) struct TrainArgs {
     /// Configuration file, or the name of a preset (see `uphill list presets`)
     #[arg(required_unless_present = "resume", conflicts_with = "resume")]

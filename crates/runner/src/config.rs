@@ -4,7 +4,7 @@
 //! the `--set`, the whole key and what would be right.
 
 mod check;
-mod kept;
+pub(crate) mod kept;
 
 use crate::{
     failure::{UsageError, usage},
@@ -12,7 +12,7 @@ use crate::{
 };
 use anyhow::{Context, bail};
 use check::{check, check_complete, is_schedule, misfits};
-pub(crate) use kept::{RESUMABLE, check_kept, to_act, to_go_on};
+pub(crate) use kept::{RESUMABLE, check_kept, fixed_for_acting, fixed_on_resume};
 use std::{fs, path::Path};
 use toml::{Table, Value};
 use uphill_algos::{ALGORITHMS, AlgoConfig, RunConfig, dist_kind};
@@ -141,6 +141,11 @@ fn check_algorithm(
 struct Edit {
     label: String,
     table: Table,
+}
+
+/// The key of a `--set`.
+pub(crate) fn set_key(set: &str) -> &str {
+    set.split('=').next().unwrap_or_default().trim()
 }
 
 fn parse_set(set: &str) -> anyhow::Result<Edit> {

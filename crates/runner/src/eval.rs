@@ -19,7 +19,7 @@ const COPIES: usize = 16;
 pub(crate) fn eval(args: &EvalArgs) -> anyhow::Result<ExitCode> {
     let run = RunDir::open(&args.run)?;
     let config = config::load_file(&run.config(), &[])?;
-    let checkpoint = run.read_checkpoint(args.checkpoint, &config, config::to_act)?;
+    let checkpoint = run.read_checkpoint(args.checkpoint, &config, config::fixed_for_acting)?;
     let episodes = args.episodes as usize;
     let copies = COPIES.min(episodes);
     let spec = uphill_envs::spec_with(&config.env, config.frames)?;

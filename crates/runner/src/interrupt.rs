@@ -1,19 +1,22 @@
 //! Ctrl-C: the first lets the work at hand come to a good end, the second ends the program.
 
-use crate::console::note;
+use crate::console::{note, print};
 use anyhow::Context;
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// As a shell reports a program that ended on Ctrl-C.
 pub(crate) const INTERRUPTED: u8 = 130;
 
-/// A flag that the first Ctrl-C raises, saying so unless `quiet`, for whoever works to stop.
+/// A flag that the first Ctrl-C raises, for whoever works to stop, saying so with `message` unless `quiet`.
 ///
 /// To be called before anything is written, so that no Ctrl-C ends a run without a word.
-pub(crate) fn watch(quiet: bool) -> anyhow::Result<Arc<AtomicBool>> {
+pub(crate) fn watch(message: &'static str, quiet: bool) -> anyhow::Result<Arc<AtomicBool>> {
     let interrupted = Arc::new(AtomicBool::new(false));
     let flag = interrupted.clone();
     ctrlc::set_handler(move || {
@@ -21,9 +24,17 @@ pub(crate) fn watch(quiet: bool) -> anyhow::Result<Arc<AtomicBool>> {
             std::process::exit(i32::from(INTERRUPTED));
         }
         if !quiet {
-            note("\nstopping as soon as nothing is lost; Ctrl-C again stops at once");
+            note(format_args!("\n{message}; Ctrl-C again stops at once"));
         }
     })
     .context("installing the Ctrl-C handler")?;
     Ok(interrupted)
+}
+
+/// How to end if that happened before anything was written.
+pub(crate) fn never_begun(quiet: bool) -> anyhow::Result<ExitCode> {
+    if !quiet {
+        print("interrupted before it began; nothing was written")?;
+    }
+    Ok(ExitCode::from(INTERRUPTED))
 }

@@ -1,12 +1,12 @@
 //! The directory of a run, and what is in it.
 //!
 //! ```text
+//! lock                            held by the process that trains it
 //! meta.json                       version, commit, device, host, times
 //! config.toml                     every value spelt out; running it again repeats the run
 //! metrics.csv                     one row per iteration
 //! events.out.tfevents.*           the same for TensorBoard
 //! checkpoints/latest/…, best/…    to go on from, to evaluate
-//! lock                            held by the process that trains it
 //! ```
 //!
 //! They are written in this order, so that a run can be resumed whenever it was killed: the configuration makes a
@@ -128,21 +128,25 @@ impl RunDir {
     }
 
     /// Keeps other processes from training the run until this value or the process is gone.
-    pub(crate) fn hold(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn lock(&mut self) -> anyhow::Result<()> {
         if self.lock.is_some() {
             return Ok(());
         }
         let path = self.path.join("lock");
-        let file = File::options().create(true).append(true).open(&path);
-        let file = file.with_context(|| format!("writing {}", path.display()))?;
+        let file = File::create(&path).with_context(|| format!("writing {}", path.display()))?;
         match file.try_lock() {
+            Ok(()) => {}
             Err(TryLockError::WouldBlock) => bail!(UsageError(format!(
                 "{}: another process is training this run; wait for its end, or stop it first",
                 self.path.display()
             ))),
             // Not every file system has locks, and training is possible without.
-            Ok(()) | Err(TryLockError::Error(_)) => self.lock = Some(file),
+            Err(TryLockError::Error(error)) => tracing::warn!(
+                "{} cannot be locked ({error}): take care that one process at a time trains the run",
+                path.display()
+            ),
         }
+        self.lock = Some(file);
         Ok(())
     }
 
@@ -171,7 +175,7 @@ impl RunDir {
 
     /// Makes an empty directory one of a run, which can be resumed from here on.
     pub(crate) fn begin(&mut self, config: &RunConfig, on: &Chosen) -> anyhow::Result<Meta> {
-        self.hold()?;
+        self.lock()?;
         let meta = Meta::now(on);
         self.write_meta(&meta)?;
         self.write_config(config)?;
@@ -209,12 +213,12 @@ impl RunDir {
         !has_rows && ![Which::Latest, Which::Best].into_iter().any(has_checkpoint)
     }
 
-    /// Reads one of the checkpoints, which has to be of a run like `config` as far as its keys are `needed`.
+    /// Reads one of the checkpoints, which has to be of a run like `config` in all keys that are `fixed`.
     pub(crate) fn read_checkpoint(
         &self,
         which: Which,
         config: &RunConfig,
-        needed: fn(&str) -> bool,
+        fixed: fn(&str) -> bool,
     ) -> anyhow::Result<Checkpoint> {
         let path = self.checkpoint(which);
         if !path.is_file() {
@@ -226,7 +230,7 @@ impl RunDir {
             }
             other => other.into(),
         })?;
-        check_kept((&self.config(), config), (&path, &checkpoint), needed)?;
+        check_kept((&self.config(), config), (&path, &checkpoint), fixed)?;
         Ok(checkpoint)
     }
 

@@ -72,13 +72,13 @@ impl Stopped {
         sets: &[String],
         chosen: &Chosen,
     ) -> anyhow::Result<Self> {
-        run.hold()?;
+        run.lock()?;
         let budget = config::load_file(&run.config(), &[])?.total_steps;
         let config = config::load_file(&run.config(), sets)?;
         let meta = run.read_meta()?.unwrap_or_else(|| Meta::now(chosen));
         let checkpoint = match which {
             Which::Latest if run.is_unbegun() => None,
-            _ => Some(run.read_checkpoint(which, &config, config::to_go_on)?),
+            _ => Some(run.read_checkpoint(which, &config, config::fixed_on_resume)?),
         };
         let mut trainer = Trainer::new(config, &chosen.device)?;
         if let Some(checkpoint) = &checkpoint {
@@ -318,8 +318,7 @@ impl Session {
 /// `--set` entries that a resumed run may not have.
 pub(crate) fn check_sets(sets: &[String]) -> anyhow::Result<()> {
     for set in sets {
-        let key = set.split('=').next().unwrap_or_default().trim();
-        if config::to_go_on(key) {
+        if config::fixed_on_resume(config::set_key(set)) {
             bail!(UsageError(format!(
                 "--set {set}: a resumed run may change only {}; start a new run for anything else",
                 config::RESUMABLE.join(" and ")

@@ -6,7 +6,7 @@ use crate::{
     console::{note, print},
     device::{self, Chosen, DeviceArg, Workload},
     failure::{UsageError, usage},
-    interrupt::{INTERRUPTED, watch},
+    interrupt::{INTERRUPTED, never_begun, watch},
     many,
     progress::Progress,
     run_dir::RunDir,
@@ -47,7 +47,7 @@ pub(crate) fn configured(args: &TrainArgs, path: &str) -> anyhow::Result<(RunCon
 
 fn start(args: &TrainArgs, path: &str) -> anyhow::Result<ExitCode> {
     let (config, name) = configured(args, path)?;
-    let interrupted = watch(args.quiet)?;
+    let interrupted = watch("saving after this iteration", args.quiet)?;
     let chosen = choose(args.device.unwrap_or(DeviceArg::Auto), &config)?;
     if !args.quiet {
         announce(&config, 1, 0, &chosen);
@@ -66,7 +66,7 @@ fn start(args: &TrainArgs, path: &str) -> anyhow::Result<ExitCode> {
 fn resume(args: &TrainArgs, path: &Path) -> anyhow::Result<ExitCode> {
     let run = RunDir::open(path)?;
     check_sets(&args.set)?;
-    let interrupted = watch(args.quiet)?;
+    let interrupted = watch("saving after this iteration", args.quiet)?;
     let chosen = chosen_again(args, &run)?;
     let which = args.checkpoint.unwrap_or(Which::Latest);
     let stopped = Stopped::read(run, which, &args.set, &chosen)?;
@@ -117,14 +117,6 @@ pub(crate) fn choose(arg: DeviceArg, config: &RunConfig) -> anyhow::Result<Chose
     device::choose(arg, &work).map_err(usage)
 }
 
-/// What to say of a Ctrl-C before there is a run.
-pub(crate) fn never_begun(quiet: bool) -> anyhow::Result<ExitCode> {
-    if !quiet {
-        print("interrupted before the run began; nothing was written")?;
-    }
-    Ok(ExitCode::from(INTERRUPTED))
-}
-
 /// The loop of a single run.
 fn run_alone(
     mut session: Session,
@@ -141,20 +133,20 @@ fn run_alone(
     let clock = Instant::now();
     session.start_clock(clock);
     while !session.trainer().finished() {
-        let report = session.step().inspect_err(|_| progress.finish())?;
-        progress.update(report.env_steps, report.episode_return_mean);
-        if interrupted.load(Ordering::Relaxed) && !session.trainer().finished() {
+        if interrupted.load(Ordering::Relaxed) {
             session.checkpoint()?;
             progress.finish();
             if !quiet {
-                let run = session.run().path().display();
                 print(format_args!(
-                    "interrupted at step {}; go on with: uphill train --resume {run}",
-                    report.env_steps
+                    "interrupted at step {}; go on with: uphill train --resume {}",
+                    session.trainer().env_steps(),
+                    session.run().path().display()
                 ))?;
             }
             return Ok(ExitCode::from(INTERRUPTED));
         }
+        let report = session.step().inspect_err(|_| progress.finish())?;
+        progress.update(report.env_steps, report.episode_return_mean);
     }
     progress.finish();
     if !quiet {

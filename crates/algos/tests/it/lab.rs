@@ -193,6 +193,14 @@ fn credit_and_baselines_reduce_variance_and_keep_the_mean() {
     }
 }
 
+#[test]
+fn only_few_trajectories_are_enumerated() {
+    let mdp = TinyMdp::example();
+    assert!(mdp.few_trajectories(14).is_none());
+    assert_eq!(mdp.few_trajectories(15).unwrap().len(), 15);
+    assert!(TinyMdp::walk().few_trajectories(1000).is_none());
+}
+
 /// The optimum comes from other trajectories than those it is measured on.
 #[test]
 fn the_optimal_constant_is_the_best_of_constants() {

@@ -15,7 +15,7 @@ use crate::{
     console::{note, print},
     device::{Chosen, DeviceArg},
     failure::UsageError,
-    interrupt::{INTERRUPTED, watch},
+    interrupt::{INTERRUPTED, never_begun, watch},
     list::table,
     many::{Crew, spread},
     run_dir::RunDir,
@@ -59,13 +59,16 @@ pub(crate) fn ablate(args: &AblateArgs) -> anyhow::Result<ExitCode> {
             Ok((variant, config.with_context(context)?))
         })
         .collect::<anyhow::Result<Vec<Configured>>>()?;
-    let interrupted = watch(false)?;
+    let interrupted = watch("stopping; runs that have ended are kept", false)?;
     let chosen = choose(args.device.unwrap_or(DeviceArg::Auto), &base)?;
     // Whatever else a configuration can get wrong shows when it is built.
     for (_, config) in &variants {
         Trainer::new(config.clone(), &chosen.device)?;
     }
 
+    if interrupted.load(Ordering::Relaxed) {
+        return never_begun(false);
+    }
     let dir = open_dir(args.out.as_deref(), &source.name, &variants)?;
     let mut rows = Rows::open(&dir.join(ROWS))?;
     note(format_args!(

@@ -249,9 +249,8 @@ fn anneal(rate: Schedule, on: bool) -> Schedule {
 mod tests {
     use super::*;
     use crate::{config, presets::PRESETS};
-    use std::collections::BTreeMap;
-    use toml::{Table, Value};
-    use uphill_algos::config::MemoryKind;
+    use std::collections::{BTreeMap, BTreeSet};
+    use toml::Value;
 
     fn base() -> RunConfig {
         config::load("ppo-pendulum", &[]).unwrap().config
@@ -262,42 +261,17 @@ mod tests {
         variant.config(&base()).unwrap()
     }
 
-    /// Dotted key → value.
-    fn flat(config: &RunConfig) -> BTreeMap<String, String> {
-        fn walk(table: &Table, prefix: &str, into: &mut BTreeMap<String, String>) {
-            for (key, value) in table {
-                let key = format!("{prefix}{key}");
-                match value {
-                    Value::Table(inner) if !inner.contains_key("from") => {
-                        walk(inner, &format!("{key}."), into);
-                    }
-                    value => {
-                        into.insert(key, value.to_string());
-                    }
-                }
-            }
-        }
-        let mut into = BTreeMap::new();
-        walk(&Table::try_from(config).unwrap(), "", &mut into);
-        into
-    }
-
     /// What changes from `a` to `b`: key, value in `a`, value in `b`.
     fn changes(a: &RunConfig, b: &RunConfig) -> Vec<(String, String, String)> {
-        let (a, b) = (flat(a), flat(b));
-        let keys: Vec<_> = a.keys().chain(b.keys()).collect();
-        let get = |of: &BTreeMap<String, String>, key: &String| of.get(key).cloned();
-        let mut changes: Vec<_> = keys
-            .into_iter()
-            .filter(|key| get(&a, key) != get(&b, key))
-            .map(|key| {
-                let text = |of| get(of, key).unwrap_or_default();
-                (key.clone(), text(&a), text(&b))
-            })
-            .collect();
-        changes.sort();
-        changes.dedup();
-        changes
+        let [a, b] = [a, b].map(|config| config::kept::values(config).unwrap());
+        let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+        let text = |of: &BTreeMap<String, Value>, key: &String| {
+            of.get(key).map(Value::to_string).unwrap_or_default()
+        };
+        keys.into_iter()
+            .filter(|key| a.get(*key) != b.get(*key))
+            .map(|key| (key.clone(), text(&a, key), text(&b, key)))
+            .collect()
     }
 
     /// What each optimisation's switch looks like in the configuration of full PPO.
@@ -417,9 +391,6 @@ mod tests {
     fn presets_of_clipped_ppo_can_be_ablated_and_no_others() {
         for preset in PRESETS {
             let base = config::load(preset.name, &[]).unwrap().config;
-            if base.network.memory != MemoryKind::None {
-                continue; // TRPO has no memory, and says so.
-            }
             let suits =
                 matches!(&base.algo, AlgoConfig::Ppo(ppo) if ppo.objective == Objective::Clip);
             for variant in VARIANTS {

@@ -85,11 +85,12 @@ fn elsewhere(key: &str, template: &Table) -> Option<String> {
     if template.contains_key(key) {
         return Some(key.to_owned());
     }
-    let mut tables = template
-        .iter()
-        .filter_map(|(name, value)| Some((name, value.as_table()?)));
-    let (name, _) = tables.find(|(_, table)| table.contains_key(key))?;
-    Some(format!("{name}.{key}"))
+    template.iter().find_map(|(name, value)| match value {
+        Value::Table(inner) if !is_schedule(inner) => {
+            Some(format!("{name}.{}", elsewhere(key, inner)?))
+        }
+        _ => None,
+    })
 }
 
 fn check_value(

@@ -1,5 +1,7 @@
 //! Whether a run's configuration is still the one that its checkpoint was made with.
 
+use super::is_schedule;
+use crate::failure::UsageError;
 use anyhow::bail;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,34 +10,38 @@ use std::{
 use toml::{Table, Value};
 use uphill_algos::{Checkpoint, RunConfig};
 
-use super::is_schedule;
-
 /// Keys that do not alter what has been learnt so far.
 pub(crate) const RESUMABLE: [&str; 2] = ["total_steps", "checkpoint_every"];
 
+/// Keys that decide what a policy does with an observation, but for those of `network` and `normalize.obs`.
+const INPUTS: [&str; 2] = ["env", "frames"];
+
+/// Keys of `network` that decide where training starts, or how the same numbers are computed.
+const NOT_LEARNT: [&str; 3] = ["network.init", "network.log_std", "network.fused"];
+
 /// Keys that have to be as they were for a run to go on exactly.
-pub(crate) fn to_go_on(key: &str) -> bool {
+pub(crate) fn fixed_on_resume(key: &str) -> bool {
     !RESUMABLE.contains(&key)
 }
 
-/// Keys that have to be as they were for the policy to act as it learnt to.
-pub(crate) fn to_act(key: &str) -> bool {
-    let decide = ["env", "frames", "network.", "normalize.obs"];
-    // The same numbers but for rounding.
-    key != "network.fused" && decide.iter().any(|start| key.starts_with(start))
+/// Keys that have to be as they were for a policy to act as it learnt to.
+pub(crate) fn fixed_for_acting(key: &str) -> bool {
+    let network = key.starts_with("network.") && !NOT_LEARNT.contains(&key);
+    network || key.starts_with("normalize.obs") || INPUTS.contains(&key)
 }
 
-/// Whether all keys that are `needed` have the values that `checkpoint`, read from `path`, was made with.
+/// Whether all `fixed` keys of `config`, read from `source`, have the values that `checkpoint`, read from `path`,
+/// was made with.
 pub(crate) fn check_kept(
     (source, config): (&Path, &RunConfig),
     (path, checkpoint): (&Path, &Checkpoint),
-    needed: fn(&str) -> bool,
+    fixed: fn(&str) -> bool,
 ) -> anyhow::Result<()> {
     let (now, then) = (values(config)?, values(&checkpoint.config()?)?);
     let keys: BTreeSet<&String> = now.keys().chain(then.keys()).collect();
     let mut changed: Vec<&String> = keys
         .into_iter()
-        .filter(|key| needed(key) && now.get(*key) != then.get(*key))
+        .filter(|key| fixed(key) && now.get(*key) != then.get(*key))
         .collect();
     // Then it is of another run altogether, and the rest says nothing more.
     let telling = |key: &&String| ["env", "algo.name"].contains(&key.as_str());
@@ -52,16 +58,16 @@ pub(crate) fn check_kept(
         said.collect::<Vec<_>>().join(", ")
     };
     let source = source.display();
-    bail!(
+    bail!(UsageError(format!(
         "{}: made with {}; but {source} has {}: put that back, or start a new run with `uphill train {source}`",
         path.display(),
         said(&then),
         said(&now),
-    )
+    )))
 }
 
 /// Every value under its dotted key.
-fn values(config: &RunConfig) -> anyhow::Result<BTreeMap<String, Value>> {
+pub(crate) fn values(config: &RunConfig) -> anyhow::Result<BTreeMap<String, Value>> {
     fn gather(prefix: &str, table: Table, into: &mut BTreeMap<String, Value>) {
         for (key, value) in table {
             let key = format!("{prefix}{key}");

@@ -129,12 +129,16 @@ pub(crate) fn keep(measured: Measured) -> Result<PathBuf> {
 }
 
 fn path() -> Option<PathBuf> {
+    Some(cache_folder()?.join("bench.json"))
+}
+
+/// For what is found out once and kept.
+pub(super) fn cache_folder() -> Option<PathBuf> {
     let chosen = env::var_os(FOLDER).filter(|folder| !folder.is_empty());
-    let folder = match chosen {
-        Some(folder) => PathBuf::from(folder),
-        None => dirs::cache_dir()?.join("uphill"),
-    };
-    Some(folder.join("bench.json"))
+    match chosen {
+        Some(folder) => Some(PathBuf::from(folder)),
+        None => Some(dirs::cache_dir()?.join("uphill")),
+    }
 }
 
 /// A file that cannot be read is as good as none: `auto` has a rule of thumb.

@@ -8,6 +8,8 @@
 mod arg;
 #[cfg(feature = "cuda")]
 mod cuda_probe;
+#[cfg(feature = "kernel-cache")]
+mod kernel_cache;
 mod machine;
 mod measured;
 mod messages;
@@ -78,6 +80,8 @@ pub(crate) struct DeviceInfo {
 pub(crate) fn choose(arg: DeviceArg, work: &Workload) -> Result<Chosen> {
     let machine = Machine::this();
     let (pick, reason) = pick(arg, work, &machine)?;
+    #[cfg(feature = "kernel-cache")]
+    kernel_cache::keep_kernels();
     Ok(Chosen {
         device: open(&pick)?,
         name: pick.name(),

@@ -166,13 +166,21 @@ impl Source {
         };
         if Path::new(source).is_dir() {
             let run = RunDir::open(Path::new(source))?;
+            let fixed = |set: &&String| config::fixed_for_acting(config::set_key(set));
+            if let Some(set) = args.set.iter().find(fixed) {
+                bail!(UsageError(format!(
+                    "--set {set}: the policy of {source} was trained with its own; \
+                     give a configuration in place of the run to change a fresh policy's"
+                )));
+            }
             let config = config::load_file(&run.config(), &args.set)?;
             if args.env.as_ref().is_some_and(|env| *env != config.env) {
                 let trained = &config.env;
                 let problem = format!("--env: the policy of {source} was trained in {trained}");
                 bail!(UsageError(problem));
             }
-            let checkpoint = run.read_checkpoint(args.checkpoint, &config, config::to_act)?;
+            let checkpoint =
+                run.read_checkpoint(args.checkpoint, &config, config::fixed_for_acting)?;
             return Ok(Self {
                 config,
                 checkpoint: Some((run.checkpoint(args.checkpoint), checkpoint)),

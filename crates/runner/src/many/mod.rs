@@ -16,12 +16,12 @@ use crate::{
     cli::{TrainArgs, Which},
     console::{note, print},
     device::{Chosen, DeviceArg},
-    interrupt::{INTERRUPTED, watch},
+    interrupt::{INTERRUPTED, never_begun, watch},
     list::table,
     progress::{self, Progress},
     run_dir::RunDir,
     session::{Session, Stopped, check_sets},
-    train::{announce, choose, chosen_again, configured, never_begun},
+    train::{announce, choose, chosen_again, configured},
 };
 use anyhow::Context;
 pub(crate) use spread::{Crew, spread};
@@ -40,6 +40,9 @@ use uphill_algos::{Diverged, Report, RunConfig, Trainer};
 
 /// How long an agent is worked on before another has its turn, so that all advance together.
 const TURN: Duration = Duration::from_millis(100);
+
+/// What a Ctrl-C is answered with.
+const STOPPING: &str = "saving every agent after its iteration";
 
 /// Whether a directory is that of several seeds.
 pub(crate) fn is_set(path: &Path) -> bool {
@@ -89,7 +92,7 @@ pub(crate) fn start(args: &TrainArgs, path: &str, seeds: u64) -> anyhow::Result<
     if let Some(last) = configs.last() {
         last.validate().context("--seeds")?;
     }
-    let interrupted = watch(args.quiet)?;
+    let interrupted = watch(STOPPING, args.quiet)?;
     let chosen = choose(args.device.unwrap_or(DeviceArg::Auto), &config)?;
     if !args.quiet {
         announce(&config, seeds, 0, &chosen);
@@ -143,7 +146,7 @@ pub(crate) fn start(args: &TrainArgs, path: &str, seeds: u64) -> anyhow::Result<
 
 pub(crate) fn resume(args: &TrainArgs, path: &Path) -> anyhow::Result<ExitCode> {
     check_sets(&args.set)?;
-    let interrupted = watch(args.quiet)?;
+    let interrupted = watch(STOPPING, args.quiet)?;
     let seeds = Summary::read(path)?.seeds;
     let runs = seeds
         .iter()
@@ -169,6 +172,11 @@ pub(crate) fn resume(args: &TrainArgs, path: &Path) -> anyhow::Result<ExitCode> 
         finished: vec![],
         earlier_s: (stopped.iter().map(Stopped::wall_s)).fold(0.0, f64::max),
     };
+    let unfinished = stopped.iter().any(|run| !run.trainer().finished());
+    if unfinished && !args.quiet {
+        let made = stopped.iter().map(|run| run.trainer().env_steps()).sum();
+        announce(&set.config, stopped.len() as u64, made, &chosen);
+    }
     for run in stopped {
         if run.trainer().finished() {
             set.finished.push(run.close()?);
@@ -180,15 +188,7 @@ pub(crate) fn resume(args: &TrainArgs, path: &Path) -> anyhow::Result<ExitCode> 
         }
     }
     set.summary(&chosen, 0.0).write(path)?;
-    if !set.agents.is_empty() {
-        if !args.quiet {
-            announce(
-                &set.config,
-                set.trainers().count() as u64,
-                set.env_steps(),
-                &chosen,
-            );
-        }
+    if unfinished {
         return set.run(&chosen, args.quiet, &interrupted);
     }
     if !args.quiet {

@@ -93,7 +93,7 @@ fn mistakes_are_explained_and_leave_nothing_behind() {
         ),
         (
             "ablate run.toml --set algo.objective=kl",
-            vec!["algo.objective", "\"clip\""],
+            vec!["run.toml: variant ppo: algo.objective", "\"clip\""],
         ),
         (
             "ablate run.toml --seeds 0",
@@ -105,10 +105,6 @@ fn mistakes_are_explained_and_leave_nothing_behind() {
         ),
         ("ablate run.toml --device gpu", vec!["wgpu"]),
         ("ablate nowhere", vec!["nowhere", "uphill list presets"]),
-        (
-            "ablate run.toml --set network.memory=gru --set network.hidden=[] --variants trpo",
-            vec!["network.hidden", "before the memory"],
-        ),
     ] {
         sandbox
             .uphill(&format!("{args} --out out"))

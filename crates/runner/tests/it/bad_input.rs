@@ -143,6 +143,10 @@ fn mistakes_in_a_configuration_name_file_key_and_remedy() {
                 "algo.learning_rate: is { from = -1, to = 0 }, must be a positive number (a schedule may end at 0)",
             ],
         ),
+        (
+            with("name = \"ppo\"", "name = \"trpo\""),
+            vec!["algo.epochs: unknown key, did you mean \"algo.critic.epochs\"?"],
+        ),
         (with("[algo]", "[algo"), vec!["TOML parse error at line"]),
     ] {
         let sandbox = Sandbox::new();
@@ -438,7 +442,7 @@ fn damaged_and_foreign_checkpoints_are_refused() {
             "run/checkpoints/latest/run.safetensors: made with env = \"Pendulum-v1\"",
             "but run/config.toml has env = \"CartPole-v1\"",
         ];
-        sandbox.uphill(command).fails(1, &parts);
+        sandbox.uphill(command).fails(2, &parts);
     }
 
     fs::remove_file(&path).unwrap();
@@ -488,11 +492,11 @@ fn a_configuration_edited_after_the_fact_is_refused() {
     // Of no concern to the policy as it is, unlike the other two.
     edit("gamma = 0.99", "gamma = 0.9");
     let parts = ["made with algo.gamma = 0.99; but run/config.toml has algo.gamma = 0.9: "];
-    sandbox.uphill(resume).fails(1, &[parts[0], remedy]);
+    sandbox.uphill(resume).fails(2, &[parts[0], remedy]);
     sandbox.uphill(eval).succeeds();
 
     edit("num_envs = 4", "num_envs = 8");
-    sandbox.uphill(resume).fails(1, &["made with num_envs = 4"]);
+    sandbox.uphill(resume).fails(2, &["made with num_envs = 4"]);
     for (from, to) in [
         ("hidden = [16]", "hidden = [32]"),
         ("activation = \"tanh\"", "activation = \"relu\""),
@@ -501,9 +505,14 @@ fn a_configuration_edited_after_the_fact_is_refused() {
         for command in [resume, eval] {
             sandbox
                 .uphill(command)
-                .fails(1, &["made with network.", remedy]);
+                .fails(2, &["made with network.", remedy]);
         }
     }
+
+    // How the policy began, or is computed, does not matter to it as it is.
+    edit("init = \"orthogonal\"", "init = \"uniform\"");
+    sandbox.uphill(resume).fails(2, &["network.init"]);
+    sandbox.uphill(eval).succeeds();
 
     edit("total_steps = 1024", "total_steps = 1536");
     sandbox.uphill("train --resume run --quiet").succeeds();

@@ -84,13 +84,14 @@ fn killed_before_its_first_checkpoint_it_is_resumed_from_the_start() {
     let train = "train run.toml --seed 5 --device flex --quiet --out";
     sandbox.uphill(&format!("{train} whole")).succeeds();
     let files = [
-        "config.toml",
+        "lock",
         "meta.json",
+        "config.toml",
         "metrics.csv",
         "events.out.tfevents.1.here.1.0.uphill",
         "checkpoints/latest/run.partial",
     ];
-    let kills = (2..=files.len()).map(|written| files[..written].to_vec());
+    let kills = (3..=files.len()).map(|written| files[..written].to_vec());
     for (number, left) in kills
         .chain([vec!["config.toml", "meta.partial"]])
         .enumerate()
@@ -201,7 +202,8 @@ fn ctrl_c_saves_and_says_how_to_go_on() {
     assert_eq!(sandbox.read("b/metrics.csv").lines().count(), rows + 5);
 }
 
-/// Whatever a run is at when it comes, from its first word on.
+/// A Ctrl-C that comes with a run's first word finds it building networks, making directories or in its first
+/// iteration, as the scheduler will have it: each has an end in order.
 #[cfg(unix)]
 #[test]
 fn an_early_ctrl_c_ends_a_run_in_order() {
@@ -221,7 +223,7 @@ fn an_early_ctrl_c_ends_a_run_in_order() {
         assert_eq!(done.code, 130, "{done:?}");
         let begun = sandbox.path(&format!("b{number}")).exists();
         let go_on = format!("go on with: uphill train --resume b{number}\n");
-        let never = "interrupted before the run began; nothing was written\n";
+        let never = "interrupted before it began; nothing was written\n";
         assert!(done.stdout.ends_with(if begun { &go_on } else { never }));
         assert_eq!(begun, sandbox.path(last_made).exists());
     }
