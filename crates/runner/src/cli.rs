@@ -92,7 +92,7 @@ pub(crate) struct TrainArgs {
     #[arg(long)]
     pub(crate) device: Option<DeviceArg>,
 
-    /// Seed of every random stream; the same configuration, seed and device repeat a run bit by bit
+    /// Seed of every random stream, in place of the configuration's; the same configuration, seed and device repeat a run bit by bit
     /// (but for a3c with several workers)
     #[arg(long, conflicts_with = "resume", value_parser = whole::<u64>(0..=LAST_SEED))]
     pub(crate) seed: Option<u64>,

@@ -11,7 +11,7 @@ use crate::{
     presets,
 };
 use anyhow::{Context, bail};
-use check::{check, check_complete, is_schedule, misfits};
+use check::{SCHEDULE, check, check_complete, is_schedule, misfits};
 pub(crate) use kept::{RESUMABLE, check_kept, fixed_for_acting, fixed_on_resume};
 use std::{fs, path::Path};
 use toml::{Table, Value};
@@ -159,7 +159,16 @@ fn parse_set(set: &str) -> anyhow::Result<Edit> {
     let parsed = toml::from_str::<Table>(&text)
         .ok()
         .and_then(|mut t| t.remove("value"));
-    let value = parsed.unwrap_or_else(|| Value::String(value.trim().to_owned()));
+    let value = match parsed {
+        None if value.trim().parse::<u128>().is_ok() => {
+            bail!("{label}: the largest whole number there is is {}", i64::MAX)
+        }
+        None => Value::String(value.trim().to_owned()),
+        Some(Value::Table(table)) if table.contains_key("from") != table.contains_key("to") => {
+            bail!("{label}: a schedule has two ends, for example {SCHEDULE}")
+        }
+        Some(value) => value,
+    };
     let (outer, inner) = match key.trim().split_once('.') {
         Some((outer, inner)) => (outer, inner.rsplit('.').fold(value, wrap)),
         None => (key.trim(), value),

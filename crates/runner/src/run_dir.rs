@@ -81,6 +81,14 @@ pub(crate) fn timestamp() -> String {
 }
 
 impl RunDir {
+    /// Whether a new run may have the directory `out`.
+    pub(crate) fn check_free(out: &Path) -> anyhow::Result<()> {
+        if out.exists() {
+            bail!(UsageError(taken(out)));
+        }
+        Ok(())
+    }
+
     /// Makes the directory at `out`, or the first free `runs/{name}-{number}`.
     pub(crate) fn create(out: Option<&Path>, name: &str) -> anyhow::Result<Self> {
         let cannot = |path: &Path| {

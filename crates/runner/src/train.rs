@@ -19,7 +19,7 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
     time::Instant,
 };
-use uphill_algos::{RunConfig, Trainer, agent_params, episodes::EpisodeStats};
+use uphill_algos::{Diverged, RunConfig, Trainer, agent_params, episodes::EpisodeStats};
 
 pub(crate) fn train(args: &TrainArgs) -> anyhow::Result<ExitCode> {
     match (&args.config, &args.resume) {
@@ -37,6 +37,9 @@ pub(crate) fn train(args: &TrainArgs) -> anyhow::Result<ExitCode> {
 
 /// The configuration to train, checked, and what to call it.
 pub(crate) fn configured(args: &TrainArgs, path: &str) -> anyhow::Result<(RunConfig, String)> {
+    if let Some(out) = &args.out {
+        RunDir::check_free(out)?;
+    }
     let mut source = config::load(path, &args.set)?;
     if let Some(seed) = args.seed {
         source.config.seed = seed;
@@ -145,7 +148,10 @@ fn run_alone(
             }
             return Ok(ExitCode::from(INTERRUPTED));
         }
-        let report = session.step().inspect_err(|_| progress.finish())?;
+        let report = session.step().map_err(|error| {
+            progress.finish();
+            with_remedy(error, session.run().path())
+        })?;
         progress.update(report.env_steps, report.episode_return_mean);
     }
     progress.finish();
@@ -155,6 +161,17 @@ fn run_alone(
     Ok(ExitCode::SUCCESS)
 }
 
+/// An error that ended training, with how to go on where that helps.
+pub(crate) fn with_remedy(error: anyhow::Error, run: &Path) -> anyhow::Error {
+    if error.chain().any(|e| e.is::<Diverged>()) {
+        return error;
+    }
+    let run = run.display();
+    error.context(format!(
+        "stopped; go on with `uphill train --resume {run}` when this is mended"
+    ))
+}
+
 /// What is about to be done, by `seeds` agents together, that have made `env_steps` in all.
 pub(crate) fn announce(config: &RunConfig, seeds: u64, env_steps: u64, chosen: &Chosen) {
     let first = config.seed;
@@ -162,15 +179,18 @@ pub(crate) fn announce(config: &RunConfig, seeds: u64, env_steps: u64, chosen: &
         1 => (format!("seed {first}"), ""),
         _ => (format!("seeds {first} to {}", first + seeds - 1), " each"),
     };
+    let copies = match config.num_envs {
+        1 => "1 copy".to_owned(),
+        n => format!("{n} copies"),
+    };
     let going_on = match env_steps {
         0 => String::new(),
         steps => format!(", going on at {steps}"),
     };
     note(format_args!(
-        "{} on {}, {} copies, {which}, {} steps{each}{going_on}",
+        "{} on {}, {copies}, {which}, {} steps{each}{going_on}",
         config.algo.name(),
         config.env,
-        config.num_envs,
         config.total_steps,
     ));
     note(format_args!(

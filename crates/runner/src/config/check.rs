@@ -16,7 +16,7 @@ const REQUIRED: [(&str, &str); 2] = [
 ];
 
 /// How a value that changes over training is written.
-const SCHEDULE: &str = "{ from = 1e-3, to = 0 }";
+pub(super) const SCHEDULE: &str = "{ from = 1e-3, to = 0 }";
 
 /// Whether every key of `table` is in `template`, a whole configuration, with a value that can be.
 pub(super) fn check(table: &Table, template: &Table) -> anyhow::Result<()> {
@@ -209,7 +209,7 @@ fn describe(expected: &Value) -> String {
         Value::Table(table) if is_schedule(table) => {
             format!("a number, or a schedule such as {SCHEDULE}")
         }
-        Value::Array(_) => format!("a list such as {expected}"),
+        Value::Array(_) => format!("a list of whole numbers such as {expected}"),
         other => format!("a {}", other.type_str()),
     }
 }

@@ -21,7 +21,7 @@ use crate::{
     progress::{self, Progress},
     run_dir::RunDir,
     session::{Session, Stopped, check_sets},
-    train::{announce, choose, chosen_again, configured},
+    train::{announce, choose, chosen_again, configured, with_remedy},
 };
 use anyhow::Context;
 pub(crate) use spread::{Crew, spread};
@@ -256,7 +256,8 @@ impl Set {
             .filter_map(|agent| Some((agent.seed(), agent.error?)))
             .partition(|(_, error)| diverged(error));
         if let Some((seed, error)) = failed.into_iter().next() {
-            return Err(error.context(format!("seed {seed}")));
+            let error = error.context(format!("seed {seed}"));
+            return Err(with_remedy(error, &self.dir));
         }
         if stopped {
             if !quiet {

@@ -52,7 +52,7 @@ fn mistakes_in_a_configuration_name_file_key_and_remedy() {
         ),
         (
             with("hidden = [16]", "hidden = [1.5]"),
-            vec!["network.hidden: expected a list such as [64, 64], found [1.5]"],
+            vec!["network.hidden: expected a list of whole numbers such as [64, 64], found [1.5]"],
         ),
         (
             with("epochs = 2", "objective = \"clipp\""),
@@ -185,6 +185,14 @@ fn mistakes_on_the_command_line_are_explained() {
         ),
         ("train small.toml --set clip", vec!["expected KEY=VALUE"]),
         ("train small.toml --set =3", vec!["expected KEY=VALUE"]),
+        (
+            "train small.toml --set total_steps=18446744073709551615",
+            vec!["the largest whole number there is is 9223372036854775807"],
+        ),
+        (
+            "train small.toml --set algo.learning_rate={from=1}",
+            vec!["a schedule has two ends, for example { from = 1e-3, to = 0 }"],
+        ),
         (
             "train small.toml --set algo..clip=3",
             vec!["--set algo..clip=3: expected KEY=VALUE"],

@@ -249,3 +249,29 @@ fn a_run_is_trained_by_one_process_at_a_time() {
         .uphill("train --resume b --quiet --device flex --set total_steps=1")
         .fails(2, &["ask for more"]);
 }
+
+/// As on a full disk: what has been written stays, and the run can go on.
+#[test]
+fn a_checkpoint_that_cannot_be_written_ends_a_run_with_how_to_go_on() {
+    let sandbox = Sandbox::new();
+    sandbox.write("run.toml", &PENDULUM.replace("2048", "1_000_000_000"));
+    let mut child = start(&sandbox, "train run.toml --device flex --out b");
+    assert!(wait_for_rows(&sandbox, &mut child, 3));
+    // Nothing can be written where a folder is; now and then the run is just writing there.
+    let in_the_way = sandbox.path("b/checkpoints/latest/run.partial");
+    while fs::create_dir(&in_the_way).is_err() {}
+    Done::of(&child.wait_with_output().unwrap()).fails(
+        1,
+        &[
+            "stopped; go on with `uphill train --resume b` when this is mended",
+            "checkpoint b/checkpoints/latest/run.safetensors: ",
+        ],
+    );
+    fs::remove_dir(&in_the_way).unwrap();
+    let budget = sandbox.read("b/metrics.csv").lines().count() * 128;
+    sandbox
+        .uphill(&format!(
+            "train --resume b --quiet --set total_steps={budget}"
+        ))
+        .succeeds();
+}
