@@ -259,13 +259,18 @@ impl Checkpoint {
             path: path.to_owned(),
             reason,
         };
-        let (checkpoint, header) = Self::decode(&bytes).map_err(corrupt)?;
+        // Before anything else is looked at, which another layout may have differently.
+        let header = header_in(&bytes).map_err(corrupt)?;
         if header.format != FORMAT {
             return Err(CheckpointError::Format {
                 path: path.to_owned(),
                 found: header.format,
             });
         }
+        let checkpoint = Self {
+            tensors: tensors_in(&bytes).map_err(corrupt)?,
+            texts: header.texts,
+        };
         if header.checksum != checkpoint.checksum() {
             return Err(corrupt("its checksum does not match its data".to_owned()));
         }
@@ -293,27 +298,6 @@ impl Checkpoint {
         let metadata = HashMap::from([(HEADER.to_owned(), header)]);
         safetensors::serialize(views, Some(metadata))
             .unwrap_or_else(|e| unreachable!("valid tensors under distinct names: {e}"))
-    }
-
-    /// What the bytes hold, not compared with what they say about it.
-    fn decode(bytes: &[u8]) -> Result<(Self, Header), String> {
-        let tensors = SafeTensors::deserialize(bytes).map_err(|e| e.to_string())?;
-        let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| e.to_string())?;
-        let mut checkpoint = Self::default();
-        for (key, view) in tensors.iter() {
-            let dtype = dtype_from_file(view.dtype())
-                .ok_or_else(|| format!("`{key}` has type {:?}", view.dtype()))?;
-            let data =
-                TensorData::from_bytes_vec(view.data().to_vec(), view.shape().to_vec(), dtype);
-            checkpoint.tensors.insert(key.to_owned(), data);
-        }
-        let metadata = metadata.metadata().as_ref();
-        let text = metadata
-            .and_then(|m| m.get(HEADER))
-            .ok_or("it is no checkpoint of uphill")?;
-        let header: Header = serde_json::from_str(text).map_err(|e| e.to_string())?;
-        checkpoint.texts.clone_from(&header.texts);
-        Ok((checkpoint, header))
     }
 
     fn checksum(&self) -> String {
@@ -344,6 +328,28 @@ impl Checkpoint {
             found: data.shape().to_vec(),
         })
     }
+}
+
+/// What a file says about itself.
+fn header_in(bytes: &[u8]) -> Result<Header, String> {
+    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| e.to_string())?;
+    let metadata = metadata.metadata().as_ref();
+    let text = metadata
+        .and_then(|m| m.get(HEADER))
+        .ok_or("it is no checkpoint of uphill")?;
+    serde_json::from_str(text).map_err(|e| e.to_string())
+}
+
+/// The tensors of a file.
+fn tensors_in(bytes: &[u8]) -> Result<BTreeMap<String, TensorData>, String> {
+    let file = SafeTensors::deserialize(bytes).map_err(|e| e.to_string())?;
+    let tensor = |(key, view): (&str, TensorView<'_>)| {
+        let dtype = dtype_from_file(view.dtype())
+            .ok_or_else(|| format!("`{key}` has type {:?}", view.dtype()))?;
+        let data = TensorData::from_bytes_vec(view.data().to_vec(), view.shape().to_vec(), dtype);
+        Ok((key.to_owned(), data))
+    };
+    file.iter().map(tensor).collect()
 }
 
 /// The same numbers under another shape.

@@ -98,7 +98,7 @@ pub(crate) fn unit_interval(settings: &[(&str, f64)]) -> Result<(), ConfigError>
 pub(crate) fn positive(settings: &[(&str, f64)]) -> Result<(), ConfigError> {
     settings.iter().try_for_each(|(key, value)| {
         ensure(*value > 0.0 && value.is_finite(), key, || {
-            format!("is {value}, must be positive")
+            format!("is {value}, must be a positive finite number")
         })
     })
 }
@@ -107,7 +107,7 @@ pub(crate) fn positive(settings: &[(&str, f64)]) -> Result<(), ConfigError> {
 pub(crate) fn not_negative(settings: &[(&str, f64)]) -> Result<(), ConfigError> {
     settings.iter().try_for_each(|(key, value)| {
         ensure(*value >= 0.0 && value.is_finite(), key, || {
-            format!("is {value}, must not be negative")
+            format!("is {value}, must be a finite number from 0")
         })
     })
 }
@@ -117,7 +117,7 @@ pub(crate) fn positive_schedules(settings: &[(&str, Schedule)]) -> Result<(), Co
     settings.iter().try_for_each(|(key, schedule)| {
         let right = schedule.min() >= 0.0 && schedule.max() > 0.0 && schedule.max().is_finite();
         ensure(right, key, || {
-            format!("is {schedule}, must be a positive number (a schedule may end at 0)")
+            format!("is {schedule}, must be a positive finite number (a schedule may end at 0)")
         })
     })
 }

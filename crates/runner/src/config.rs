@@ -143,11 +143,6 @@ struct Edit {
     table: Table,
 }
 
-/// The key of a `--set`.
-pub(crate) fn set_key(set: &str) -> &str {
-    set.split('=').next().unwrap_or_default().trim()
-}
-
 fn parse_set(set: &str) -> anyhow::Result<Edit> {
     let label = format!("--set {set}");
     let (key, value) = match set.split_once('=') {
@@ -160,8 +155,11 @@ fn parse_set(set: &str) -> anyhow::Result<Edit> {
         .ok()
         .and_then(|mut t| t.remove("value"));
     let value = match parsed {
-        None if value.trim().parse::<u128>().is_ok() => {
-            bail!("{label}: the largest whole number there is is {}", i64::MAX)
+        None if (value.trim().parse::<u128>()).is_ok_and(|n| n > i64::MAX as u128) => {
+            bail!(
+                "{label}: is more than {}, the largest whole number",
+                i64::MAX
+            )
         }
         None => Value::String(value.trim().to_owned()),
         Some(Value::Table(table)) if table.contains_key("from") != table.contains_key("to") => {

@@ -12,6 +12,11 @@ pub(crate) fn usage(error: anyhow::Error) -> anyhow::Error {
     UsageError(format!("{error:#}")).into()
 }
 
+/// Whether a loss or a parameter stopped being finite.
+pub(crate) fn has_diverged(error: &anyhow::Error) -> bool {
+    error.chain().any(|e| e.is::<Diverged>())
+}
+
 /// 2 usage or configuration, 3 diverged, 1 anything else.
 pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
     let is_usage = error.chain().any(|e| {
@@ -24,7 +29,7 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
     });
     match () {
         () if is_usage => 2,
-        () if error.chain().any(|e| e.is::<Diverged>()) => 3,
+        () if has_diverged(error) => 3,
         () => 1,
     }
 }

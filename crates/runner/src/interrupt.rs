@@ -13,6 +13,9 @@ use std::{
 /// As a shell reports a program that ended on Ctrl-C.
 pub(crate) const INTERRUPTED: u8 = 130;
 
+/// What a run answers.
+pub(crate) const STOPPING: &str = "stopping as soon as the work at hand is done";
+
 /// A flag that the first Ctrl-C raises, for whoever works to stop, saying so with `message` unless `quiet`.
 ///
 /// To be called before anything is written, so that no Ctrl-C ends a run without a word.

@@ -141,7 +141,9 @@ impl RunDir {
             return Ok(());
         }
         let path = self.path.join("lock");
-        let file = File::create(&path).with_context(|| format!("writing {}", path.display()))?;
+        // Not truncated: elsewhere than on Unix a locked file refuses that, and with another error.
+        let file = (File::options().write(true).create(true).truncate(false)).open(&path);
+        let file = file.with_context(|| format!("writing {}", path.display()))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => bail!(UsageError(format!(

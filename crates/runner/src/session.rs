@@ -64,15 +64,14 @@ pub(crate) struct Stopped {
 }
 
 impl Stopped {
-    /// Reads the run, which nobody else may be training, and builds its trainer with `sets` applied, which may be
-    /// of its budget.
+    /// Reads the run, which this process has locked, and builds its trainer with `sets` applied, which may be of
+    /// its budget.
     pub(crate) fn read(
-        mut run: RunDir,
+        run: RunDir,
         which: Which,
         sets: &[String],
         chosen: &Chosen,
     ) -> anyhow::Result<Self> {
-        run.lock()?;
         let budget = config::load_file(&run.config(), &[])?.total_steps;
         let config = config::load_file(&run.config(), sets)?;
         let meta = run.read_meta()?.unwrap_or_else(|| Meta::now(chosen));
@@ -318,7 +317,8 @@ impl Session {
 /// `--set` entries that a resumed run may not have.
 pub(crate) fn check_sets(sets: &[String]) -> anyhow::Result<()> {
     for set in sets {
-        if config::fixed_on_resume(config::set_key(set)) {
+        let key = set.split('=').next().unwrap_or_default().trim();
+        if config::fixed_on_resume(key) {
             bail!(UsageError(format!(
                 "--set {set}: a resumed run may change only {}; start a new run for anything else",
                 config::RESUMABLE.join(" and ")

@@ -5,8 +5,8 @@ use crate::{
     config,
     console::{note, print},
     device::{self, Chosen, DeviceArg, Workload},
-    failure::{UsageError, usage},
-    interrupt::{INTERRUPTED, never_begun, watch},
+    failure::{UsageError, has_diverged, usage},
+    interrupt::{INTERRUPTED, STOPPING, never_begun, watch},
     many,
     progress::Progress,
     run_dir::RunDir,
@@ -19,7 +19,7 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
     time::Instant,
 };
-use uphill_algos::{Diverged, RunConfig, Trainer, agent_params, episodes::EpisodeStats};
+use uphill_algos::{RunConfig, Trainer, agent_params, episodes::EpisodeStats};
 
 pub(crate) fn train(args: &TrainArgs) -> anyhow::Result<ExitCode> {
     match (&args.config, &args.resume) {
@@ -50,7 +50,7 @@ pub(crate) fn configured(args: &TrainArgs, path: &str) -> anyhow::Result<(RunCon
 
 fn start(args: &TrainArgs, path: &str) -> anyhow::Result<ExitCode> {
     let (config, name) = configured(args, path)?;
-    let interrupted = watch("saving after this iteration", args.quiet)?;
+    let interrupted = watch(STOPPING, args.quiet)?;
     let chosen = choose(args.device.unwrap_or(DeviceArg::Auto), &config)?;
     if !args.quiet {
         announce(&config, 1, 0, &chosen);
@@ -67,12 +67,16 @@ fn start(args: &TrainArgs, path: &str) -> anyhow::Result<ExitCode> {
 }
 
 fn resume(args: &TrainArgs, path: &Path) -> anyhow::Result<ExitCode> {
-    let run = RunDir::open(path)?;
+    let mut run = RunDir::open(path)?;
     check_sets(&args.set)?;
-    let interrupted = watch("saving after this iteration", args.quiet)?;
+    run.lock()?;
+    let interrupted = watch(STOPPING, args.quiet)?;
     let chosen = chosen_again(args, &run)?;
     let which = args.checkpoint.unwrap_or(Which::Latest);
     let stopped = Stopped::read(run, which, &args.set, &chosen)?;
+    if interrupted.load(Ordering::Relaxed) {
+        return never_begun(args.quiet);
+    }
     if !stopped.trainer().finished() {
         if !args.quiet {
             let trainer = stopped.trainer();
@@ -137,8 +141,9 @@ fn run_alone(
     session.start_clock(clock);
     while !session.trainer().finished() {
         if interrupted.load(Ordering::Relaxed) {
-            session.checkpoint()?;
             progress.finish();
+            let saved = session.checkpoint();
+            saved.map_err(|error| with_remedy(error, session.run().path()))?;
             if !quiet {
                 print(format_args!(
                     "interrupted at step {}; go on with: uphill train --resume {}",
@@ -163,7 +168,7 @@ fn run_alone(
 
 /// An error that ended training, with how to go on where that helps.
 pub(crate) fn with_remedy(error: anyhow::Error, run: &Path) -> anyhow::Error {
-    if error.chain().any(|e| e.is::<Diverged>()) {
+    if has_diverged(&error) {
         return error;
     }
     let run = run.display();

@@ -44,11 +44,15 @@ fn impossible_values_are_refused_by_name() {
         (refusal(|c| ppo(c).gamma = f64::NAN), "algo.gamma: is NaN"),
         (
             refusal(|c| ppo(c).clip = Schedule::Constant(0.0)),
-            "algo.clip: is 0, must be a positive number",
+            "algo.clip: is 0, must be a positive finite number",
         ),
         (
             refusal(|c| ppo(c).learning_rate = Schedule::Constant(f64::NAN)),
             "algo.learning_rate: is NaN",
+        ),
+        (
+            refusal(|c| ppo(c).max_grad_norm = f64::INFINITY),
+            "algo.max_grad_norm: is inf, must be a finite number from 0",
         ),
         (
             refusal(|c| ppo(c).value_coef = -0.5),

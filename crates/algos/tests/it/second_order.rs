@@ -496,7 +496,7 @@ fn impossible_settings_are_refused_by_name() {
         ),
         (
             refusal(|c| c.max_kl = Schedule::Constant(0.0)),
-            "algo.max_kl: is 0, must be a positive number",
+            "algo.max_kl: is 0, must be a positive finite number",
         ),
         (
             refusal(|c| c.critic.minibatches = 7),

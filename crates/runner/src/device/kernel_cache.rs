@@ -3,7 +3,8 @@
 use super::measured::cache_folder;
 use cubecl::config::{CubeClRuntimeConfig, RuntimeConfig, cache::CacheConfig};
 
-/// Has kernels and tuning kept in the user's folder for caches, or where a `cubecl.toml` wants them.
+/// Has kernels and tuning kept in the user's folder for caches, or in another if a `cubecl.toml` names one other
+/// than `target`, which is CubeCL's own default.
 ///
 /// To be called before CubeCL is: later its settings stay what they are.
 pub(super) fn keep_kernels() {

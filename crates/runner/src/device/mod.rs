@@ -8,7 +8,7 @@
 mod arg;
 #[cfg(feature = "cuda")]
 mod cuda_probe;
-#[cfg(feature = "kernel-cache")]
+#[cfg(all(feature = "kernel-cache", any(feature = "wgpu", feature = "cuda")))]
 mod kernel_cache;
 mod machine;
 mod measured;
@@ -80,7 +80,7 @@ pub(crate) struct DeviceInfo {
 pub(crate) fn choose(arg: DeviceArg, work: &Workload) -> Result<Chosen> {
     let machine = Machine::this();
     let (pick, reason) = pick(arg, work, &machine)?;
-    #[cfg(feature = "kernel-cache")]
+    #[cfg(all(feature = "kernel-cache", any(feature = "wgpu", feature = "cuda")))]
     kernel_cache::keep_kernels();
     Ok(Chosen {
         device: open(&pick)?,

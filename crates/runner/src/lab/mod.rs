@@ -166,14 +166,18 @@ impl Source {
         };
         if Path::new(source).is_dir() {
             let run = RunDir::open(Path::new(source))?;
-            let fixed = |set: &&String| config::fixed_for_acting(config::set_key(set));
-            if let Some(set) = args.set.iter().find(fixed) {
+            let config = config::load_file(&run.config(), &args.set)?;
+            let [own, asked] =
+                [&config::load_file(&run.config(), &[])?, &config].map(config::kept::values);
+            let (own, asked) = (own?, asked?);
+            let fixed =
+                |key: &&String| config::fixed_for_acting(key) && own.get(*key) != asked.get(*key);
+            if let Some(key) = asked.keys().find(fixed) {
                 bail!(UsageError(format!(
-                    "--set {set}: the policy of {source} was trained with its own; \
+                    "--set of {key}: the policy of {source} was trained with its own; \
                      give a configuration in place of the run to change a fresh policy's"
                 )));
             }
-            let config = config::load_file(&run.config(), &args.set)?;
             if args.env.as_ref().is_some_and(|env| *env != config.env) {
                 let trained = &config.env;
                 let problem = format!("--env: the policy of {source} was trained in {trained}");

@@ -16,7 +16,8 @@ use crate::{
     cli::{TrainArgs, Which},
     console::{note, print},
     device::{Chosen, DeviceArg},
-    interrupt::{INTERRUPTED, never_begun, watch},
+    failure::has_diverged,
+    interrupt::{INTERRUPTED, STOPPING, never_begun, watch},
     list::table,
     progress::{self, Progress},
     run_dir::RunDir,
@@ -36,13 +37,10 @@ use std::{
     time::{Duration, Instant},
 };
 use summary::{Outcome, Summary};
-use uphill_algos::{Diverged, Report, RunConfig, Trainer};
+use uphill_algos::{Report, RunConfig, Trainer};
 
 /// How long an agent is worked on before another has its turn, so that all advance together.
 const TURN: Duration = Duration::from_millis(100);
-
-/// What a Ctrl-C is answered with.
-const STOPPING: &str = "saving every agent after its iteration";
 
 /// Whether a directory is that of several seeds.
 pub(crate) fn is_set(path: &Path) -> bool {
@@ -148,10 +146,10 @@ pub(crate) fn resume(args: &TrainArgs, path: &Path) -> anyhow::Result<ExitCode> 
     check_sets(&args.set)?;
     let interrupted = watch(STOPPING, args.quiet)?;
     let seeds = Summary::read(path)?.seeds;
-    let runs = seeds
-        .iter()
-        .map(|of| RunDir::open(&seed_dir(path, of.seed)));
-    let runs = runs.collect::<anyhow::Result<Vec<_>>>()?;
+    let mut runs = (seeds.iter())
+        .map(|of| RunDir::open(&seed_dir(path, of.seed)))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    runs.iter_mut().try_for_each(RunDir::lock)?;
     let chosen = chosen_again(args, &runs[0])?;
     let which = args.checkpoint.unwrap_or(Which::Latest);
     // All are read before the first is changed.
@@ -163,6 +161,10 @@ pub(crate) fn resume(args: &TrainArgs, path: &Path) -> anyhow::Result<ExitCode> 
         .into_iter()
         .map(stopped)
         .collect::<anyhow::Result<Vec<_>>>()?;
+
+    if interrupted.load(Ordering::Relaxed) {
+        return never_begun(args.quiet);
+    }
 
     let budget = stopped[0].budget();
     let mut set = Set {
@@ -226,7 +228,7 @@ impl Set {
         self.agents = spread(self.agents, crew, |agent| {
             let more = agent.turn(&stop, &board);
             match &agent.error {
-                Some(error) if !diverged(error) => failed.store(true, Ordering::Relaxed),
+                Some(error) if !has_diverged(error) => failed.store(true, Ordering::Relaxed),
                 Some(error) => board.say(&format!("seed {}: {error:#}", agent.seed())),
                 None => {}
             }
@@ -254,7 +256,7 @@ impl Set {
             .agents
             .into_iter()
             .filter_map(|agent| Some((agent.seed(), agent.error?)))
-            .partition(|(_, error)| diverged(error));
+            .partition(|(_, error)| has_diverged(error));
         if let Some((seed, error)) = failed.into_iter().next() {
             let error = error.context(format!("seed {seed}"));
             return Err(with_remedy(error, &self.dir));
@@ -309,7 +311,7 @@ impl Set {
             .iter()
             .map(|trainer| Outcome::of(trainer, false));
         let going = self.agents.iter().map(|agent| {
-            let diverged = agent.error.as_ref().is_some_and(diverged);
+            let diverged = agent.error.as_ref().is_some_and(has_diverged);
             Outcome::of(agent.session.trainer(), diverged)
         });
         let mut outcomes: Vec<Outcome> = ended.chain(going).collect();
@@ -347,10 +349,6 @@ impl Agent {
         self.error = self.session.checkpoint().err();
         false
     }
-}
-
-fn diverged(error: &anyhow::Error) -> bool {
-    error.chain().any(|e| e.is::<Diverged>())
 }
 
 /// One progress for all agents: their steps together, the mean of their returns.

@@ -135,12 +135,12 @@ fn mistakes_in_a_configuration_name_file_key_and_remedy() {
         ),
         (
             with("epochs = 2", "learning_rate = inf"),
-            vec!["algo.learning_rate: is inf, must be a positive number"],
+            vec!["algo.learning_rate: is inf, must be a positive finite number"],
         ),
         (
             with("epochs = 2", "learning_rate = { from = -1.0, to = 0 }"),
             vec![
-                "algo.learning_rate: is { from = -1, to = 0 }, must be a positive number (a schedule may end at 0)",
+                "algo.learning_rate: is { from = -1, to = 0 }, must be a positive finite number (a schedule may end at 0)",
             ],
         ),
         (
@@ -187,7 +187,11 @@ fn mistakes_on_the_command_line_are_explained() {
         ("train small.toml --set =3", vec!["expected KEY=VALUE"]),
         (
             "train small.toml --set total_steps=18446744073709551615",
-            vec!["the largest whole number there is is 9223372036854775807"],
+            vec!["is more than 9223372036854775807, the largest whole number"],
+        ),
+        (
+            "train small.toml --set seed=007",
+            vec!["seed: expected a whole number, found string \"007\""],
         ),
         (
             "train small.toml --set algo.learning_rate={from=1}",

@@ -202,29 +202,52 @@ fn ctrl_c_saves_and_says_how_to_go_on() {
     assert_eq!(sandbox.read("b/metrics.csv").lines().count(), rows + 5);
 }
 
-/// A Ctrl-C that comes with a run's first word finds it building networks, making directories or in its first
-/// iteration, as the scheduler will have it: each has an end in order.
+/// Starts a run, presses Ctrl-C at its first word and waits for its end.
+#[cfg(unix)]
+fn stopped_early(sandbox: &Sandbox, args: &str) -> Done {
+    use std::io::{BufRead, BufReader};
+    let mut child = start(sandbox, args);
+    let mut word = String::new();
+    let mut said = BufReader::new(child.stderr.take().unwrap());
+    said.read_line(&mut word).unwrap();
+    assert!(word.starts_with("ppo on "), "{word}");
+    ctrl_c(&child);
+    let done = Done::of(&child.wait_with_output().unwrap());
+    assert_eq!(done.code, 130, "{done:?}");
+    done
+}
+
+/// What a run says that was interrupted before it began.
+#[cfg(unix)]
+const NEVER: &str = "interrupted before it began; nothing was written\n";
+
+/// Networks this large are still being built when the signal comes.
+#[cfg(unix)]
+#[test]
+fn ctrl_c_while_networks_are_built_leaves_nothing() {
+    let sandbox = Sandbox::new();
+    sandbox.write("run.toml", &PENDULUM.replace("[16]", "[1024, 1024]"));
+    for seeds in ["", " --seeds 2"] {
+        let train = format!("train run.toml --device flex --out b{seeds}");
+        assert_eq!(stopped_early(&sandbox, &train).stdout, NEVER);
+        assert!(!sandbox.path("b").exists());
+    }
+}
+
+/// With small ones it finds a run building, making directories or in its first iteration, as the scheduler will
+/// have it: each has an end in order.
 #[cfg(unix)]
 #[test]
 fn an_early_ctrl_c_ends_a_run_in_order() {
-    use std::io::{BufRead, BufReader};
     let sandbox = Sandbox::new();
     sandbox.write("run.toml", &PENDULUM.replace("2048", "1_000_000_000"));
     let seeds = [("", "b0/checkpoints"), (" --seeds 3", "b1/seed-3")];
     for (number, (seeds, last_made)) in seeds.into_iter().enumerate() {
         let train = format!("train run.toml --device flex --out b{number}{seeds}");
-        let mut child = start(&sandbox, &train);
-        let mut word = String::new();
-        let mut said = BufReader::new(child.stderr.take().unwrap());
-        said.read_line(&mut word).unwrap();
-        assert!(word.starts_with("ppo on Pendulum-v1"), "{word}");
-        ctrl_c(&child);
-        let done = Done::of(&child.wait_with_output().unwrap());
-        assert_eq!(done.code, 130, "{done:?}");
+        let done = stopped_early(&sandbox, &train);
         let begun = sandbox.path(&format!("b{number}")).exists();
         let go_on = format!("go on with: uphill train --resume b{number}\n");
-        let never = "interrupted before it began; nothing was written\n";
-        assert!(done.stdout.ends_with(if begun { &go_on } else { never }));
+        assert!(done.stdout.ends_with(if begun { &go_on } else { NEVER }));
         assert_eq!(begun, sandbox.path(last_made).exists());
     }
 }
@@ -259,7 +282,10 @@ fn a_checkpoint_that_cannot_be_written_ends_a_run_with_how_to_go_on() {
     assert!(wait_for_rows(&sandbox, &mut child, 3));
     // Nothing can be written where a folder is; now and then the run is just writing there.
     let in_the_way = sandbox.path("b/checkpoints/latest/run.partial");
-    while fs::create_dir(&in_the_way).is_err() {}
+    while fs::create_dir(&in_the_way).is_err() {
+        assert!(child.try_wait().unwrap().is_none(), "the run has ended");
+        sleep(Duration::from_millis(1));
+    }
     Done::of(&child.wait_with_output().unwrap()).fails(
         1,
         &[

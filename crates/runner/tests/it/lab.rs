@@ -103,9 +103,9 @@ fn a_policy_that_sees_frames_is_measured_with_them() {
                 .all(|row| row["variance"].as_f64().unwrap() > 0.0)
         );
     }
-    sandbox.uphill("lab run --set network.hidden=[8]").fails(
+    sandbox.uphill("lab run --set network={hidden=[8]}").fails(
         2,
-        &["--set network.hidden=[8]: the policy of run was trained"],
+        &["--set of network.hidden: the policy of run was trained"],
     );
     let tiny = sandbox.uphill("lab run.toml --env TinyWalk");
     tiny.fails(2, &["frames", "without memory"]);
