@@ -31,10 +31,12 @@ use uphill_algos::{Checkpoint, CheckpointError, RunConfig, checkpoint::write_ato
 
 /// An existing run directory.
 #[derive(Debug)]
-pub(crate) struct RunDir {
-    path: PathBuf,
-    /// While this process trains it.
-    lock: Option<File>,
+pub(crate) struct RunDir(PathBuf);
+
+/// Keeps other processes from training what is in a directory, until it is dropped or the process is gone.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _file: File,
 }
 
 /// Where and by what a run was made.
@@ -99,7 +101,7 @@ impl RunDir {
             let parent = out.parent().unwrap_or(Path::new(""));
             fs::create_dir_all(parent).with_context(|| cannot(out))?;
             return match fs::create_dir(out) {
-                Ok(()) => Ok(Self::at(out)),
+                Ok(()) => Ok(Self(out.to_owned())),
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
                     bail!(UsageError(taken(out)))
                 }
@@ -110,7 +112,7 @@ impl RunDir {
         for number in 1.. {
             let path = PathBuf::from(format!("runs/{name}-{number}"));
             match fs::create_dir(&path) {
-                Ok(()) => return Ok(Self::at(&path)),
+                Ok(()) => return Ok(Self(path)),
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(e) => return Err(e).with_context(|| cannot(&path)),
             }
@@ -120,7 +122,7 @@ impl RunDir {
 
     /// The run directory at `path`.
     pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
-        let run = Self::at(path);
+        let run = Self(path.to_owned());
         if !run.config().is_file() {
             let (path, hint) = (path.display(), hint(path));
             bail!(UsageError(format!("{path} is not a run directory{hint}")));
@@ -128,48 +130,16 @@ impl RunDir {
         Ok(run)
     }
 
-    fn at(path: &Path) -> Self {
-        Self {
-            path: path.to_owned(),
-            lock: None,
-        }
-    }
-
-    /// Keeps other processes from training the run until this value or the process is gone.
-    pub(crate) fn lock(&mut self) -> anyhow::Result<()> {
-        if self.lock.is_some() {
-            return Ok(());
-        }
-        let path = self.path.join("lock");
-        // Not truncated: elsewhere than on Unix a locked file refuses that, and with another error.
-        let file = (File::options().write(true).create(true).truncate(false)).open(&path);
-        let file = file.with_context(|| format!("writing {}", path.display()))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => bail!(UsageError(format!(
-                "{}: another process is training this run; wait for its end, or stop it first",
-                self.path.display()
-            ))),
-            // Not every file system has locks, and training is possible without.
-            Err(TryLockError::Error(error)) => tracing::warn!(
-                "{} cannot be locked ({error}): take care that one process at a time trains the run",
-                path.display()
-            ),
-        }
-        self.lock = Some(file);
-        Ok(())
-    }
-
     pub(crate) fn path(&self) -> &Path {
-        &self.path
+        &self.0
     }
 
     pub(crate) fn config(&self) -> PathBuf {
-        self.path.join("config.toml")
+        self.0.join("config.toml")
     }
 
     pub(crate) fn metrics(&self) -> PathBuf {
-        self.path.join("metrics.csv")
+        self.0.join("metrics.csv")
     }
 
     pub(crate) fn checkpoint(&self, which: Which) -> PathBuf {
@@ -177,15 +147,14 @@ impl RunDir {
             Which::Latest => "latest",
             Which::Best => "best",
         };
-        self.path
+        self.0
             .join("checkpoints")
             .join(folder)
             .join("run.safetensors")
     }
 
     /// Makes an empty directory one of a run, which can be resumed from here on.
-    pub(crate) fn begin(&mut self, config: &RunConfig, on: &Chosen) -> anyhow::Result<Meta> {
-        self.lock()?;
+    pub(crate) fn begin(&self, config: &RunConfig, on: &Chosen) -> anyhow::Result<Meta> {
         let meta = Meta::now(on);
         self.write_meta(&meta)?;
         self.write_config(config)?;
@@ -200,12 +169,12 @@ impl RunDir {
     pub(crate) fn write_meta(&self, meta: &Meta) -> anyhow::Result<()> {
         let mut text = serde_json::to_string_pretty(meta).context("writing meta.json")?;
         text.push('\n');
-        self.write(&self.path.join("meta.json"), text.as_bytes())
+        self.write(&self.0.join("meta.json"), text.as_bytes())
     }
 
     /// None where there is no such file: a run can go on without.
     pub(crate) fn read_meta(&self) -> anyhow::Result<Option<Meta>> {
-        let path = self.path.join("meta.json");
+        let path = self.0.join("meta.json");
         if !path.is_file() {
             return Ok(None);
         }
@@ -245,7 +214,7 @@ impl RunDir {
     }
 
     fn no_checkpoint(&self, which: Which) -> anyhow::Error {
-        let (run, path) = (self.path.display(), self.checkpoint(which));
+        let (run, path) = (self.0.display(), self.checkpoint(which));
         match which {
             Which::Best => UsageError(format!(
                 "{run} has no best checkpoint: the first is written once 100 episodes have ended; \
@@ -270,7 +239,7 @@ impl RunDir {
             return format!("--checkpoint {name}");
         }
         if self.is_unbegun() {
-            let run = self.path.display();
+            let run = self.0.display();
             return format!("the run has not begun, start it with `uphill train --resume {run}`");
         }
         let config = self.config();
@@ -283,6 +252,30 @@ impl RunDir {
     fn write(&self, path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
         write_atomically(path, bytes).with_context(|| format!("writing {}", path.display()))
     }
+}
+
+/// Locks a run directory, or that of several seeds: one of those is locked with all of them, by one file however
+/// many they are.
+pub(crate) fn lock(dir: &Path) -> anyhow::Result<Lock> {
+    let whole = fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned());
+    let set = whole.parent().filter(|set| many::is_set(set));
+    let path = set.unwrap_or(dir).join("lock");
+    // Not truncated: elsewhere than on Unix a locked file refuses that, and with another error.
+    let file = (File::options().write(true).create(true).truncate(false)).open(&path);
+    let file = file.with_context(|| format!("writing {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => bail!(UsageError(format!(
+            "{}: another process is training this run; wait for its end, or stop it first",
+            dir.display()
+        ))),
+        // Not every file system has locks, and training is possible without.
+        Err(TryLockError::Error(error)) => tracing::warn!(
+            "{} cannot be locked ({error}): take care that one process at a time trains the run",
+            path.display()
+        ),
+    }
+    Ok(Lock { _file: file })
 }
 
 /// What to say of a path that is to be a new run directory and exists.

@@ -9,7 +9,7 @@ use crate::{
     interrupt::{INTERRUPTED, STOPPING, never_begun, watch},
     many,
     progress::Progress,
-    run_dir::RunDir,
+    run_dir::{RunDir, lock},
     session::{Session, Stopped, check_sets},
 };
 use anyhow::{anyhow, bail};
@@ -60,16 +60,17 @@ fn start(args: &TrainArgs, path: &str) -> anyhow::Result<ExitCode> {
         return never_begun(args.quiet);
     }
     // Everything that can be wrong with the request has been found: now leave traces.
-    let mut run = RunDir::create(args.out.as_deref(), &name)?;
+    let run = RunDir::create(args.out.as_deref(), &name)?;
+    let _lock = lock(run.path())?;
     let meta = run.begin(trainer.config(), &chosen)?;
     let session = Session::create(run, meta, trainer)?;
     run_alone(session, args.quiet, &interrupted)
 }
 
 fn resume(args: &TrainArgs, path: &Path) -> anyhow::Result<ExitCode> {
-    let mut run = RunDir::open(path)?;
+    let run = RunDir::open(path)?;
     check_sets(&args.set)?;
-    run.lock()?;
+    let _lock = lock(path)?;
     let interrupted = watch(STOPPING, args.quiet)?;
     let chosen = chosen_again(args, &run)?;
     let which = args.checkpoint.unwrap_or(Which::Latest);

@@ -3,6 +3,7 @@
 //! ```text
 //! seed-1/, seed-2/, …   a run directory each, like any other
 //! summary.json          what each came to, and what they say together
+//! lock                  held by the process that trains them
 //! ```
 //!
 //! Nothing is shared between agents, so each is bit for bit the run that its seed makes alone. What makes them
@@ -20,7 +21,7 @@ use crate::{
     interrupt::{INTERRUPTED, STOPPING, never_begun, watch},
     list::table,
     progress::{self, Progress},
-    run_dir::RunDir,
+    run_dir::{RunDir, lock},
     session::{Session, Stopped, check_sets},
     train::{announce, choose, chosen_again, configured, with_remedy},
 };
@@ -107,8 +108,9 @@ pub(crate) fn start(args: &TrainArgs, path: &str, seeds: u64) -> anyhow::Result<
     let dir = RunDir::create(args.out.as_deref(), &name)?
         .path()
         .to_owned();
+    let _lock = lock(&dir)?;
     let begun = |trainer: Trainer| {
-        let mut run = RunDir::create(Some(&seed_dir(&dir, trainer.config().seed)), "")?;
+        let run = RunDir::create(Some(&seed_dir(&dir, trainer.config().seed)), "")?;
         let meta = run.begin(trainer.config(), &chosen)?;
         Ok((run, meta, trainer))
     };
@@ -144,12 +146,12 @@ pub(crate) fn start(args: &TrainArgs, path: &str, seeds: u64) -> anyhow::Result<
 
 pub(crate) fn resume(args: &TrainArgs, path: &Path) -> anyhow::Result<ExitCode> {
     check_sets(&args.set)?;
+    let _lock = lock(path)?;
     let interrupted = watch(STOPPING, args.quiet)?;
     let seeds = Summary::read(path)?.seeds;
-    let mut runs = (seeds.iter())
+    let runs = (seeds.iter())
         .map(|of| RunDir::open(&seed_dir(path, of.seed)))
         .collect::<anyhow::Result<Vec<_>>>()?;
-    runs.iter_mut().try_for_each(RunDir::lock)?;
     let chosen = chosen_again(args, &runs[0])?;
     let which = args.checkpoint.unwrap_or(Which::Latest);
     // All are read before the first is changed.

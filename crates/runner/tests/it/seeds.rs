@@ -301,6 +301,29 @@ fn an_agent_that_diverges_does_not_stop_the_others() {
         .succeeds();
 }
 
+/// However many seeds there are, one file locks them: a process may open only so many.
+#[test]
+fn several_seeds_are_locked_together() {
+    let sandbox = Sandbox::new();
+    sandbox.write("run.toml", &PENDULUM.replace("2048", "1_000_000_000"));
+    let mut child = sandbox
+        .command("train run.toml --device flex --quiet --seeds 2 --out set")
+        .spawn()
+        .unwrap();
+    while !sandbox.path("set/seed-2/metrics.csv").exists() {
+        sleep(Duration::from_millis(2));
+    }
+    for run in ["set", "set/seed-1"] {
+        sandbox.uphill(&format!("train --resume {run}")).fails(
+            2,
+            &[&format!("{run}: another process is training this run")],
+        );
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!sandbox.path("set/seed-1/lock").exists());
+}
+
 #[test]
 fn impossible_sets_are_refused() {
     let sandbox = Sandbox::new();
