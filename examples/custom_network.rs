@@ -68,6 +68,9 @@ pub fn run(total_steps: u64) -> Result<(), Box<dyn Error>> {
     let config = RunConfig::new("CartPole-v1", 8, total_steps, AlgoConfig::Ppo(ppo));
     let env = uphill_envs::make("CartPole-v1", 8, &device)?;
     let mut trainer = Trainer::from_parts(config, env, actor, critic)?;
+    if let Some(cause) = trainer.slower_path() {
+        println!("{cause}");
+    }
     while !trainer.finished() {
         trainer.step()?;
     }

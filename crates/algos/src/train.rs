@@ -109,7 +109,7 @@ impl Trainer {
         let envs = (0..workers).map(make).collect::<Result<Vec<_>, _>>()?;
         let actor = build_actor(&config, envs[0].spec(), device)?;
         let critic = build_critic(&config, envs[0].spec(), device);
-        Self::from_workers(config, envs, actor, critic)
+        Self::of(config, envs, actor, critic)
     }
 
     /// A fresh run from the caller's own environment, actor or critic. They have to live on the same
@@ -129,6 +129,19 @@ impl Trainer {
     /// Like [`from_parts`](Self::from_parts) for an algorithm with several workers: one batch of
     /// environments for each.
     pub fn from_workers(
+        config: RunConfig,
+        envs: Vec<Box<dyn BatchEnv>>,
+        actor: Actor,
+        critic: Critic,
+    ) -> Result<Self, TrainError> {
+        let trainer = Self::of(config, envs, actor, critic)?;
+        if let Some(cause) = trainer.slower_path() {
+            tracing::warn!("{cause}");
+        }
+        Ok(trainer)
+    }
+
+    fn of(
         config: RunConfig,
         mut envs: Vec<Box<dyn BatchEnv>>,
         mut actor: Actor,
@@ -169,11 +182,6 @@ impl Trainer {
             format!("the actor's normaliser has to cover {features} columns of the observation")
         })?;
         critic.obs_norm = actor.obs_norm.clone();
-        if actor.net.perceptron().is_none() || critic.net.perceptron().is_none() {
-            tracing::info!(
-                "a network that is no plain perceptron runs on Burn's operations one by one: several times slower than fused passes where networks are small"
-            );
-        }
         let reward_scaler =
             (config.normalize.reward).then(|| RewardScaler::new(config.num_envs, &device));
         Ok(Self {
@@ -186,6 +194,25 @@ impl Trainer {
             actor,
             critic,
         })
+    }
+
+    /// Why this run takes Burn's operations one by one instead of the fused loops of the CPU or the kernels of a GPU,
+    /// which are several times faster where networks are small; `None` if it does not.
+    pub fn slower_path(&self) -> Option<String> {
+        let networks = [&self.actor.net, &self.critic.net];
+        let cause = if !self.config.network.fused {
+            "network.fused = false asks for it"
+        } else if networks.iter().any(|net| net.perceptron().is_none()) {
+            "a network with memory, masks, or deviations that depend on the state, or a module of one's own, is no \
+             plain perceptron"
+        } else if !self.actor.fused() {
+            "nothing faster is there for Beta policies and several choices at once"
+        } else {
+            return None;
+        };
+        Some(format!(
+            "this run takes the slower path, Burn's operations one by one: {cause}"
+        ))
     }
 
     /// One iteration: a rollout and an update.

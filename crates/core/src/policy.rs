@@ -5,6 +5,7 @@ use crate::{
     dist::{Dist, DistKind},
     network::{Net, Network},
     normalize::ObsNorm,
+    ops::RowDist,
     recurrent::RecurrentNetwork,
     rollout::{Batch, Sequences},
 };
@@ -38,6 +39,13 @@ impl Actor {
             kind,
             obs_norm: None,
         }
+    }
+
+    /// Whether there are loops or kernels of our own for this policy, by its network and its distribution, on one
+    /// device or another. A policy without takes Burn's operations.
+    pub fn fused(&self) -> bool {
+        let shape = self.net.perceptron();
+        shape.is_some_and(|shape| RowDist::of(&self.kind, shape.log_stds).is_some())
     }
 
     /// π(·|s) for raw observations `[B, O]`; with memory, at the first step of an episode.

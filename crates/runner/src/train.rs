@@ -56,6 +56,7 @@ fn start(args: &TrainArgs, path: &str) -> anyhow::Result<ExitCode> {
         announce(&config, 1, 0, &chosen);
     }
     let trainer = Trainer::new(config, &chosen.device)?;
+    announce_path(&trainer, args.quiet);
     if interrupted.load(Ordering::Relaxed) {
         return never_begun(args.quiet);
     }
@@ -82,6 +83,7 @@ fn resume(args: &TrainArgs, path: &Path) -> anyhow::Result<ExitCode> {
         if !args.quiet {
             let trainer = stopped.trainer();
             announce(trainer.config(), 1, trainer.env_steps(), &chosen);
+            announce_path(trainer, args.quiet);
         }
         let session = stopped.go_on(&chosen)?;
         return run_alone(session, args.quiet, &interrupted);
@@ -203,6 +205,13 @@ pub(crate) fn announce(config: &RunConfig, seeds: u64, env_steps: u64, chosen: &
         "device {}: {} ({})",
         chosen.name, chosen.adapter, chosen.reason
     ));
+}
+
+/// Says so where a run is slower than others would be.
+pub(crate) fn announce_path(trainer: &Trainer, quiet: bool) {
+    if let Some(cause) = trainer.slower_path().filter(|_| !quiet) {
+        note(cause);
+    }
 }
 
 /// What a run has made so far.

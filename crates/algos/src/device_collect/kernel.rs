@@ -46,7 +46,7 @@ struct Place {
     step: u32,
 }
 
-/// `steps` steps of all copies. `params` are those of the policy; `norm` has the means and then the standard
+/// `steps` steps of all `count` copies. `params` are those of the policy; `norm` has the means and then the standard
 /// deviations of the observations, which are clipped to ±`clip` after that.
 #[cube(launch)]
 pub(super) fn rollout_kernel<E: Dynamics>(
@@ -58,11 +58,11 @@ pub(super) fn rollout_kernel<E: Dynamics>(
     taken: &mut Taken,
     noise: &Noise,
     rules: &Rules,
+    count: usize,
     steps: usize,
     clip: f32,
     #[comptime] plan: Plan,
 ) {
-    let count = old.returns.len();
     let unit = UNIT_POS as usize;
     // The copy whose actor and environment this thread is, if it is one's.
     let copy = CUBE_POS * plan.copies + unit;

@@ -127,6 +127,7 @@ impl RolloutOps for CubeBackend {
                 (job.seed >> 32) as u32,
             ),
             rules.arg(),
+            copies,
             steps,
             job.clip,
             plan,

@@ -40,6 +40,7 @@ pub(crate) use fused::FusedMlp;
 pub use learner::{HostCritic, HostLearner, actor_critic_gradient};
 pub use mlp::MlpShape;
 pub(crate) use mlp::Weights;
+pub(crate) use rows::RowDist;
 pub use rows::{ActorCriticLoss, Surrogate};
 
 use crate::optim::Adam;

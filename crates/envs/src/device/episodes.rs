@@ -77,7 +77,7 @@ impl EpisodeLog {
     }
 }
 
-/// The number of episodes and the last `most` of them, in one cube of `units` threads.
+/// The number of episodes in `entries` steps of copies and the last `most` of them, in one cube of `units` threads.
 ///
 /// Every thread has a stretch of neighbouring entries. It counts the episodes that end there, learns from the
 /// others' counts how many end later, and so knows the place of its own in the list.
@@ -87,12 +87,12 @@ pub(super) fn last_episodes_kernel(
     ended_returns: &[f32],
     ends: &[i32],
     out: &mut [f32],
+    entries: usize,
     copies: usize,
     most: u32,
     #[comptime] units: u32,
 ) {
     let unit = UNIT_POS as usize;
-    let entries = ends.len();
     let stretch = (entries + comptime!(units as usize - 1)) / comptime!(units as usize);
     let first = min(unit * stretch, entries);
     let end = min(first + stretch, entries);

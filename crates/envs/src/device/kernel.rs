@@ -119,7 +119,7 @@ pub fn carry_over(copy: usize, old: &Copies, copies: &mut Copies, #[comptime] si
     copies.returns[copy] = old.returns[copy];
 }
 
-/// One step of every copy, one thread each.
+/// One step of all `count` copies, one thread each.
 #[cube(launch)]
 pub(super) fn step_kernel<E: Dynamics>(
     old: &Copies,
@@ -127,10 +127,11 @@ pub(super) fn step_kernel<E: Dynamics>(
     copies: &mut Copies,
     results: &mut Results,
     rules: &Rules,
+    count: usize,
     #[comptime] sizes: Sizes,
 ) {
     let copy = ABSOLUTE_POS;
-    if copy >= old.returns.len() {
+    if copy >= count {
         terminate!();
     }
     carry_over(copy, old, copies, sizes);

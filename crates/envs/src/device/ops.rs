@@ -217,6 +217,7 @@ impl EnvOps for CubeBackend {
             batch.arg(),
             results.arg(),
             rules.arg(),
+            copies,
             sizes,
         );
         StepTensors { batch, results }
@@ -224,7 +225,7 @@ impl EnvOps for CubeBackend {
 
     fn last_episodes(ended_returns: CubeTensor, ends: CubeTensor, most: usize) -> CubeTensor {
         let [ended_returns, ends] = [ended_returns, ends].map(into_contiguous);
-        let copies = ends.meta.shape()[1];
+        let (entries, copies) = (ends.meta.num_elements(), ends.meta.shape()[1]);
         let out = empty_beside(&ended_returns, [2 + 4 * most].into(), DType::F32);
         let client = ends.client.clone();
         last_episodes_kernel::launch(
@@ -234,6 +235,7 @@ impl EnvOps for CubeBackend {
             ended_returns.into_buffer_arg(),
             ends.into_buffer_arg(),
             out.clone().into_buffer_arg(),
+            entries,
             copies,
             most as u32,
             SEARCHERS,

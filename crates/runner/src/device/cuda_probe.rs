@@ -1,9 +1,16 @@
 //! CUDA devices by name, without opening them: a context costs hundreds of megabytes.
 
+use std::path::PathBuf;
+
 use burn::tensor::{Device, DeviceType};
 use cudarc::driver::result::device;
 
-use super::machine::CudaGpu;
+use super::{machine::CudaGpu, messages::no_libdevice};
+
+/// Where CubeCL looks for a CUDA toolkit, unless `CUDA_PATH` names one.
+const TOOLKITS: [&str; 4] = ["/usr/local/cuda", "/opt/cuda", "/usr/lib/cuda", "/usr"];
+/// Exponentials, sines and the like as NVIDIA compiles them, which CubeCL links into kernels.
+const LIBDEVICE: &str = "nvvm/libdevice/libdevice.10.bc";
 
 /// Burn looks for the driver library before it calls it, so the count is zero, and no panic,
 /// where there is none; only then is it safe to ask the driver more.
@@ -14,8 +21,22 @@ pub(super) fn gpus() -> Vec<CudaGpu> {
             index,
             name: name(index).unwrap_or_else(|| "NVIDIA GPU".to_owned()),
             driver: driver_version(),
+            lacks: lacks(),
         })
         .collect()
+}
+
+/// Without these functions the first kernel that needs one would fail in the middle of a run.
+fn lacks() -> Option<String> {
+    let named = std::env::var_os("CUDA_PATH").map(PathBuf::from);
+    let looked_in = match &named {
+        Some(folder) => vec![folder.clone()],
+        None => TOOLKITS.map(PathBuf::from).to_vec(),
+    };
+    let there = looked_in
+        .iter()
+        .any(|folder| folder.join(LIBDEVICE).is_file());
+    (!there).then(|| no_libdevice(LIBDEVICE, &looked_in))
 }
 
 fn name(index: usize) -> Option<String> {

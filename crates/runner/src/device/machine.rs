@@ -42,9 +42,9 @@ impl Machine {
         self.cuda.map_or(Vec::new(), |probe| probe())
     }
 
-    /// The first CUDA device, else the first GPU that wgpu sees.
+    /// The first CUDA device that can be used, else the first GPU that wgpu sees.
     pub(super) fn first_gpu(&self) -> Option<Pick> {
-        if let Some(gpu) = self.cuda().into_iter().next() {
+        if let Some(gpu) = self.cuda().into_iter().find(|gpu| gpu.lacks.is_none()) {
             return Some(Pick::Cuda(gpu));
         }
         let gpu = self.wgpu().into_iter().find(Adapter::is_gpu)?;
@@ -126,4 +126,6 @@ pub(super) struct CudaGpu {
     pub(super) index: usize,
     pub(super) name: String,
     pub(super) driver: String,
+    /// What is missing to compile kernels for it, and how to get it.
+    pub(super) lacks: Option<String>,
 }

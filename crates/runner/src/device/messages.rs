@@ -9,6 +9,20 @@ pub(super) const NO_ADAPTER: &str = "no graphics driver offers an adapter; insta
 pub(super) const NO_CUDA: &str = "the CUDA driver library (libcuda.so.1, nvcuda.dll) is not installed or sees no GPU; \
     install NVIDIA's driver, pass the GPU into the container (`--gpus all`), and check with `nvidia-smi`";
 
+/// `file` is in none of the folders `looked_in`.
+#[cfg(feature = "cuda")]
+pub(super) fn no_libdevice(file: &str, looked_in: &[std::path::PathBuf]) -> String {
+    let folders: Vec<_> = looked_in
+        .iter()
+        .map(|folder| folder.display().to_string())
+        .collect();
+    let folders = folders.join(", ");
+    format!(
+        "{file}, a part of NVIDIA's CUDA toolkit that kernels are compiled with, is not in {folders}; install the \
+         toolkit, or with Python's pip only `nvidia-cuda-nvcc-cu12`, and set CUDA_PATH to the folder above `nvvm`"
+    )
+}
+
 pub(super) fn build_with(backend: &str) -> String {
     format!("build with `cargo build --release --features {backend}`")
 }

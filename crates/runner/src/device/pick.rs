@@ -165,7 +165,10 @@ pub(super) fn pick_cuda(index: Option<usize>, machine: &Machine) -> Result<Pick>
         bail!("device \"cuda\" does not exist: {NO_CUDA}");
     }
     match gpus.get(index.unwrap_or(0)) {
-        Some(gpu) => Ok(Pick::Cuda(gpu.clone())),
+        Some(gpu) => match &gpu.lacks {
+            Some(lack) => bail!("device \"cuda\" cannot be used: {lack}"),
+            None => Ok(Pick::Cuda(gpu.clone())),
+        },
         None => {
             let there: Vec<_> = gpus.into_iter().map(Pick::Cuda).collect();
             bail!(does_not_exist(DeviceArg::Cuda(index), &there))

@@ -2,8 +2,8 @@
 
 use super::{arg::DeviceArg, machine::Machine};
 
-/// Every device that is compiled in and there, and in words the adapters that are left out: those
-/// that run on the CPU, or of which nobody knows what they are.
+/// Every device that can be used, and in words those that are left out: adapters that run on the CPU, or of
+/// which nobody knows what they are, and CUDA devices that lack something.
 pub(super) fn present(machine: &Machine) -> (Vec<DeviceArg>, Vec<String>) {
     let cpus = [
         (machine.flex, DeviceArg::Flex),
@@ -15,10 +15,15 @@ pub(super) fn present(machine: &Machine) -> (Vec<DeviceArg>, Vec<String>) {
         .collect();
     let (gpus, others): (Vec<_>, Vec<_>) = (machine.wgpu().into_iter()).partition(|a| a.is_gpu());
     found.extend(gpus.iter().map(|gpu| DeviceArg::Wgpu(Some(gpu.index))));
-    let cuda = machine.cuda();
-    found.extend(cuda.iter().map(|gpu| DeviceArg::Cuda(Some(gpu.index))));
-    let left_out = others
+    let mut left_out: Vec<_> = others
         .iter()
-        .map(|adapter| format!("wgpu:{}, {}", adapter.index, adapter.describe()));
-    (found, left_out.collect())
+        .map(|adapter| format!("wgpu:{}, {}", adapter.index, adapter.describe()))
+        .collect();
+    for gpu in machine.cuda() {
+        match gpu.lacks {
+            None => found.push(DeviceArg::Cuda(Some(gpu.index))),
+            Some(lack) => left_out.push(format!("cuda:{}, {}: {lack}", gpu.index, gpu.name)),
+        }
+    }
+    (found, left_out)
 }

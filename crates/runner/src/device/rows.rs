@@ -69,7 +69,9 @@ pub(super) fn cuda_row(gpu: CudaGpu) -> DeviceInfo {
         kind: "gpu".to_owned(),
         adapter: gpu.name,
         driver: gpu.driver,
-        note: String::new(),
+        note: gpu
+            .lacks
+            .map_or(String::new(), |lack| format!("cannot be used: {lack}")),
     }
 }
 

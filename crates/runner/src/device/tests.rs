@@ -54,7 +54,19 @@ fn one_cuda() -> Vec<CudaGpu> {
         index: 0,
         name: "RTX".to_owned(),
         driver: "NVIDIA 550".to_owned(),
+        lacks: None,
     }]
+}
+
+fn one_cuda_without_a_toolkit() -> Vec<CudaGpu> {
+    let lacks = Some("libdevice is not there".to_owned());
+    one_cuda()
+        .into_iter()
+        .map(|gpu| CudaGpu {
+            lacks: lacks.clone(),
+            ..gpu
+        })
+        .collect()
 }
 
 fn must_not_look<T>() -> Vec<T> {
@@ -283,6 +295,23 @@ fn bench_measures_every_device_but_software_adapters() {
     assert_eq!(names, ["flex", "ndarray", "wgpu:1", "cuda:0"]);
     assert_eq!(left_out.len(), 1);
     assert!(left_out[0].starts_with("wgpu:0, llvmpipe"), "{left_out:?}");
+}
+
+#[test]
+fn a_gpu_for_which_no_kernel_can_be_compiled_is_left_out_and_says_why() {
+    let machine = Machine {
+        wgpu: Some(software_and_gpu),
+        cuda: Some(one_cuda_without_a_toolkit),
+        ..CPU_ONLY
+    };
+    let message = "device \"cuda\" cannot be used: libdevice is not there";
+    assert_eq!(error(DeviceArg::Cuda(None), &machine), message);
+    assert_eq!(picked(DeviceArg::Auto, &LARGE, &machine).0, "wgpu:1");
+    let (found, left_out) = present::present(&machine);
+    assert!(!found.contains(&DeviceArg::Cuda(Some(0))), "{found:?}");
+    assert_eq!(left_out[1], "cuda:0, RTX: libdevice is not there");
+    let note = rows(&machine).pop().unwrap().note;
+    assert_eq!(note, "cannot be used: libdevice is not there");
 }
 
 #[test]

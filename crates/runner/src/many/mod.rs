@@ -23,7 +23,7 @@ use crate::{
     progress::{self, Progress},
     run_dir::{RunDir, lock},
     session::{Session, Stopped, check_sets},
-    train::{announce, choose, chosen_again, configured, with_remedy},
+    train::{announce, announce_path, choose, chosen_again, configured, with_remedy},
 };
 use anyhow::Context;
 pub(crate) use spread::{Crew, spread};
@@ -101,6 +101,7 @@ pub(crate) fn start(args: &TrainArgs, path: &str, seeds: u64) -> anyhow::Result<
         .map(|config| Ok(Trainer::new(config, &chosen.device)?))
         .collect::<anyhow::Result<Vec<_>>>()?;
 
+    announce_path(&trainers[0], args.quiet);
     if interrupted.load(Ordering::Relaxed) {
         return never_begun(args.quiet);
     }
@@ -180,6 +181,7 @@ pub(crate) fn resume(args: &TrainArgs, path: &Path) -> anyhow::Result<ExitCode> 
     if unfinished && !args.quiet {
         let made = stopped.iter().map(|run| run.trainer().env_steps()).sum();
         announce(&set.config, stopped.len() as u64, made, &chosen);
+        announce_path(stopped[0].trainer(), args.quiet);
     }
     for run in stopped {
         if run.trainer().finished() {

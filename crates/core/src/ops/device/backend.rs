@@ -17,6 +17,7 @@ use burn::backend::{
     fusion::custom::TensorSpec,
     tensor::{BoolTensor, FloatTensor, IntTensor},
 };
+use burn::tensor::Shape;
 use burn_cubecl::{
     CubeBackend, kernel::into_contiguous, ops::numeric::empty_device_contiguous_dtype,
     tensor::CubeTensor,
@@ -109,6 +110,10 @@ pub(crate) trait DeviceOps: Backend {
         keys: IntTensor<Self>,
         plan: Plan,
     ) -> FloatTensor<Self>;
+
+    /// Uninitialised, where `tensor` is, and without gaps between rows, which kernels do not know of.
+    #[fusion(meta = |tensor, shape| TensorSpec::new(shape.clone(), tensor.dtype))]
+    fn room(tensor: FloatTensor<Self>, shape: Shape) -> FloatTensor<Self>;
 
     /// Writes `from` over `to`, whose buffers the caller alone has.
     #[fusion(meta = |to, _from| to.clone())]
@@ -243,6 +248,7 @@ impl DeviceOps for CubeBackend {
             obs.into_buffer_arg(),
             params.into_buffer_arg(),
             outputs.clone().into_buffer_arg(),
+            batch,
             rows,
             layers,
         );
@@ -258,6 +264,7 @@ impl DeviceOps for CubeBackend {
             into_contiguous(keys).into_buffer_arg(),
             order.clone().into_buffer_arg(),
             epoch as u32,
+            len as u32,
             bits(len),
         );
         order
@@ -277,8 +284,13 @@ impl DeviceOps for CubeBackend {
         gradient.totals
     }
 
+    fn room(tensor: CubeTensor, shape: Shape) -> CubeTensor {
+        let (client, device) = (tensor.client.clone(), tensor.device.clone());
+        empty_device_contiguous_dtype(client, device, shape, tensor.dtype)
+    }
+
     fn copy_state(to: State<Self>, from: State<Self>) -> State<Self> {
-        let longest = from.first.meta.num_elements();
+        let [actor, critic] = [&to.actor, &to.critic].map(|net| net.meta.num_elements());
         let from = State::<Self> {
             actor: into_contiguous(from.actor),
             critic: into_contiguous(from.critic),
@@ -288,34 +300,41 @@ impl DeviceOps for CubeBackend {
         };
         copy_state_kernel::launch(
             &to.actor.client,
-            some_threads(&to.actor, longest),
+            some_threads(&to.actor, actor + critic),
             units(),
             to.arg(),
             from.arg(),
+            actor,
+            critic,
         );
         to
     }
 
     fn copy_batch(to: Batch<Self>, from: Batch<Self>) -> Batch<Self> {
         let from = from.contiguous();
-        let longest = from.obs.meta.num_elements();
+        let (obs, actions) = (to.obs.shape(), to.actions.shape());
         copy_samples_kernel::launch(
             &to.obs.client,
-            some_threads(&to.obs, longest),
+            some_threads(&to.obs, obs[0] * obs[1]),
             units(),
             to.arg(),
             from.arg(),
+            obs[0],
+            obs[1],
+            actions[1],
         );
         to
     }
 
     fn copy_keys(to: CubeTensor, from: CubeTensor) -> CubeTensor {
+        let len = to.meta.num_elements();
         copy_keys_kernel::launch(
             &to.client,
-            threads(&to, to.meta.num_elements()),
+            threads(&to, len),
             units(),
             arg(&to),
             arg(&into_contiguous(from)),
+            len,
         );
         to
     }
@@ -363,6 +382,8 @@ impl DeviceOps for CubeBackend {
         critic: CubeTensor,
     ) -> CubeTensor {
         let summary = beside(&reported, [REPORTED + 2]);
+        let [steps, batch, actor_len, critic_len] =
+            [&reported, &returns, &actor, &critic].map(|tensor| tensor.meta.num_elements());
         summary_kernel::launch(
             &summary.client.clone(),
             cubes(1, 1),
@@ -373,6 +394,10 @@ impl DeviceOps for CubeBackend {
             into_contiguous(actor).into_buffer_arg(),
             into_contiguous(critic).into_buffer_arg(),
             summary.clone().into_buffer_arg(),
+            steps / REPORTED,
+            batch,
+            actor_len,
+            critic_len,
         );
         summary
     }
@@ -520,12 +545,7 @@ fn units() -> CubeDim {
 
 /// Room for a tensor of the same type on the same device.
 fn beside<const D: usize>(other: &CubeTensor, shape: [usize; D]) -> CubeTensor {
-    empty_device_contiguous_dtype(
-        other.client.clone(),
-        other.device.clone(),
-        shape.into(),
-        other.dtype,
-    )
+    CubeBackend::room(other.clone(), shape.into())
 }
 
 /// A tensor that may be written to.

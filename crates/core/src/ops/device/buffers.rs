@@ -4,7 +4,7 @@ use super::backend::{self, DeviceOps};
 use super::plan::{Plan, scalar};
 use crate::rollout::Batch;
 use burn::backend::Dispatch;
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::Tensor;
 
 /// What an update changes: parameters of both networks, Adam's moments of the actor's parameters and then of the
 /// critic's, `[P]` each, and the numbers at [`scalar`].
@@ -18,15 +18,15 @@ pub(super) struct Buffers {
 }
 
 impl Buffers {
-    /// Room for the numbers of an update.
-    pub(super) fn empty(plan: &Plan, device: &Device) -> Self {
+    /// Room for the numbers of an update, where `tensor` is.
+    pub(super) fn beside(tensor: &Tensor<1>, plan: &Plan) -> Self {
         let both = plan.num_params();
         Self {
-            actor: empty([plan.actor.num_params()], device),
-            critic: empty([plan.critic.num_params()], device),
-            first: empty([both], device),
-            second: empty([both], device),
-            scalars: empty([scalar::COUNT], device),
+            actor: room(tensor, [plan.actor.num_params()]),
+            critic: room(tensor, [plan.critic.num_params()]),
+            first: room(tensor, [both]),
+            second: room(tensor, [both]),
+            scalars: room(tensor, [scalar::COUNT]),
         }
     }
 
@@ -72,11 +72,10 @@ impl Buffers {
 
 /// Room for a batch of the same sizes.
 pub(super) fn empty_like(batch: &Batch) -> Batch {
-    let device = batch.obs.device();
-    let column = || empty(batch.values.dims(), &device);
+    let column = || room(&batch.values, batch.values.dims());
     Batch {
-        obs: empty(batch.obs.dims(), &device),
-        actions: empty(batch.actions.dims(), &device),
+        obs: room(&batch.values, batch.obs.dims()),
+        actions: room(&batch.values, batch.actions.dims()),
         log_probs: column(),
         values: column(),
         advantages: column(),
@@ -111,6 +110,8 @@ pub(super) fn samples(batch: Batch) -> backend::Batch<Dispatch> {
     }
 }
 
-fn empty<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
-    Tensor::empty(shape, (device, DType::F32))
+/// Where `tensor` is. Burn's own empty tensors may have gaps between their rows.
+fn room<const D: usize>(tensor: &Tensor<1>, shape: [usize; D]) -> Tensor<D> {
+    let room = Dispatch::room(tensor.clone().into_dispatch(), shape.into());
+    Tensor::from_dispatch(room)
 }

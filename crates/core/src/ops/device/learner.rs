@@ -74,7 +74,7 @@ impl DeviceLearner {
             kept.plan == plan && kept.thread == thread && kept.batch.obs.device() == device
         };
         let mut learner = kept.filter(fits).unwrap_or_else(|| Self {
-            state: Buffers::empty(&plan, &device),
+            state: Buffers::beside(&batch.values, &plan),
             batch: empty_like(batch),
             keys: Tensor::empty([0], &device),
             adam: adam.clone(),
@@ -171,8 +171,7 @@ impl DeviceLearner {
 
     /// The state in other buffers.
     fn copied(&self) -> Buffers {
-        let device = self.batch.obs.device();
-        Buffers::empty(&self.plan, &device).filled(self.state.clone())
+        Buffers::beside(&self.batch.values, &self.plan).filled(self.state.clone())
     }
 
     fn launch(&mut self, epochs: usize) -> Tensor<2> {

@@ -86,22 +86,25 @@ pub(super) fn policy_row(
     let entropy_coef = minibatch.scalars[scalar::ENTROPY_COEF];
     // A row without a sample is computed from numbers that do not belong together. They may be infinite, so that
     // it takes a choice to be rid of them and not a product with zero.
-    let d_log_prob = select(is_sample, -slope * share, 0.0f32);
-    let d_entropy = select(is_sample, -entropy_coef * share, 0.0f32);
+    let d_log_prob = -slope * share;
+    let d_entropy = -entropy_coef * share;
     if comptime!(plan.categorical) {
         // ∂log p_a/∂z_k = 1[k = a] − p_k, ∂H/∂z_k = −p_k (log p_k + H).
         for k in 0..heads {
             let log_p = room.tile[at + k];
             let p = log_p.exp();
             let taken = select(k == action as usize, 1.0f32, 0.0f32);
-            room.tile[at + k] = d_log_prob * (taken - p) - d_entropy * p * (log_p + entropy);
+            let gradient = d_log_prob * (taken - p) - d_entropy * p * (log_p + entropy);
+            room.tile[at + k] = select(is_sample, gradient, 0.0f32);
         }
     } else {
         // ∂log p/∂μ = z/σ, ∂log p/∂log σ = z² − 1, ∂H/∂log σ = 1.
         for k in 0..heads {
             let z = room.tile[at + k];
-            room.tile[at + k] = d_log_prob * z * (-params[log_stds + k]).exp();
-            room.extra[sums + k] = d_log_prob * (z * z - 1.0f32) + d_entropy;
+            let by_mean = d_log_prob * z * (-params[log_stds + k]).exp();
+            let by_log_std = d_log_prob * (z * z - 1.0f32) + d_entropy;
+            room.tile[at + k] = select(is_sample, by_mean, 0.0f32);
+            room.extra[sums + k] = select(is_sample, by_log_std, 0.0f32);
         }
     }
     let measured = sums + comptime!(layers.log_stds);

@@ -4,12 +4,14 @@ use super::layers::{Layers, UNITS};
 use super::tile::{forward, load_weights, write_ones};
 use cubecl::prelude::*;
 
-/// Observations `[B, O]` → outputs `[B, W]` of the network `params` `[P]`. Cubes take every so many tiles.
+/// Observations `[B, O]` → outputs `[B, W]` of the network `params` `[P]`, `B` = `batch`. Cubes take every so many
+/// tiles.
 #[cube(launch)]
 pub(super) fn perceptron_kernel(
     obs: &[f32],
     params: &[f32],
     outputs: &mut [f32],
+    batch: usize,
     #[comptime] rows: usize,
     #[comptime] layers: Layers,
 ) {
@@ -25,7 +27,6 @@ pub(super) fn perceptron_kernel(
     let log_stds = comptime!(layers.params(layers.count));
     let results = comptime!(layers.values(layers.count, rows));
     let results_stride = comptime!(layers.stride(layers.count));
-    let batch = outputs.len() / width;
     let mut first = CUBE_POS_X as usize * rows;
     while first < batch {
         sync_cube();

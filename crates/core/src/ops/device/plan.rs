@@ -35,6 +35,9 @@ pub(crate) const REPORTED: usize = 6;
 
 /// Most parts that a minibatch is cut into. The gradients of the parts are written down and added in order.
 const MOST_GROUPS: usize = 128;
+/// Most numbers of a gradient that a thread adds up in registers, of which it has 255 at most on NVIDIA's GPUs and
+/// needs some for the rest: three layers of up to 144.
+const MOST_SUMS: usize = 128;
 /// Most minibatches: cubes along one dimension of a launch.
 const MOST_MINIBATCHES: usize = 65_535;
 /// Columns of the partial gradients that a cube adds up.
@@ -60,8 +63,8 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// `None` where a tile does not fit into `shared` bytes of shared memory, or there are more minibatches or
-    /// real actions than launches or cubes are wide.
+    /// `None` where a tile does not fit into `shared` bytes of shared memory or its gradients into registers, or there
+    /// are more minibatches or real actions than launches or cubes are wide.
     pub(super) fn new(
         [actor, critic]: [Layers; 2],
         dist: RowDist,
@@ -80,9 +83,16 @@ impl Plan {
             rows,
         };
         let narrow = minibatches <= MOST_MINIBATCHES && plan(SIDE).extra() <= UNITS;
-        // Two parts of the grid are enough to hide most of the latency and leave room for several cubes.
-        let mut plans = [2 * SIDE, SIDE].map(plan).into_iter();
-        plans.find(|plan| narrow && plan.shared() * 4 <= shared)
+        let sums = [actor, critic].map(|layers| layers.sums(layers.count));
+        let held = sums.into_iter().all(|sums| sums <= MOST_SUMS);
+        // The more samples share what a thread reads of the weights, the less waits for shared memory; but there have
+        // to be tiles for all groups.
+        let mut plans = [4 * SIDE, 2 * SIDE, SIDE].map(plan).into_iter();
+        let fits = |plan: &Self| {
+            let enough = plan.rows <= 2 * SIDE || plan.tiles() >= MOST_GROUPS;
+            enough && plan.shared() * 4 <= shared
+        };
+        plans.find(|plan| narrow && held && fits(plan))
     }
 
     /// Floats of shared memory that a cube needs.
@@ -149,9 +159,13 @@ mod tests {
     use crate::{nn::Activation, ops::MlpShape};
 
     fn plan(sizes: [usize; 2], shared: usize) -> Option<Plan> {
+        plan_of(64, sizes, shared)
+    }
+
+    fn plan_of(width: usize, sizes: [usize; 2], shared: usize) -> Option<Plan> {
         let layers = |outputs| {
             let shape = MlpShape {
-                widths: vec![4, 64, 64, outputs],
+                widths: vec![4, width, width, outputs],
                 activation: Activation::Tanh,
                 log_stds: 0,
             };
@@ -173,6 +187,20 @@ mod tests {
         // Matrices take 5541 floats, and every sample 138 of inputs and outputs and 6 beside them.
         let rows = |kib: usize| plan([1024, 4], kib << 10).map(|plan| plan.rows);
         assert_eq!([48, 32, 16].map(rows), [Some(2 * SIDE), Some(SIDE), None]);
+    }
+
+    #[test]
+    fn tiles_grow_where_there_are_enough_of_them() {
+        let rows = |batch: usize| plan([batch, 4], 227 << 10).map(|plan| plan.rows);
+        let enough = 4 * MOST_GROUPS * 4 * SIDE;
+        assert_eq!(rows(enough), Some(4 * SIDE));
+        assert_eq!(rows(enough / 2), Some(2 * SIDE));
+    }
+
+    #[test]
+    fn gradients_that_no_thread_can_hold_are_left_to_others() {
+        let fits = |width| plan_of(width, [1024, 4], 227 << 10).is_some();
+        assert!(fits(128) && fits(144) && !fits(160));
     }
 
     #[test]

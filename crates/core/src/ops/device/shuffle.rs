@@ -52,12 +52,18 @@ fn hashed(x: u32) -> u32 {
     x ^ (x >> 16u32)
 }
 
-/// Writes all images below `order.len()`.
+/// Writes the images of all numbers below `len`.
 #[cube(launch)]
-pub(super) fn order_kernel(keys: &[u32], order: &mut [u32], epoch: u32, #[comptime] bits: u32) {
-    if ABSOLUTE_POS < order.len() {
+pub(super) fn order_kernel(
+    keys: &[u32],
+    order: &mut [u32],
+    epoch: u32,
+    len: u32,
+    #[comptime] bits: u32,
+) {
+    let index = ABSOLUTE_POS as u32;
+    if index < len {
         let at = 2 * epoch as usize;
-        let len = order.len() as u32;
-        order[ABSOLUTE_POS] = shuffled(ABSOLUTE_POS as u32, len, keys[at], keys[at + 1], bits);
+        order[ABSOLUTE_POS] = shuffled(index, len, keys[at], keys[at + 1], bits);
     }
 }

@@ -5,6 +5,9 @@ use super::plan::{COLUMNS, MEASURED, Plan, REPORTED, SLICES, scalar};
 use super::shuffle::{bits, shuffled};
 use cubecl::prelude::*;
 
+/// Numbers that a thread has on their way from memory at a time where it reads many of them one after the other.
+pub(super) const AHEAD: usize = 8;
+
 /// The sum of `terms[0]`, .., one for each thread, in the first; a tree whose shape is always the same.
 #[cube]
 pub(super) fn sum_up(terms: &mut [f32]) {
@@ -18,6 +21,47 @@ pub(super) fn sum_up(terms: &mut [f32]) {
         }
     }
     sync_cube();
+}
+
+/// This thread's part of Σ (A − `mean`)ᵖ over the minibatch that begins at `start` in the order of `epoch`, with p = 2
+/// if `squared`, else 1.
+#[cube]
+fn part(
+    advantages: &[f32],
+    keys: &[u32],
+    epoch: usize,
+    start: usize,
+    mean: f32,
+    #[comptime] squared: bool,
+    #[comptime] plan: Plan,
+) -> f32 {
+    let len = comptime!(plan.len());
+    let batch = comptime!(plan.batch as u32);
+    let bits = comptime!(bits(plan.batch));
+    let key = keys[2 * epoch];
+    let other_key = keys[2 * epoch + 1];
+    let mut sum = 0.0f32;
+    let mut first = UNIT_POS as usize;
+    while first < len {
+        let mut chosen = Array::<f32>::new(AHEAD);
+        #[unroll]
+        for k in 0..AHEAD {
+            // Beyond the end it is the last one, which is left out below.
+            let at = min(first + comptime!(k * UNITS), len - 1);
+            let row = shuffled((start + at) as u32, batch, key, other_key, bits);
+            chosen[k] = advantages[row as usize];
+        }
+        #[unroll]
+        for k in 0..AHEAD {
+            let mut x = chosen[k] - mean;
+            if comptime!(squared) {
+                x *= x;
+            }
+            sum += select(first + comptime!(k * UNITS) < len, x, 0.0f32);
+        }
+        first += comptime!(AHEAD * UNITS);
+    }
+    sum
 }
 
 /// Mean and inverse standard deviation of the advantages of each minibatch, as
@@ -35,31 +79,13 @@ pub(super) fn spread_kernel(
     let epoch = CUBE_POS_Y as usize;
     let start = CUBE_POS_X as usize * len;
     let minibatch = epoch * comptime!(plan.minibatches) + CUBE_POS_X as usize;
-    let key = keys[2 * epoch];
-    let other_key = keys[2 * epoch + 1];
-    let batch = comptime!(plan.batch as u32);
-    let bits = comptime!(bits(plan.batch));
 
-    let mut sum = 0.0f32;
-    let mut e = unit;
-    while e < len {
-        sum += advantages[shuffled((start + e) as u32, batch, key, other_key, bits) as usize];
-        e += UNITS;
-    }
-    terms[unit] = sum;
+    terms[unit] = part(advantages, keys, epoch, start, 0.0f32, false, plan);
     sum_up(&mut terms);
     let mean = terms[0] / comptime!(plan.len() as f32);
     sync_cube();
 
-    let mut sum = 0.0f32;
-    let mut e = unit;
-    while e < len {
-        let row = shuffled((start + e) as u32, batch, key, other_key, bits) as usize;
-        let deviation = advantages[row] - mean;
-        sum += deviation * deviation;
-        e += UNITS;
-    }
-    terms[unit] = sum;
+    terms[unit] = part(advantages, keys, epoch, start, mean, true, plan);
     sum_up(&mut terms);
     if unit == 0 {
         let std = (terms[0] / comptime!(plan.len() as f32 - 1.0)).sqrt();

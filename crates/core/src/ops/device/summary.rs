@@ -2,7 +2,7 @@
 
 use super::layers::UNITS;
 use super::plan::REPORTED;
-use super::step::sum_up;
+use super::step::{AHEAD, sum_up};
 use cubecl::prelude::*;
 
 /// The sum of a number of each thread, for all of them.
@@ -14,8 +14,50 @@ fn total(own: f32, terms: &mut [f32]) -> f32 {
     terms[0]
 }
 
-/// Means of the columns of `reported` `[M, REPORTED]`, then the explained variance of `values` `[B]`, then the
-/// norm of all parameters. One cube.
+/// This thread's part of Σ (r − `mean`)ᵖ and of Σ (r − v − `residual`)ᵖ over returns r and values v `[B]`, with p = 2
+/// if `squared`, else 1.
+#[cube]
+fn part(
+    returns: &[f32],
+    values: &[f32],
+    batch: usize,
+    mean: f32,
+    residual: f32,
+    #[comptime] squared: bool,
+) -> Array<f32> {
+    let mut sums = Array::<f32>::new(2usize);
+    sums[0] = 0.0f32;
+    sums[1] = 0.0f32;
+    let mut first = UNIT_POS as usize;
+    while first < batch {
+        let mut r = Array::<f32>::new(AHEAD);
+        let mut v = Array::<f32>::new(AHEAD);
+        #[unroll]
+        for k in 0..AHEAD {
+            // Beyond the end it is the last one, which is left out below.
+            let at = min(first + comptime!(k * UNITS), batch - 1);
+            r[k] = returns[at];
+            v[k] = values[at];
+        }
+        #[unroll]
+        for k in 0..AHEAD {
+            let inside = first + comptime!(k * UNITS) < batch;
+            let mut x = r[k] - mean;
+            let mut y = r[k] - v[k] - residual;
+            if comptime!(squared) {
+                x *= x;
+                y *= y;
+            }
+            sums[0] += select(inside, x, 0.0f32);
+            sums[1] += select(inside, y, 0.0f32);
+        }
+        first += comptime!(AHEAD * UNITS);
+    }
+    sums
+}
+
+/// Means of the columns of `reported` `[M, REPORTED]`, `M` = `steps`, then the explained variance of `values` `[B]`,
+/// `B` = `batch`, then the norm of all parameters. One cube.
 #[cube(launch)]
 pub(super) fn summary_kernel(
     reported: &[f32],
@@ -24,54 +66,41 @@ pub(super) fn summary_kernel(
     actor: &[f32],
     critic: &[f32],
     summary: &mut [f32],
+    steps: usize,
+    batch: usize,
+    actor_len: usize,
+    critic_len: usize,
 ) {
     let mut terms = Shared::<[f32]>::new_slice(UNITS);
     let unit = UNIT_POS as usize;
 
-    let mut of_returns = 0.0f32;
-    let mut of_residuals = 0.0f32;
-    let mut e = unit;
-    while e < returns.len() {
-        of_returns += returns[e];
-        of_residuals += returns[e] - values[e];
-        e += UNITS;
-    }
-    let len = f32::cast_from(returns.len() as u32);
-    let mean = total(of_returns, &mut terms) / len;
-    let residual = total(of_residuals, &mut terms) / len;
-    of_returns = 0.0f32;
-    of_residuals = 0.0f32;
-    let mut e = unit;
-    while e < returns.len() {
-        let deviation = returns[e] - mean;
-        of_returns += deviation * deviation;
-        let deviation = returns[e] - values[e] - residual;
-        of_residuals += deviation * deviation;
-        e += UNITS;
-    }
-    let spread = total(of_returns, &mut terms);
-    let unexplained = total(of_residuals, &mut terms);
+    let len = f32::cast_from(batch as u32);
+    let sums = part(returns, values, batch, 0.0f32, 0.0f32, false);
+    let mean = total(sums[0], &mut terms) / len;
+    let residual = total(sums[1], &mut terms) / len;
+    let sums = part(returns, values, batch, mean, residual, true);
+    let spread = total(sums[0], &mut terms);
+    let unexplained = total(sums[1], &mut terms);
 
     let mut squares = 0.0f32;
     let mut e = unit;
-    while e < actor.len() {
+    while e < actor_len {
         squares += actor[e] * actor[e];
         e += UNITS;
     }
     let mut e = unit;
-    while e < critic.len() {
+    while e < critic_len {
         squares += critic[e] * critic[e];
         e += UNITS;
     }
     let squares = total(squares, &mut terms);
 
     if unit < REPORTED {
-        let rows = reported.len() / REPORTED;
         let mut sum = 0.0f32;
-        for row in 0..rows {
-            sum += reported[row * REPORTED + unit];
+        for step in 0..steps {
+            sum += reported[step * REPORTED + unit];
         }
-        summary[unit] = sum / f32::cast_from(rows as u32);
+        summary[unit] = sum / f32::cast_from(steps as u32);
     }
     if unit == 0 {
         summary[REPORTED] = 1.0f32 - unexplained / spread;
