@@ -24,6 +24,22 @@ fn config(epochs: usize) -> RunConfig {
     config
 }
 
+/// 4 copies × 32 steps of Pendulum in `minibatches`, whose observations have three columns, and everything is
+/// normalised that can be.
+fn pendulum(epochs: usize, minibatches: usize) -> RunConfig {
+    let settings = PpoConfig {
+        steps: 32,
+        epochs,
+        minibatches,
+        ..Default::default()
+    };
+    let mut config = run("Pendulum-v1", 4, 1_000_000, settings);
+    config.network.hidden = vec![8];
+    config.normalize.obs = true;
+    config.normalize.reward = true;
+    config
+}
+
 /// Kernels in the order of their launches.
 #[derive(Default)]
 struct Launches(Mutex<Vec<&'static str>>);
@@ -36,6 +52,8 @@ impl LaunchObserver for Launches {
 
 /// Launches around the steps of an update, at most. Each step on a minibatch is three: gradient, sum, Adam.
 const AROUND: usize = 16;
+/// The same where observations and rewards are normalised.
+const AROUND_NORMALISED: usize = 64;
 
 /// An iteration, which reads back once.
 fn iterate(trainer: &mut Trainer) {
@@ -78,28 +96,33 @@ fn an_iteration_is_a_handful_of_launches_and_one_read_back() {
     if !is_gpu() {
         return;
     }
-    let epochs = 4;
+    launches_are_few(config(4), 4, AROUND);
+    launches_are_few(pendulum(2, 4), 8, AROUND_NORMALISED);
+}
+
+/// So many gradient `steps`, and at most `around` launches beside them.
+fn launches_are_few(config: RunConfig, steps: usize, around: usize) {
     let count =
         |seen: &[&str], name: &str| seen.iter().filter(|kernel| kernel.contains(name)).count();
 
-    let mut trainer = Trainer::new(config(epochs), &device()).unwrap();
+    let mut trainer = Trainer::new(config, &device()).unwrap();
     iterate(&mut trainer);
-    let seen = launches_of(|| iterate_eagerly(&mut trainer), 3 * epochs + AROUND);
+    let seen = launches_of(|| iterate_eagerly(&mut trainer), 3 * steps + around);
     for name in ["gradient_kernel", "reduce_kernel", "adam_kernel"] {
-        assert_eq!(count(&seen, name), epochs, "{name}");
+        assert_eq!(count(&seen, name), steps, "{name}");
     }
     for name in ["rollout_kernel", "gae_kernel"] {
         assert_eq!(count(&seen, name), 1, "{name}");
     }
-    assert!(seen.len() <= 3 * epochs + AROUND, "{seen:#?}");
+    assert!(seen.len() <= 3 * steps + around, "{seen:#?}");
 
     // The first of these is launched, the second recorded.
     for _ in 0..2 {
         iterate(&mut trainer);
     }
-    let seen = launches_of(|| iterate(&mut trainer), AROUND);
+    let seen = launches_of(|| iterate(&mut trainer), around);
     assert_eq!(count(&seen, "gradient_kernel"), 0);
-    assert!(seen.len() <= AROUND, "{seen:#?}");
+    assert!(seen.len() <= around, "{seen:#?}");
 }
 
 /// Parameters after each of six iterations, the last of which another run repeats from a checkpoint.
@@ -140,8 +163,13 @@ fn an_iteration_is_that_on_the_host() {
     if !is_gpu() {
         return;
     }
+    is_that_on_the_host(&config(1));
+    is_that_on_the_host(&pendulum(1, 1));
+}
+
+fn is_that_on_the_host(config: &RunConfig) {
     let on = |device: &Device| {
-        let mut trainer = Trainer::new(config(1), device).unwrap();
+        let mut trainer = Trainer::new(config.clone(), device).unwrap();
         let reports: Vec<_> = (0..2).map(|_| trainer.step().unwrap()).collect();
         let params: Vec<f64> = trainer.actor().net.flat().into_data().iter().collect();
         (reports, params)

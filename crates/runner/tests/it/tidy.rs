@@ -131,6 +131,22 @@ fn host_read_backs_happen_in_known_places() {
     }
 }
 
+/// A buffer may be longer than what is in it: CUDA's end at a multiple of 512 bytes.
+#[test]
+fn kernels_are_told_how_long_buffers_are() {
+    for folder in ["crates/core/src", "crates/envs/src", "crates/algos/src"] {
+        let kernels = sources(folder)
+            .into_iter()
+            .filter(|(_, text)| text.contains("#[cube"));
+        for (name, text) in kernels {
+            let known = ["plan.len()", "self."];
+            for line in text.lines().filter(|line| line.contains(".len()")) {
+                assert!(known.iter().any(|k| line.contains(k)), "{name}: {line}");
+            }
+        }
+    }
+}
+
 #[test]
 fn nothing_is_called_done() {
     for folder in ["crates/core/src", "crates/envs/src", "crates/algos/src"] {
