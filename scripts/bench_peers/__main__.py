@@ -11,13 +11,15 @@ Needs Python 3.11 with its module venv and, the first time, a network: pinned ve
 environment of their own, and the one in Rust is built, which takes some minutes more. Workloads are
 configs/bench-*.toml; the peers, written for this comparison, are in workers/ and rust_peer/. Leave the machine alone
 meanwhile. What cannot be installed, or fails, is left out and said so.
+
+Exit codes: 0 done, 1 something that was asked for failed (the table has the rest), 2 usage, 130 interrupted.
 """
 
 import argparse
 import json
 import os
 import platform
-import subprocess
+import re
 import sys
 from datetime import datetime, timezone
 from pathlib import Path
@@ -26,36 +28,58 @@ if sys.version_info < (3, 11):
     sys.exit(f"error: this is Python {platform.python_version()}; at least 3.11 is needed")
 
 import rust
-from failure import Failure
-from running import run_script, run_uphill, run_worker, uphill_trains_many
+from failure import Failure, Misuse
+from running import CPU_DEVICES, ENOUGH, PATIENCE, WARM_UP
+from running import rate, run_script, run_uphill, run_worker, uphill_on, uphill_trains_many
 from stacks import ON_CPU, STACKS, install, make_venv
 from table import summary, table
 from workloads import ROOT, WORKLOADS, settings
 
 QUIET = 0.5  # load average beyond which others disturb the measurement
+DEVICE = re.compile(r"flex|ndarray|(wgpu|cuda)(:\d+)?")
 
 
 def main():
     args = arguments()
     try:
         check(args)
-        left_out = []
+        builds = uphill_builds(args)
+        left_out = LeftOut()
         programs = available(args, left_out)
         results = measure(args, programs, left_out)
+    except Misuse as misuse:
+        say(f"error: {misuse}")
+        return 2
     except Failure as failure:
         say(f"error: {failure}")
         return 1
     except KeyboardInterrupt:
         return 130
     if args.json:
-        report = {"machine": machine(), "versions": versions(args, programs), "left_out": left_out}
-        print(json.dumps(report | {"workloads": results}, indent=1))
+        print(json.dumps(as_json(args, builds, programs, left_out, results), indent=1))
     else:
-        print(" · ".join([*machine().values(), *versions(args, programs)]), end="\n\n")
-        print(table(results))
-        for line in left_out:
+        print(" · ".join([*machine().values(), *versions(builds, programs)]), end="\n\n")
+        if any(results.values()):
+            print(table(results))
+        for line in left_out.lines:
             print(f"\nLeft out: {line}")
-    return 0
+    return 1 if left_out.failed else 0
+
+
+class LeftOut:
+    """What is not in the table, and whether it should have been."""
+
+    def __init__(self):
+        self.lines = []
+        self.failed = False
+
+    def skip(self, line):
+        self.lines.append(line)
+
+    def fail(self, line):
+        say(f"left out: {line}")
+        self.lines.append(line)
+        self.failed = True
 
 
 # Command line
@@ -86,8 +110,10 @@ def arguments():
     option("--uphill", metavar="PATH", type=Path, default=ROOT / "target/release/uphill",
            help="program to compare [default: target/release/uphill]")
     option("--envs", metavar="N", type=positive, help="copies of the environment [default: the configuration's]")
-    option("--device", metavar="D,..", default="flex",
+    option("--device", metavar="D,..", type=devices, default="flex",
            help="devices of Uphill; the peers compute on the CPU, but for jax-cuda [default: %(default)s]")
+    option("--timeout", metavar="S", type=positive, default=PATIENCE,
+           help="seconds after which a run is given up [default: %(default)s]")
     option("--venv", metavar="DIR", type=Path, default=ROOT / "target/bench-peers-venv",
            help="where the peers are installed [default: target/bench-peers-venv]")
     option("--json", action="store_true", help="print every run as one JSON object instead of the table")
@@ -108,6 +134,15 @@ def names_of(known):
     return parse
 
 
+def devices(text):
+    names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    unknown = [name for name in names if not DEVICE.fullmatch(name)]
+    if unknown or not names:
+        problem = f"{', '.join(unknown)}: unknown, there are" if unknown else "name at least one of"
+        raise argparse.ArgumentTypeError(f"{problem} {', '.join(CPU_DEVICES)}, wgpu[:N], cuda[:N]")
+    return names
+
+
 def positive(text):
     number = int(text) if text.replace("_", "").isdecimal() else 0
     if number < 1:
@@ -120,7 +155,12 @@ def check(args):
     if not os.access(args.uphill, os.X_OK) or args.uphill.is_dir():
         raise Failure(f"{args.uphill} is no program: run cargo build --release, or give --uphill PATH")
     for name in args.workloads:
-        settings(WORKLOADS[name])
+        batch = batch_of(work_of(args, WORKLOADS[name]))
+        if warms_up(args) and args.steps and args.steps <= WARM_UP * batch:
+            raise Misuse(
+                f"workload {name} makes {batch:,} steps in an iteration, and on such a device the first {WARM_UP} are "
+                f"warm-up: --steps has to be above {WARM_UP * batch:,}"
+            )
     if hasattr(os, "getloadavg") and os.getloadavg()[0] > QUIET:
         say(f"warning: the load average is {os.getloadavg()[0]:.1f}; other programs disturb the measurement")
 
@@ -132,13 +172,23 @@ def say(line):
 # Measuring
 
 
+def uphill_builds(args):
+    """Uphill on every device, each of which it has to be able to use: a table without Uphill compares nothing."""
+    builds = []
+    for device in args.device:
+        try:
+            builds.append(uphill_on(args.uphill, device, WORKLOADS[args.workloads[0]], args.timeout))
+        except Failure as failure:
+            raise Failure(f"Uphill on {device}: {failure}") from failure
+    return builds
+
+
 def available(args, left_out):
     """What can run here, name → function of (workload, work); adds what cannot to `left_out`."""
-    devices = args.device.split(",")
     found = {
-        "Uphill" if len(devices) == 1 else f"Uphill on {device}":
-            lambda workload, work, device=device: run_uphill(args.uphill, device, workload, work)
-        for device in devices
+        "Uphill" if len(args.device) == 1 else f"Uphill on {device}":
+            lambda workload, work, device=device: run_uphill(args.uphill, device, workload, work, args.timeout)
+        for device in args.device
     }
     for key in args.peers:
         name = STACKS[key].name if key in STACKS else rust.NAME
@@ -146,14 +196,15 @@ def available(args, left_out):
             if key in STACKS:
                 python = make_venv(args.venv, say)
                 install(python, STACKS[key], say)
-                found[name] = lambda _, work, python=python, stack=STACKS[key]: run_script(python, stack, work)
+                found[name] = lambda _, work, python=python, stack=STACKS[key]: run_script(
+                    python, stack, work, args.timeout
+                )
             else:
                 program = rust.build(ROOT / "target/bench-peers-rust", say)
-                found[name] = lambda _, work: run_worker([program, *rust.arguments(work)])
+                found[name] = lambda _, work: run_worker([program, *rust.arguments(work)], args.timeout)
         except Failure as failure:
-            left_out.append(f"{name}, everywhere: {failure}")
-            say(f"left out: {left_out[-1]}")
-    if len(found) == len(devices):
+            left_out.fail(f"{name}, everywhere: {failure}")
+    if len(found) == len(args.device):
         raise Failure("there is nothing to compare with")
     return found
 
@@ -179,36 +230,52 @@ def measure(args, programs, left_out):
         for name in programs:
             reason = why_not(args, name, workload)
             if reason:
-                left_out.append(f"{name}, workload {key}: {reason}")
+                left_out.skip(f"{name}, workload {key}: {reason}")
             else:
                 runs[name] = []
         for round_ in range(args.rounds):
             order = list(runs)
-            for name in order[round_ % len(order):] + order[: round_ % len(order)]:
-                work = settings(workload) | {"seed": round_ + 1, "threads": args.threads}
-                work["num_envs"] = args.envs or work["num_envs"]
+            first = round_ % max(1, len(order))
+            for name in order[first:] + order[:first]:
+                work = work_of(args, workload) | {"seed": round_ + 1, "threads": args.threads}
                 work["total_steps"] = steps_of(args, workload, work, name in slow)
                 try:
                     run = programs[name](workload, work)
                 except Failure as failure:
-                    left_out.append(f"{name}, workload {key}: {failure}")
-                    say(f"left out: {left_out[-1]}")
+                    left_out.fail(f"{name}, workload {key}: {failure}")
                     del runs[name]
                     continue
-                runs[name].append(run)
-                rate = run["env_steps"] / run["run_s"][-1]
-                say(f"{key} round {round_ + 1}: {name} {rate:,.0f} env steps/s")
+                runs[name].append(run | {key: work[key] for key in ("seed", "num_envs", "total_steps")})
+                say(f"{key} round {round_ + 1}: {name} {rate(run):,.0f} env steps/s")
         results[key] = {name: summary(of_program) for name, of_program in runs.items()}
     return results
 
 
+def work_of(args, workload):
+    """The configuration's settings, with the copies that were asked for."""
+    work = settings(workload)
+    return work | {"num_envs": args.envs or work["num_envs"]}
+
+
+def batch_of(work):
+    """Environment steps of an iteration."""
+    return work["num_envs"] * work["steps"]
+
+
+def warms_up(args):
+    """Whether some of the iterations do not count because Uphill computes on something that is no CPU."""
+    return any(device not in CPU_DEVICES for device in args.device)
+
+
 def steps_of(args, workload, work, slow):
-    """Environment steps of one run and agent."""
+    """Environment steps of one run and agent; as many for all that may compute on a GPU."""
     if args.steps:
         return args.steps
     if slow:
         return workload.slow_steps
-    return work["total_steps"] if args.full else workload.steps
+    steps = work["total_steps"] if args.full else workload.steps
+    on_gpu = warms_up(args) or "jax-cuda" in args.peers
+    return max(steps, ENOUGH * batch_of(work)) if on_gpu else steps
 
 
 # Circumstances
@@ -230,11 +297,32 @@ def processor():
         return platform.processor() or platform.machine()
 
 
-def versions(args, programs):
-    uphill = subprocess.run([args.uphill, "--version"], capture_output=True, text=True).stdout.strip()
+def versions(builds, programs):
+    first = builds[0]
+    uphill = f"uphill {first.version} ({first.commit or 'commit unknown'}) on {', '.join(b.device for b in builds)}"
     pins = [pin for stack in STACKS.values() if stack.name in programs for pin in stack.requirements]
     crate = [rust.PIN] if rust.NAME in programs else []
-    return [f"{uphill} on {args.device}", f"Python {platform.python_version()}", *dict.fromkeys(pins), *crate]
+    return [uphill, f"Python {platform.python_version()}", *dict.fromkeys(pins), *crate]
+
+
+def as_json(args, builds, programs, left_out, results):
+    """Everything: what was asked for, where and of what it was measured, and every run."""
+    works = {key: work_of(args, WORKLOADS[key]) for key in args.workloads}
+    return {
+        "machine": machine(),
+        "uphill": {
+            "version": builds[0].version,
+            "commit": builds[0].commit,
+            "adapters": {build.device: build.adapter for build in builds},
+        },
+        "versions": versions(builds, programs),
+        "rounds": args.rounds,
+        "threads": args.threads or None,  # of PyTorch, by its own choice
+        # How many steps a run has differs between programs and stands with each.
+        "settings": {key: {name: work[name] for name in work if name != "total_steps"} for key, work in works.items()},
+        "left_out": left_out.lines,
+        "workloads": results,
+    }
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ def build(folder, say):
     say(f"building {PIN} in {folder}; the first time takes minutes")
     source = folder / "source"
     shutil.copytree(PACKAGE, source, dirs_exist_ok=True)
-    command = ["cargo", "build", "--release", "--quiet", "--manifest-path", source / "Cargo.toml"]
+    command = ["cargo", "build", "--locked", "--release", "--quiet", "--manifest-path", source / "Cargo.toml"]
     done = subprocess.run([*command, "--target-dir", folder], stderr=subprocess.PIPE, text=True)
     if done.returncode != 0:
         raise Failure(f"it does not build: {last_words(done.stderr)}")

@@ -11,6 +11,8 @@ from failure import Failure, last_words
 NUMPY = "numpy==2.4.6"
 TORCH = "torch==2.15.0"
 JAX = ["jax==0.10.2", "jaxlib==0.10.2", NUMPY]
+# An error is the last line of what a program says, not a remark on tracebacks.
+LAST_LINE = {"JAX_TRACEBACK_FILTERING": "off"}
 
 
 class Stack(NamedTuple):
@@ -21,7 +23,7 @@ class Stack(NamedTuple):
     requirements: list[str]
     slow: bool = False  # does a workload's `slow_steps`
     many_agents: bool = False  # can train several at once
-    environment: dict[str, str] = {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
+    environment: dict[str, str] = {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""} | LAST_LINE
 
 
 STACKS = {
@@ -38,7 +40,8 @@ STACKS = {
         "ppo_jax.py",
         [*JAX, "jax-cuda12-plugin[with-cuda]==0.10.2"],
         many_agents=True,
-        environment={"JAX_PLATFORMS": "cuda"},
+        # JAX's own choice there is TF32, which has 10 of float's 23 bits.
+        environment={"JAX_PLATFORMS": "cuda", "JAX_DEFAULT_MATMUL_PRECISION": "highest"} | LAST_LINE,
     ),
 }
 # Those that need a GPU come only when they are asked for.
@@ -63,7 +66,18 @@ def install(python, stack, say):
         return
     say(f"installing {' '.join(missing)}")
     pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    run([*pip, *missing], f"installing {' '.join(missing)}")
+    run([*pip, *missing], f"installing {' '.join(missing)}", why_not_installed)
+
+
+def why_not_installed(output):
+    """What pip's words mean. It says in warnings that it reached nobody, and in the end that it found nothing."""
+    words = last_words(output)
+    lost = ("connection broken", "Could not fetch URL", "timed out", "name resolution")
+    if any(sign in output for sign in lost):
+        return f"the package registry could not be reached; is there a network? ({words})"
+    if "No matching distribution" in words:
+        return f"{words}; either the package registry could not be reached or it has none for this Python and system"
+    return words
 
 
 def installed_version(python, requirement):
@@ -73,7 +87,7 @@ def installed_version(python, requirement):
     return subprocess.run([python, "-c", code], capture_output=True, text=True).stdout.strip()
 
 
-def run(command, what):
+def run(command, what, why=last_words):
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode != 0:
-        raise Failure(f"{what} failed: {last_words(done.stdout)}")
+        raise Failure(f"{what} failed: {why(done.stdout)}")

@@ -2,6 +2,8 @@
 
 import statistics
 
+from running import rate
+
 HEADER = [
     "workload",
     "program",
@@ -16,8 +18,8 @@ HEADER = [
 
 
 def summary(runs):
-    """Figures of one program on one workload, from its runs. The rate is that of the last repetition in a process."""
-    rates = [run["env_steps"] / run["run_s"][-1] for run in runs]
+    """Figures of one program on one workload, from its runs."""
+    rates = [rate(run) for run in runs]
     means = [run["mean_return"] for run in runs if run["mean_return"] is not None]
     return {
         "env_steps_per_s": statistics.median(rates),
@@ -25,7 +27,7 @@ def summary(runs):
         "most": max(rates),
         "startup_s": statistics.median(run["cold_s"] - run["run_s"][0] for run in runs),
         "cold_env_steps_per_s": statistics.median(run["env_steps"] / run["cold_s"] for run in runs),
-        "env_steps": runs[-1]["env_steps"],
+        "env_steps": runs[-1]["env_steps"],  # of all agents
         "mean_return": statistics.mean(means) if means else None,
         "runs": runs,
     }

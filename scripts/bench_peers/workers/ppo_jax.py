@@ -1,11 +1,13 @@
 """PPO as one compiled JAX program: environments, rollout, advantages and updates inside `jit`, loops as `lax.scan`.
 
 The way of PureJaxRL (Lu et al., "Discovered policy optimisation", 2022), with JAX alone. Several agents are one `vmap`.
-An episode that ran out of time counts as ended, as there: no bootstrap. Reports two runs of the same compiled program;
-the time until the first report includes the imports and the compilation.
+Unlike there, an episode that ran out of time is worth what its last observation promises. Reports two runs of the same
+compiled program; the time until the first report includes the imports and the compilation.
 """
 
 import math
+import os
+import sys
 import time
 from functools import partial
 from typing import NamedTuple
@@ -37,6 +39,8 @@ class Sample(NamedTuple):
     values: jax.Array
     rewards: jax.Array
     ended: jax.Array
+    cut: jax.Array  # ended because time ran out
+    final_obs: jax.Array  # after the step, before a reset
 
 
 class Adam(NamedTuple):
@@ -56,14 +60,15 @@ def start_copies(dynamics, key, num_envs):
 
 
 def step_copies(dynamics, key, copies, actions):
-    """Copies after autoreset, rewards, who ended, and the returns of those."""
+    """Copies after autoreset, rewards, who ended, whose time ran out, states before autoreset, returns of the ended."""
     noise_key, start_key = random.split(key)
     num_envs = len(copies.ages)
     noise = random.uniform(noise_key, (num_envs, dynamics.noise_width))
     states, rewards, terminated = dynamics.step(jnp, copies.states, actions, noise)
     ages = copies.ages + 1
     episode_returns = copies.episode_returns + rewards
-    ended = terminated | (ages >= dynamics.time_limit)
+    cut = (ages >= dynamics.time_limit) & ~terminated
+    ended = terminated | cut
     fresh = start_copies(dynamics, start_key, num_envs)
     after = Copies(
         jnp.where(ended[:, None], fresh.states, states),
@@ -71,7 +76,7 @@ def step_copies(dynamics, key, copies, actions):
         jnp.where(ended, 0.0, episode_returns),
     )
     finished = jnp.stack([jnp.where(ended, episode_returns, 0.0).sum(), ended.sum().astype(float)])
-    return after, rewards, ended, finished
+    return after, rewards, ended, cut, states, finished
 
 
 # Networks
@@ -140,18 +145,36 @@ def log_prob_and_entropy(dynamics, agent, obs, actions):
 # Learning
 
 
-def advantages_of(rollout, last_values, gamma, gae_lambda):
+def values_after_cuts(agent, rollout, time_limit):
+    """Values of what followed where time ran out, elsewhere 0, [T, N].
+
+    A copy's time runs out at most once in as many steps as the limit has: one evaluation for each such stretch of the
+    rollout is enough.
+    """
+    values = []
+    for first in range(0, len(rollout.cut), time_limit):
+        cut = rollout.cut[first : first + time_limit]
+        final_obs = rollout.final_obs[first : first + time_limit]
+        when = jnp.argmax(cut, 0)
+        obs = jnp.take_along_axis(final_obs, when[None, :, None], 0)[0]
+        values.append(jnp.where(cut, values_of(agent, obs), 0.0))
+    return jnp.concatenate(values)
+
+
+def advantages_of(rollout, cut_values, last_values, gamma, gae_lambda):
     """Generalised advantage estimation, arXiv:1506.02438."""
 
     def back(carry, step):
         trace, next_values = carry
-        goes_on = 1.0 - step.ended
-        residual = step.rewards + gamma * goes_on * next_values - step.values
+        rewards, ended, values, cut_values = step
+        goes_on = 1.0 - ended
+        residual = rewards + gamma * (goes_on * next_values + cut_values) - values
         trace = residual + gamma * gae_lambda * goes_on * trace
-        return (trace, step.values), trace
+        return (trace, values), trace
 
     start = (jnp.zeros_like(last_values), last_values)
-    return lax.scan(back, start, rollout, reverse=True, unroll=8)[1]
+    steps = (rollout.rewards, rollout.ended, rollout.values, cut_values)
+    return lax.scan(back, start, steps, reverse=True, unroll=8)[1]
 
 
 def loss_of(agent, batch, dynamics, work):
@@ -159,7 +182,7 @@ def loss_of(agent, batch, dynamics, work):
     returns = advantages + samples.values
     log_probs, entropy = log_prob_and_entropy(dynamics, agent, samples.obs, samples.actions)
     ratio = jnp.exp(log_probs - samples.log_probs)
-    scaled = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+    scaled = (advantages - advantages.mean()) / (advantages.std(ddof=1) + 1e-8)
     clipped = jnp.clip(ratio, 1 - work.clip, 1 + work.clip)
     surrogate = jnp.minimum(ratio * scaled, clipped * scaled).mean()
     values = values_of(agent, samples.obs)
@@ -200,8 +223,10 @@ def train(agent, key, work):
         obs = dynamics.observe(jnp, copies.states)
         actions, log_probs = act(dynamics, agent, action_key, obs)
         values = values_of(agent, obs)
-        copies, rewards, ended, finished = step_copies(dynamics, env_key, copies, actions)
-        return (copies, key), (Sample(obs, actions, log_probs, values, rewards, ended), finished)
+        copies, rewards, ended, cut, states, finished = step_copies(dynamics, env_key, copies, actions)
+        final_obs = dynamics.observe(jnp, states)
+        sample = Sample(obs, actions, log_probs, values, rewards, ended, cut, final_obs)
+        return (copies, key), (sample, finished)
 
     def one_iteration(carry, iteration):
         agent, adam, copies, key = carry
@@ -209,7 +234,8 @@ def train(agent, key, work):
             partial(one_step, agent=agent), (copies, key), length=work.steps
         )
         last_values = values_of(agent, dynamics.observe(jnp, copies.states))
-        advantages = advantages_of(rollout, last_values, work.gamma, work.gae_lambda)
+        cut_values = values_after_cuts(agent, rollout, dynamics.time_limit)
+        advantages = advantages_of(rollout, cut_values, last_values, work.gamma, work.gae_lambda)
         flat = jax.tree.map(lambda x: x.reshape(batch_size, *x.shape[2:]), (rollout, advantages))
         rate = work.learning_rate * (1 - iteration / rounds)
 
@@ -254,8 +280,19 @@ def mean_return(finished):
     return float(sums[last] / counts[last])
 
 
+def check_device():
+    """Ends the program where JAX_PLATFORMS asks for a device that is not there."""
+    kind = os.environ.get("JAX_PLATFORMS", "")
+    try:
+        jax.devices()
+    except Exception as error:  # RuntimeError; without a plugin for the kind, AssertionError
+        reason = str(error).partition("\n")[0]
+        sys.exit(f"error: JAX sees no {kind.upper()} device" + (f": {reason}" if reason else ""))
+
+
 def main():
     work = workload()
+    check_device()
     agents = work.agents
     keys = random.key(work.seed)
     if agents > 1:

@@ -2,7 +2,7 @@
 
 Schulman et al., arXiv:1707.06347, with the details of Huang et al., "The 37 implementation details of proximal policy
 optimization". The environments of a batch are stepped together in numpy, which is quicker than Gymnasium's vector of
-single environments. An episode that ran out of time counts as ended, as in CleanRL: no bootstrap.
+single environments. Unlike in CleanRL, an episode that ran out of time is worth what its last observation promises.
 """
 
 import math
@@ -59,6 +59,8 @@ class Rollout:
         self.obs = torch.zeros(steps, num_envs, dynamics.obs)
         self.actions = torch.zeros(steps, num_envs, *action_shape, dtype=kind)
         self.log_probs, self.values, self.rewards, self.ended = torch.zeros(4, steps, num_envs)
+        # Values of what followed where time ran out, elsewhere 0.
+        self.cut_values = torch.zeros(steps, num_envs)
 
 
 @torch.no_grad()
@@ -72,9 +74,12 @@ def collect(agent, env, rollout):
         rollout.actions[t] = actions
         rollout.log_probs[t] = dist.log_prob(actions)
         rollout.values[t] = agent.values(obs)
-        _, rewards, terminated, truncated = env.step(actions.numpy())
+        next_obs, rewards, terminated, truncated = env.step(actions.numpy())
         rollout.rewards[t] = torch.from_numpy(rewards)
         rollout.ended[t] = torch.from_numpy(terminated | truncated)
+        rollout.cut_values[t] = 0.0
+        if truncated.any():
+            rollout.cut_values[t][torch.from_numpy(truncated)] = agent.values(torch.from_numpy(next_obs[truncated]))
         obs = torch.from_numpy(env.obs())
     return agent.values(obs)
 
@@ -85,7 +90,8 @@ def advantages_of(rollout, last_values, gamma, gae_lambda):
     trace, next_values = torch.zeros_like(last_values), last_values
     for t in reversed(range(len(advantages))):
         goes_on = 1.0 - rollout.ended[t]
-        residual = rollout.rewards[t] + gamma * goes_on * next_values - rollout.values[t]
+        following = goes_on * next_values + rollout.cut_values[t]
+        residual = rollout.rewards[t] + gamma * following - rollout.values[t]
         trace = residual + gamma * gae_lambda * goes_on * trace
         advantages[t] = trace
         next_values = rollout.values[t]
