@@ -48,9 +48,9 @@ pub(super) fn document(findings: &Findings) -> Value {
                 "counted": false,
             },
             "iterations": if whole_episodes(config) {
-                "as many on every device, those of the slowest"
+                "as many on every device: those that fill the turn of the slowest, unless given"
             } else {
-                "on each device as many as fill its turn"
+                "on each device as many as fill its turn, unless given"
             },
             "phases": "in turns of a run of its own, after as many iterations of warm-up",
             "rounds": findings.rounds,
