@@ -63,6 +63,6 @@ pub use finished::{Finished, FinishedEpisodes};
 pub use frame_stack::FrameStack;
 pub use host::{HostBatch, HostEnv, Outcome};
 pub use pendulum::Pendulum;
-pub use registry::{BatchOptions, NAMES, make, make_with, spec, spec_with};
+pub use registry::{BatchOptions, NAMES, make, make_with, spec, spec_with, steps_on_gpu};
 pub use rng::{Philox, Stream};
 pub use spec::{ActionSpace, EnvSpec, ObsSpace};

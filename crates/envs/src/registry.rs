@@ -112,12 +112,24 @@ pub fn spec(name: &str) -> Result<EnvSpec, EnvError> {
     Ok((find(name)?.spec)())
 }
 
+/// Whether copies made like this step on a GPU where their tensors are on one; otherwise they step on the host
+/// everywhere.
+///
+/// # Errors
+///
+/// [`EnvError::Unknown`].
+pub fn steps_on_gpu(name: &str, options: BatchOptions) -> Result<bool, EnvError> {
+    Ok(find(name)?.kernel && !options.host_steps)
+}
+
 type Make = fn(usize, &Device, BatchOptions) -> Result<Box<dyn BatchEnv>, EnvError>;
 
 struct Entry {
     name: &'static str,
     spec: fn() -> EnvSpec,
     make: Make,
+    /// Whether a GPU can step it.
+    kernel: bool,
 }
 
 impl Entry {
@@ -128,6 +140,7 @@ impl Entry {
             make: |num_envs, device, options| {
                 Ok(Box::new(host_batch::<E>(num_envs, device, options)?))
             },
+            kernel: false,
         }
     }
 
@@ -143,6 +156,7 @@ impl Entry {
                     Box::new(host)
                 })
             },
+            kernel: true,
             ..Self::host::<E>(name)
         }
     }

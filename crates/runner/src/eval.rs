@@ -24,10 +24,14 @@ pub(crate) fn eval(args: &EvalArgs) -> anyhow::Result<ExitCode> {
     let copies = COPIES.min(episodes);
     let spec = uphill_envs::spec_with(&config.env, config.frames)?;
 
+    let options = BatchOptions {
+        frames: config.frames,
+        ..Default::default()
+    };
     let work = device::Workload {
         params: agent_params(&config, &spec)?,
         minibatch: copies,
-        host_env: true,
+        host_env: !uphill_envs::steps_on_gpu(&config.env, options)?,
     };
     let chosen = device::choose(args.device, &work).map_err(crate::failure::usage)?;
     if !args.json {
@@ -36,10 +40,6 @@ pub(crate) fn eval(args: &EvalArgs) -> anyhow::Result<ExitCode> {
             chosen.name, chosen.adapter, chosen.reason
         ));
     }
-    let options = BatchOptions {
-        frames: config.frames,
-        ..Default::default()
-    };
     let mut env = uphill_envs::make_with(&config.env, copies, &chosen.device, options)?;
     let mut actor = build_actor(&config, &spec, &chosen.device)?;
     load_actor(&mut actor, &checkpoint)

@@ -20,6 +20,7 @@ use std::{
     time::Instant,
 };
 use uphill_algos::{RunConfig, Trainer, agent_params, episodes::EpisodeStats};
+use uphill_envs::BatchOptions;
 
 pub(crate) fn train(args: &TrainArgs) -> anyhow::Result<ExitCode> {
     match (&args.config, &args.resume) {
@@ -122,9 +123,20 @@ pub(crate) fn choose(arg: DeviceArg, config: &RunConfig) -> anyhow::Result<Chose
     let work = Workload {
         params: agent_params(config, &spec)?,
         minibatch: config.algo.settings().minibatch(config.num_envs),
-        host_env: true,
+        host_env: host_env(config)?,
     };
     device::choose(arg, &work).map_err(usage)
+}
+
+/// Whether a configuration's environments step on the host whatever the device.
+pub(crate) fn host_env(config: &RunConfig) -> anyhow::Result<bool> {
+    let options = BatchOptions {
+        host_steps: config.host_steps,
+        ..BatchOptions::default()
+    };
+    let on_gpu = uphill_envs::steps_on_gpu(&config.env, options)
+        .map_err(|e| UsageError(format!("env: {e}")))?;
+    Ok(!on_gpu)
 }
 
 /// The loop of a single run.

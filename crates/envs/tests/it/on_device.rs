@@ -1,7 +1,7 @@
 //! Batches that live on the device under test against batches on the host. On a device without kernels both are
 //! the same, and nothing is shown.
 
-use uphill_envs::{BatchEnv, BatchOptions, EnvState, Episode, make_with};
+use uphill_envs::{BatchEnv, BatchOptions, EnvState, Episode, make_with, steps_on_gpu};
 
 use crate::device::device as device_under_test;
 use crate::tools::{bools, device, floats, random_actions};
@@ -131,8 +131,12 @@ fn a_kernel_steps_where_there_is_one() {
     for name in ["CartPole-v1", "Pendulum-v1"] {
         assert_eq!(on_device(name, BatchOptions::default()), on_gpu);
         assert!(!on_device(name, host_steps));
+        assert!(steps_on_gpu(name, BatchOptions::default()).unwrap());
+        assert!(!steps_on_gpu(name, host_steps).unwrap());
     }
     assert!(!on_device("ProbeTwoStep-v0", BatchOptions::default()));
+    assert!(!steps_on_gpu("ProbeTwoStep-v0", BatchOptions::default()).unwrap());
+    assert!(steps_on_gpu("CartPole-v0", BatchOptions::default()).is_err());
 }
 
 #[test]

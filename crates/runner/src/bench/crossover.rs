@@ -106,10 +106,15 @@ fn pairs<'a>(
 }
 
 /// What `auto` learns about a GPU.
-pub(super) fn points(measurements: &[Measurement], cpu: &str, gpu: &str) -> Vec<Point> {
+pub(super) fn points(
+    measurements: &[Measurement],
+    [cpu, gpu]: [&str; 2],
+    host_env: bool,
+) -> Vec<Point> {
     let point = |(cpu, gpu): (&Measurement, &Measurement)| Point {
         params: cpu.params,
         minibatch: cpu.minibatch,
+        host_env,
         cpu: cpu.env_steps_per_s.median,
         gpu: gpu.env_steps_per_s.median,
     };
@@ -193,9 +198,9 @@ mod tests {
 
     #[test]
     fn auto_learns_every_size() {
-        let points = points(&grid(&[(64, [1.0, 2.0, 5.0])]), "flex", "wgpu:0");
+        let points = points(&grid(&[(64, [1.0, 2.0, 5.0])]), ["flex", "wgpu:0"], false);
         let found: Vec<_> = points.iter().map(|p| (p.minibatch, p.cpu, p.gpu)).collect();
         assert_eq!(found, [(8, 10.0, 1.0), (16, 10.0, 2.0), (32, 10.0, 5.0)]);
-        assert_eq!(points[0].params, 6400);
+        assert_eq!((points[0].params, points[0].host_env), (6400, false));
     }
 }

@@ -2,9 +2,9 @@
 
 use super::{
     Findings,
-    throughput::{WARM_UP, WARM_UP_ITERATIONS},
+    throughput::{WARM_UP, WARM_UP_ITERATIONS, whole_episodes},
 };
-use crate::device::{BURN_VERSION, Chosen};
+use crate::device::{BURN_VERSION, Chosen, cpu_model};
 use serde_json::{Value, json};
 
 /// One object with everything.
@@ -17,6 +17,11 @@ pub(super) fn document(findings: &Findings) -> Value {
         })
     };
     let config = &findings.works[0].config;
+    // Its widths are those of each measurement.
+    let mut network = json!(config.network);
+    if let Some(network) = network.as_object_mut() {
+        network.remove("hidden");
+    }
     json!({
         "program": {
             "version": env!("CARGO_PKG_VERSION"),
@@ -29,6 +34,12 @@ pub(super) fn document(findings: &Findings) -> Value {
             "name": findings.name.as_deref().unwrap_or("built-in"),
             "env": config.env,
             "algo": config.algo,
+            "seed": config.seed,
+            "frames": config.frames,
+            "host_steps": config.host_steps,
+            "random_ages": config.random_ages,
+            "network": network,
+            "normalize": config.normalize,
         },
         "method": {
             "warm_up": {
@@ -36,6 +47,12 @@ pub(super) fn document(findings: &Findings) -> Value {
                 "seconds_at_least": WARM_UP.as_secs_f64(),
                 "counted": false,
             },
+            "iterations": if whole_episodes(config) {
+                "as many on every device: those that fill the turn of the slowest, unless given"
+            } else {
+                "on each device as many as fill its turn, unless given"
+            },
+            "phases": "in turns of a run of its own, after as many iterations of warm-up",
             "rounds": findings.rounds,
             "order": "devices take turns in every round",
             "statistic": "median over rounds, with the least and the greatest",
@@ -46,7 +63,7 @@ pub(super) fn document(findings: &Findings) -> Value {
         "left_out": findings.left_out,
         "measurements": findings.measurements,
         "crossovers": findings.crossovers,
-        "kept_for_auto": findings.kept,
+        "kept_for_auto": findings.kept.path(),
     })
 }
 
@@ -55,16 +72,9 @@ fn machine() -> Value {
         "host": gethostname::gethostname().to_string_lossy(),
         "os": std::env::consts::OS,
         "arch": std::env::consts::ARCH,
-        "cpu": cpu(),
+        "cpu": cpu_model(),
         "cores": cores(),
     })
-}
-
-/// The processor's name, where Linux tells.
-pub(super) fn cpu() -> Option<String> {
-    let info = std::fs::read_to_string("/proc/cpuinfo").ok()?;
-    let line = info.lines().find(|line| line.starts_with("model name"))?;
-    Some(line.split_once(':')?.1.trim().to_owned())
 }
 
 pub(super) fn cores() -> Option<usize> {

@@ -12,7 +12,7 @@ mod throughput;
 use crate::{
     cli::BenchArgs,
     console::{note, print},
-    device::{self, Chosen, Measured, Processor},
+    device::{self, Chosen, Measured, Processor, with_unit},
     run_dir::timestamp,
 };
 use anyhow::anyhow;
@@ -23,8 +23,11 @@ use phases::{Phases, Probe};
 use plan::Work;
 use serde::Serialize;
 use spread::Spread;
-use std::{path::PathBuf, process::ExitCode};
-use throughput::{Subject, Turn};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+use throughput::{Counts, Subject, Turn, warm_up};
 
 /// Everything that was found out.
 struct Findings {
@@ -41,9 +44,31 @@ struct Findings {
     /// Every size on every device.
     measurements: Vec<Measurement>,
     crossovers: Vec<Crossover>,
-    /// Where GPUs' results are kept for `auto`.
-    kept: Option<PathBuf>,
+    /// For `auto`.
+    kept: Kept,
 }
+
+/// What became of GPUs' results.
+#[derive(Debug, PartialEq)]
+enum Kept {
+    /// There are none, or not of the built-in work.
+    Nothing,
+    /// They would take the place of better ones.
+    TooQuick,
+    In(PathBuf),
+}
+
+impl Kept {
+    fn path(&self) -> Option<&Path> {
+        match self {
+            Self::In(path) => Some(path),
+            Self::Nothing | Self::TooQuick => None,
+        }
+    }
+}
+
+/// Rounds from which on results are worth keeping, if turns are as long as they are by themselves.
+const CAREFUL_ROUNDS: u32 = 3;
 
 /// One size on one device.
 #[derive(Clone, Debug, Serialize)]
@@ -85,13 +110,15 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     let mut measurements = vec![];
     for work in &works {
         let network = table::network(&work.config.network.hidden);
-        say(format!("{} copies, {network} ...", work.config.num_envs));
+        let copies = table::copies(work.config.num_envs);
+        let params = with_unit(work.params as f64, "");
+        say(format!("{copies}, {network}, {params} parameters ..."));
         measurements.extend(measure(work, &devices, args)?);
     }
     let crossovers = crossovers(&measurements, &devices);
     let kept = match &args.config {
-        None => keep(&measurements, &devices),
-        Some(_) => None,
+        None => keep(&measurements, &devices, works[0].host_env, is_careful(args)),
+        Some(_) => Kept::Nothing,
     };
     let findings = Findings {
         name: args.config.clone(),
@@ -114,24 +141,26 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<ExitCode> {
 
 /// One size of work on all devices.
 fn measure(work: &Work, devices: &[Chosen], args: &BenchArgs) -> anyhow::Result<Vec<Measurement>> {
-    let subject = |chosen: &Chosen| Subject::new(work, chosen, args.iterations);
+    let subject = |chosen: &Chosen| Subject::new(work, chosen);
     let mut subjects = devices
         .iter()
         .map(subject)
         .collect::<anyhow::Result<Vec<_>>>()?;
+    warm_up(&mut subjects, work, args.iterations)?;
     let turns = take_turns(&mut subjects, args.rounds, Subject::turn)?;
+    let counts: Vec<Counts> = subjects.iter().map(|subject| subject.counts).collect();
 
-    let measured = devices.iter().zip(&subjects).zip(turns);
+    let measured = devices.iter().zip(&counts).zip(turns);
     let mut measurements: Vec<Measurement> = measured
-        .map(|((chosen, subject), turns)| Measurement {
+        .map(|((chosen, counts), turns)| Measurement {
             device: chosen.name.clone(),
             agents: work.agents,
             num_envs: work.config.num_envs,
             network: work.config.network.hidden.clone(),
             params: work.params,
             minibatch: work.minibatch,
-            warm_up_iterations: subject.warm_up,
-            iterations: subject.iterations,
+            warm_up_iterations: counts.warm_up,
+            iterations: counts.turn,
             env_steps_per_s: over(&turns, |turn| turn.env_steps_per_s),
             iteration_ms: over(&turns, |turn| turn.iteration_ms),
             phases_ms: None,
@@ -143,9 +172,8 @@ fn measure(work: &Work, devices: &[Chosen], args: &BenchArgs) -> anyhow::Result<
         return Ok(measurements);
     }
 
-    let probe =
-        |(chosen, m): (&Chosen, &Measurement)| Probe::new(work, &chosen.device, m.iterations);
-    let probes = devices.iter().zip(&measurements).map(probe);
+    let probe = |(chosen, counts): (&Chosen, &Counts)| Probe::new(work, &chosen.device, *counts);
+    let probes = devices.iter().zip(&counts).map(probe);
     // All or none: whether an algorithm has phases does not depend on the device.
     let probes = probes.collect::<anyhow::Result<Option<Vec<_>>>>()?;
     if let Some(mut probes) = probes {
@@ -182,26 +210,80 @@ fn sync(device: &Device) -> anyhow::Result<()> {
     device.sync().map_err(|e| anyhow!("device failed: {e}"))
 }
 
+/// Whether the results may take the place of earlier ones.
+fn is_careful(args: &BenchArgs) -> bool {
+    args.iterations.is_none() && args.rounds >= CAREFUL_ROUNDS
+}
+
 /// Tells `auto` about every GPU. That it cannot be kept spoils no measurement.
-fn keep(measurements: &[Measurement], devices: &[Chosen]) -> Option<PathBuf> {
-    let cpu = devices.iter().find(|d| d.processor == Processor::Cpu)?;
+fn keep(measurements: &[Measurement], devices: &[Chosen], host_env: bool, careful: bool) -> Kept {
+    let Some(cpu) = devices.iter().find(|d| d.processor == Processor::Cpu) else {
+        return Kept::Nothing;
+    };
     let gpus = devices.iter().filter(|d| d.processor == Processor::Gpu);
-    let mut file = None;
+    let mut kept = Kept::Nothing;
     for gpu in gpus {
-        let points = points(measurements, &cpu.name, &gpu.name);
+        if !careful {
+            return Kept::TooQuick;
+        }
+        let points = points(measurements, [&cpu.name, &gpu.name], host_env);
         match device::keep(Measured::now(&gpu.adapter, &cpu.adapter, points)) {
-            Ok(path) => file = Some(path),
+            Ok(path) => kept = Kept::In(path),
             Err(error) => tracing::warn!("not kept for --device auto: {error:#}"),
         }
     }
-    file
+    kept
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::take_turns;
+    use super::*;
+    use crate::{
+        cli::{Cli, Command},
+        device::Workload,
+    };
+    use clap::Parser;
     use std::cell::RefCell;
+
+    pub(super) fn any_device() -> Device {
+        let work = Workload {
+            params: 1,
+            minibatch: 1,
+            host_env: true,
+        };
+        let present = device::present().0[0];
+        device::choose(present, &work).unwrap().device
+    }
+
+    #[test]
+    fn quick_measurements_are_not_kept() {
+        let careful = |args: &str| {
+            let words = ["uphill", "bench"].into_iter().chain(args.split(' '));
+            match Cli::try_parse_from(words).unwrap().command {
+                Command::Bench(args) => is_careful(&args),
+                _ => unreachable!(),
+            }
+        };
+        assert!(careful("--json") && careful("--rounds 3"));
+        assert!(!careful("--rounds 2") && !careful("--iterations 5"));
+
+        let chosen = |name: &str, processor| Chosen {
+            device: any_device(),
+            name: name.to_owned(),
+            adapter: name.to_owned(),
+            processor,
+            reason: String::new(),
+        };
+        let cpu = chosen("flex", Processor::Cpu);
+        let software = chosen("wgpu:0", Processor::Software);
+        let gpu = chosen("wgpu:1", Processor::Gpu);
+        // Without a GPU there is nothing to be said about it.
+        let mut devices = vec![cpu, software];
+        assert_eq!(keep(&[], &devices, false, false), Kept::Nothing);
+        devices.push(gpu);
+        assert_eq!(keep(&[], &devices, false, false), Kept::TooQuick);
+    }
 
     #[test]
     fn participants_take_turns() {

@@ -5,7 +5,7 @@
 //! why throughput is measured elsewhere. Scaling rewards and learning the moments of observations,
 //! where a configuration asks for them, belong to no phase.
 
-use super::{plan::Work, spread::Spread, sync};
+use super::{plan::Work, spread::Spread, sync, throughput::Counts};
 use burn::tensor::{Device, Tensor};
 use serde::Serialize;
 use std::time::{Duration, Instant};
@@ -28,8 +28,8 @@ use uphill_envs::{
 pub(super) struct Phases<T> {
     /// The policy acting, then values and log-probabilities of the rollout.
     pub(super) inference: T,
-    /// Stepping the copies; 0 where one kernel does that and the policy's acting.
-    pub(super) environment: T,
+    /// Stepping the copies; `None` where one kernel does that and the policy's acting: a part of `inference` then.
+    pub(super) environment: Option<T>,
     /// `None` where the algorithm has no estimator of its own for it: a part of `update` then.
     pub(super) advantage: Option<T>,
     /// Learning from the rollout, the read-back of the metrics included.
@@ -43,7 +43,7 @@ impl Phases<Spread> {
         let spread = |phase: fn(&Phases<f64>) -> f64| Spread::of(rounds.iter().map(phase));
         Some(Self {
             inference: spread(|p| p.inference),
-            environment: spread(|p| p.environment),
+            environment: (first.environment).map(|_| spread(|p| p.environment.unwrap_or(0.0))),
             advantage: (first.advantage).map(|_| spread(|p| p.advantage.unwrap_or(0.0))),
             update: spread(|p| p.update),
         })
@@ -64,16 +64,17 @@ pub(super) struct Probe {
     /// Steps of each copy.
     steps: u64,
     /// In each turn.
-    iterations: u64,
+    turn: u64,
 }
 
 impl Probe {
-    /// A fresh run, warmed up by one iteration: kernels are there by now. `None` for algorithms whose
-    /// workers collect and learn at the same time: they have no phases.
+    /// A fresh run, warmed up by as many iterations as the trainer beside it, so that both have learned as
+    /// much and have recorded what they replay. `None` for algorithms whose workers collect and learn at the
+    /// same time: they have no phases.
     pub(super) fn new(
         work: &Work,
         device: &Device,
-        iterations: u64,
+        counts: Counts,
     ) -> anyhow::Result<Option<Self>> {
         let config = work.config.clone();
         let options = BatchOptions {
@@ -100,9 +101,11 @@ impl Probe {
             env: TimedEnv::new(env, device),
             iteration: 0,
             steps: 0,
-            iterations,
+            turn: counts.turn,
         };
-        probe.iteration()?;
+        for _ in 0..counts.warm_up {
+            probe.iteration()?;
+        }
         Ok(Some(probe))
     }
 
@@ -110,18 +113,22 @@ impl Probe {
     pub(super) fn turn(&mut self) -> anyhow::Result<Phases<f64>> {
         let mut total = Phases {
             inference: 0.0,
-            environment: 0.0,
-            advantage: self.estimator.map(|_| 0.0),
+            environment: None,
+            advantage: None,
             update: 0.0,
         };
-        let iterations = self.iterations;
-        let share = |time: Duration| time.as_secs_f64() * 1e3 / iterations as f64;
-        for _ in 0..iterations {
+        let turn = self.turn;
+        let share = |time: Duration| time.as_secs_f64() * 1e3 / turn as f64;
+        let add = |sum: &mut Option<f64>, time: Option<Duration>| {
+            if let Some(time) = time {
+                *sum.get_or_insert_default() += share(time);
+            }
+        };
+        for _ in 0..turn {
             let phases = self.iteration()?;
             total.inference += share(phases.inference);
-            total.environment += share(phases.environment);
-            let advantage = total.advantage.zip(phases.advantage);
-            total.advantage = advantage.map(|(sum, time)| sum + share(time));
+            add(&mut total.environment, phases.environment);
+            add(&mut total.advantage, phases.advantage);
             total.update += share(phases.update);
         }
         Ok(total)
@@ -129,7 +136,7 @@ impl Probe {
 
     fn iteration(&mut self) -> anyhow::Result<Phases<Duration>> {
         let gamma = self.config.algo.settings().gamma();
-        self.env.elapsed = Duration::ZERO;
+        self.env.elapsed = None;
         let (rollout, collecting) = timed(&self.device.clone(), || self.collect())?;
         let environment = self.env.elapsed;
 
@@ -159,7 +166,7 @@ impl Probe {
         self.env.take_episodes();
         self.iteration += 1;
         Ok(Phases {
-            inference: collecting.saturating_sub(environment),
+            inference: collecting.saturating_sub(environment.unwrap_or_default()),
             environment,
             advantage,
             update: update.saturating_sub(advantage.unwrap_or_default()),
@@ -212,7 +219,8 @@ fn estimator(algo: &AlgoConfig) -> Option<Estimator> {
 struct TimedEnv {
     inner: Box<dyn BatchEnv>,
     device: Device,
-    elapsed: Duration,
+    /// `None` as long as nobody has called for a step.
+    elapsed: Option<Duration>,
     /// What the policy sees next, for loops in host memory, `[N, O]`.
     host_obs: Vec<f32>,
 }
@@ -222,7 +230,7 @@ impl TimedEnv {
         Self {
             inner,
             device: device.clone(),
-            elapsed: Duration::ZERO,
+            elapsed: None,
             host_obs: vec![],
         }
     }
@@ -239,7 +247,7 @@ impl HostSteps for TimedEnv {
             unreachable!("a batch does not leave host memory");
         };
         inner.step(actions, into);
-        self.elapsed += clock.elapsed();
+        *self.elapsed.get_or_insert_default() += clock.elapsed();
         self.host_obs.copy_from_slice(inner.obs());
     }
 }
@@ -251,7 +259,7 @@ impl BatchEnv for TimedEnv {
         let clock = Instant::now();
         let step = self.inner.step(actions);
         let _ = self.device.sync();
-        self.elapsed += clock.elapsed();
+        *self.elapsed.get_or_insert_default() += clock.elapsed();
         step
     }
 
@@ -305,20 +313,37 @@ impl BatchEnv for TimedEnv {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::device::{self, Workload};
-    use uphill_algos::ppo::PpoConfig;
+    use crate::bench::{
+        plan::{built_in, check},
+        tests::any_device,
+    };
+    use uphill_algos::{ppo::PpoConfig, reinforce::ReinforceConfig};
+
+    #[test]
+    fn a_probe_makes_as_many_iterations_as_the_trainer() {
+        let counts = Counts {
+            warm_up: 3,
+            turn: 2,
+        };
+        for whole_episodes in [false, true] {
+            let mut config = built_in();
+            config.network.hidden = vec![8];
+            if whole_episodes {
+                config.algo = ReinforceConfig::default().into();
+            }
+            let work = check(config, 1).unwrap();
+            let mut probe = Probe::new(&work, &any_device(), counts).unwrap().unwrap();
+            assert_eq!(probe.iteration, 3);
+            let phases = probe.turn().unwrap();
+            assert_eq!(probe.iteration, 3 + 2);
+            assert_eq!(phases.advantage.is_none(), whole_episodes);
+        }
+    }
 
     /// Two rollouts with and without the clock, continuing where the first one stopped.
     #[test]
     fn the_clock_changes_nothing() {
-        let work = Workload {
-            params: 1,
-            minibatch: 1,
-            host_env: true,
-        };
-        let device = device::choose(device::present().0[0], &work)
-            .unwrap()
-            .device;
+        let device = any_device();
         let config = RunConfig::new("CartPole-v1", 3, 1, PpoConfig::default().into());
         let make = || uphill_envs::make("CartPole-v1", 3, &device).unwrap();
         let mut plain = make();

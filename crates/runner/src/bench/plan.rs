@@ -23,6 +23,8 @@ pub(super) struct Work {
     pub(super) params: usize,
     /// Samples in one gradient step.
     pub(super) minibatch: usize,
+    /// Whether the environments step on the host whatever the device.
+    pub(super) host_env: bool,
 }
 
 /// Every size, checked, the smallest network first.
@@ -48,7 +50,7 @@ pub(super) fn works(args: &BenchArgs) -> anyhow::Result<Vec<Work>> {
 }
 
 /// PPO on CartPole with minibatches that grow with the number of copies.
-fn built_in() -> RunConfig {
+pub(super) fn built_in() -> RunConfig {
     let ppo = PpoConfig {
         steps: 32,
         epochs: 4,
@@ -81,13 +83,14 @@ fn networks(base: &RunConfig, widths: &[usize]) -> Vec<Vec<usize>> {
     widths.iter().map(|&width| vec![width; layers]).collect()
 }
 
-fn check(config: RunConfig, agents: u64) -> anyhow::Result<Work> {
+pub(super) fn check(config: RunConfig, agents: u64) -> anyhow::Result<Work> {
     config.validate()?;
     let spec = uphill_envs::spec_with(&config.env, config.frames)
         .map_err(|e| UsageError(format!("env: {e}")))?;
     Ok(Work {
         params: agent_params(&config, &spec)?,
         minibatch: config.algo.settings().minibatch(config.num_envs),
+        host_env: train::host_env(&config)?,
         config,
         agents,
     })

@@ -1,14 +1,15 @@
 //! The tables.
 
 use super::{
-    Findings, Measurement,
+    CAREFUL_ROUNDS, Findings, Kept, Measurement,
     crossover::{Crossover, Size},
-    document::{cores, cpu},
+    document::cores,
+    phases::Phases,
     spread::Spread,
-    throughput::{WARM_UP, WARM_UP_ITERATIONS},
+    throughput::{WARM_UP, WARM_UP_ITERATIONS, whole_episodes},
 };
 use crate::{
-    device::{BURN_VERSION, Processor},
+    device::{BURN_VERSION, Processor, cpu_model},
     list::table,
 };
 
@@ -27,19 +28,26 @@ fn heading(findings: &Findings) -> String {
         1 => String::new(),
         n => format!(", {n} agents at once"),
     };
+    let episodes = match whole_episodes(config) {
+        true => {
+            "an iteration is whole episodes, which change as the policy learns: all devices make as many, those of \
+             the slowest\n"
+        }
+        false => "",
+    };
     format!(
         "{name}: {} on {}{agents}\n\
-         uphill {} ({}), Burn {BURN_VERSION}; {}, {} cores\n\
-         warm-up of at least {WARM_UP_ITERATIONS} iterations and {} s not counted; devices take turns in {} rounds; \
-         medians, steps/s also least to greatest\n",
+         uphill {} ({}), Burn {BURN_VERSION}; {}, {}\n\
+         warm-up of at least {WARM_UP_ITERATIONS} iterations and {} s not counted; devices take turns in {}; \
+         medians, steps/s also least to greatest\n{episodes}",
         config.algo.name(),
         config.env,
         env!("CARGO_PKG_VERSION"),
         env!("UPHILL_COMMIT"),
-        cpu().unwrap_or_else(|| "unknown CPU".to_owned()),
-        cores().map_or("?".to_owned(), |n| n.to_string()),
+        cpu_model().unwrap_or_else(|| "unknown CPU".to_owned()),
+        cores().map_or("? cores".to_owned(), |n| counted(n, "core", "cores")),
         WARM_UP.as_secs_f64(),
-        findings.rounds,
+        counted(findings.rounds as usize, "round", "rounds"),
     )
 }
 
@@ -52,10 +60,10 @@ fn measurements(measurements: &[Measurement]) -> String {
         "env steps/s",
         "",
         "ms/iteration",
-        "inference",
-        "environment",
-        "advantage",
-        "update",
+        "inference ms",
+        "environment ms",
+        "advantage ms",
+        "update ms",
         "resident MiB",
         "device MiB",
     ];
@@ -76,7 +84,7 @@ fn measurements(measurements: &[Measurement]) -> String {
             ),
             ms(m.iteration_ms.median),
             phase(phases.map(|p| p.inference)),
-            phase(phases.map(|p| p.environment)),
+            phase(phases.and_then(|p| p.environment)),
             phase(phases.and_then(|p| p.advantage)),
             phase(phases.map(|p| p.update)),
             mib(m.memory_bytes.resident),
@@ -114,7 +122,7 @@ fn crossovers(findings: &Findings) -> String {
             || "never within this grid".to_owned(),
             |from| format!("from {} on", size(from)),
         );
-        let best = format!("{best_ratio:.2} × {against}, with {}", size(best));
+        let best = format!("{} × {against}, with {}", ratio(*best_ratio), size(best));
         vec![device.clone(), size(at), from, best]
     }));
     format!(
@@ -124,7 +132,7 @@ fn crossovers(findings: &Findings) -> String {
 }
 
 fn notes(findings: &Findings) -> Vec<String> {
-    let mut notes = vec![];
+    let mut notes = missing_phases(&findings.measurements);
     if findings
         .measurements
         .iter()
@@ -141,8 +149,38 @@ fn notes(findings: &Findings) -> Vec<String> {
             notes.push(format!("{name} is no GPU, it runs on the CPU: {adapter}"));
         }
     }
-    if let Some(path) = &findings.kept {
-        notes.push(format!("Kept for --device auto: {}", path.display()));
+    match &findings.kept {
+        Kept::Nothing => {}
+        Kept::In(path) => notes.push(format!("Kept for --device auto: {}", path.display())),
+        Kept::TooQuick => notes.push(format!(
+            "Not kept for --device auto: that takes {CAREFUL_ROUNDS} rounds or more, without --iterations"
+        )),
+    }
+    notes
+}
+
+/// Which of an iteration's phases are a part of another, and where.
+fn missing_phases(measurements: &[Measurement]) -> Vec<String> {
+    let without = |missing: fn(&Phases<Spread>) -> bool| {
+        let lacks = |m: &&Measurement| m.phases_ms.as_ref().is_some_and(missing);
+        let mut devices: Vec<&str> = vec![];
+        for m in measurements.iter().filter(lacks) {
+            if !devices.contains(&m.device.as_str()) {
+                devices.push(&m.device);
+            }
+        }
+        devices.join(", ")
+    };
+    let environment = without(|phases| phases.environment.is_none());
+    let advantage = without(|phases| phases.advantage.is_none());
+    let mut notes = vec![];
+    if !environment.is_empty() {
+        notes.push(format!(
+            "The environment is a part of inference where one kernel does both: {environment}"
+        ));
+    }
+    if !advantage.is_empty() {
+        notes.push("The advantage is a part of this algorithm's update".to_owned());
     }
     notes
 }
@@ -161,15 +199,36 @@ pub(super) fn network(hidden: &[usize]) -> String {
 
 fn size(size: &Size) -> String {
     match size {
-        Size::NumEnvs(1) => "1 copy".to_owned(),
-        Size::NumEnvs(n) => format!("{n} copies"),
+        Size::NumEnvs(n) => copies(*n),
         Size::Network(hidden) => network(hidden),
     }
 }
 
-/// Three digits: `812`, `41.2k`, `1.23M`.
+/// `1 copy`, `8 copies`.
+pub(super) fn copies(n: usize) -> String {
+    counted(n, "copy", "copies")
+}
+
+fn counted(n: usize, one: &str, many: &str) -> String {
+    match n {
+        1 => format!("1 {one}"),
+        n => format!("{n} {many}"),
+    }
+}
+
+/// As many digits as it takes for two that are not zero: `0.0037`, `0.37`, `1.25`, `12.5`.
+fn ratio(x: f64) -> String {
+    if x > 0.0 && x < 0.995 {
+        let decimals = 1 - x.log10().floor() as i32;
+        return format!("{x:.*}", decimals.clamp(2, 9) as usize);
+    }
+    three_digits(x)
+}
+
+/// Three digits: `8.12`, `812`, `41.2k`, `1.23M`.
 fn rate(per_s: f64) -> String {
     match per_s {
+        x if x < 99.95 => three_digits(x),
         x if x < 999.5 => format!("{x:.0}"),
         x if x < 999.5e3 => format!("{}k", three_digits(x / 1e3)),
         x => format!("{}M", three_digits(x / 1e6)),
@@ -216,10 +275,23 @@ mod tests {
     #[test]
     fn numbers_have_three_digits() {
         assert_eq!(
-            [812.4, 41_239.0, 999_600.0].map(rate),
-            ["812", "41.2k", "1.00M"]
+            [0.4, 41.24, 812.4, 41_239.0, 999_600.0].map(rate),
+            ["0.40", "41.2", "812", "41.2k", "1.00M"]
         );
         assert_eq!([0.01234, 4.557, 99.96].map(ms), ["0.0123", "4.56", "100"]);
+    }
+
+    #[test]
+    fn small_ratios_have_two_digits() {
+        assert_eq!(
+            [0.003_74, 0.037_4, 0.374, 0.996, 12.49].map(ratio),
+            ["0.0037", "0.037", "0.37", "1.00", "12.5"]
+        );
+    }
+
+    #[test]
+    fn one_is_singular() {
+        assert_eq!([1, 8].map(copies), ["1 copy", "8 copies"]);
     }
 
     #[test]

@@ -7,9 +7,10 @@ use crate::{
 };
 use burn::tensor::Device;
 use std::time::{Duration, Instant};
-use uphill_algos::{Diverged, Trainer};
+use uphill_algos::{Diverged, Horizon, RunConfig, Trainer};
 
-/// What every device does before its clock runs: kernels get compiled and tuned, buffers allocated.
+/// What every device does before its clock runs: kernels get compiled and tuned, launches recorded, buffers
+/// allocated.
 pub(super) const WARM_UP_ITERATIONS: u64 = 3;
 pub(super) const WARM_UP: Duration = Duration::from_millis(300);
 /// How long a device's turn lasts, about, unless the number of iterations is given.
@@ -20,10 +21,16 @@ pub(super) struct Subject {
     agents: Vec<Agent>,
     crew: Crew,
     device: Device,
-    /// Iterations that were not counted.
+    pub(super) counts: Counts,
+}
+
+/// Numbers of iterations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    /// Not counted.
     pub(super) warm_up: u64,
     /// In each turn.
-    pub(super) iterations: u64,
+    pub(super) turn: u64,
 }
 
 struct Agent {
@@ -41,12 +48,8 @@ pub(super) struct Turn {
 }
 
 impl Subject {
-    /// Fresh runs, warmed up. They make `iterations` in a turn, or as many as fill it.
-    pub(super) fn new(
-        work: &Work,
-        chosen: &Chosen,
-        iterations: Option<u64>,
-    ) -> anyhow::Result<Self> {
+    /// Fresh runs.
+    pub(super) fn new(work: &Work, chosen: &Chosen) -> anyhow::Result<Self> {
         let agent = |config| -> anyhow::Result<Agent> {
             Ok(Agent {
                 trainer: Trainer::new(config, &chosen.device)?,
@@ -54,31 +57,24 @@ impl Subject {
                 diverged: None,
             })
         };
-        let mut subject = Self {
+        Ok(Self {
             agents: with_seeds(&work.config, work.agents)
                 .map(agent)
                 .collect::<anyhow::Result<Vec<_>>>()?,
             crew: Crew::new(work.agents as usize, chosen.processor),
             device: chosen.device.clone(),
-            warm_up: 0,
-            iterations: 1,
-        };
-        let clock = Instant::now();
-        let mut turn = subject.turn()?;
-        subject.warm_up = 1;
-        while subject.warm_up < WARM_UP_ITERATIONS || clock.elapsed() < WARM_UP {
-            turn = subject.turn()?;
-            subject.warm_up += 1;
-        }
-        let filling = (TURN.as_secs_f64() * 1e3 / turn.iteration_ms).ceil();
-        subject.iterations = iterations.unwrap_or(filling.clamp(1.0, 1e6) as u64);
-        Ok(subject)
+            counts: Counts::default(),
+        })
     }
 
     pub(super) fn turn(&mut self) -> anyhow::Result<Turn> {
+        self.make(self.counts.turn)
+    }
+
+    fn make(&mut self, iterations: u64) -> anyhow::Result<Turn> {
         let before = self.env_steps();
         for agent in &mut self.agents {
-            agent.left = self.iterations;
+            agent.left = iterations;
         }
         sync(&self.device)?;
         let clock = Instant::now();
@@ -90,7 +86,7 @@ impl Subject {
         }
         Ok(Turn {
             env_steps_per_s: (self.env_steps() - before) as f64 / seconds,
-            iteration_ms: seconds * 1e3 / self.iterations as f64,
+            iteration_ms: seconds * 1e3 / iterations as f64,
         })
     }
 
@@ -107,5 +103,96 @@ impl Agent {
         self.diverged = self.trainer.step().err();
         self.left -= 1;
         self.left > 0 && self.diverged.is_none()
+    }
+}
+
+/// Whether iterations are whole episodes. Those lengthen as the policy learns, so that only equal numbers of
+/// iterations are the same work.
+pub(super) fn whole_episodes(config: &RunConfig) -> bool {
+    matches!(config.algo.settings().horizon(), Horizon::Episodes { .. })
+}
+
+/// Warms everyone up. Their turns have `iterations`, or as many as fill them.
+pub(super) fn warm_up(
+    subjects: &mut [Subject],
+    work: &Work,
+    iterations: Option<u64>,
+) -> anyhow::Result<()> {
+    let one = |subject: &mut Subject| {
+        let made = subject.make(1)?;
+        Ok(Duration::from_secs_f64(made.iteration_ms / 1e3))
+    };
+    let together = match whole_episodes(&work.config) {
+        true => subjects.len(),
+        false => 1,
+    };
+    for subjects in subjects.chunks_mut(together) {
+        let mut counts = warm_up_together(subjects, one)?;
+        counts.turn = iterations.unwrap_or(counts.turn);
+        for subject in subjects {
+            subject.counts = counts;
+        }
+    }
+    Ok(())
+}
+
+/// One iteration of each after the other, until the slowest is warm; and what fills a turn of the slowest.
+/// `iteration` makes one and says how long it took.
+fn warm_up_together<S>(
+    participants: &mut [S],
+    iteration: impl Fn(&mut S) -> anyhow::Result<Duration>,
+) -> anyhow::Result<Counts> {
+    let mut spent = vec![Duration::ZERO; participants.len()];
+    let mut warm_up = 0;
+    loop {
+        let mut longest = Duration::ZERO;
+        for (participant, spent) in participants.iter_mut().zip(&mut spent) {
+            let took = iteration(participant)?;
+            *spent += took;
+            longest = longest.max(took);
+        }
+        warm_up += 1;
+        if warm_up >= WARM_UP_ITERATIONS && spent.iter().any(|spent| *spent >= WARM_UP) {
+            let filling = (TURN.as_secs_f64() / longest.as_secs_f64()).ceil();
+            let turn = filling.clamp(1.0, 1e6) as u64;
+            return Ok(Counts { warm_up, turn });
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::bench::plan::built_in;
+    use uphill_algos::reinforce::ReinforceConfig;
+
+    /// Iterations that take so many milliseconds each.
+    fn counts(milliseconds: &mut [u64]) -> (u64, u64) {
+        let iteration = |took: &mut u64| Ok(Duration::from_millis(*took));
+        let Counts { warm_up, turn } = warm_up_together(milliseconds, iteration).unwrap();
+        (warm_up, turn)
+    }
+
+    #[test]
+    fn a_warm_up_is_long_and_has_iterations() {
+        // 0.3 s, and turns of 0.4 s.
+        assert_eq!(counts(&mut [4]), (75, 100));
+        assert_eq!(counts(&mut [150]), (WARM_UP_ITERATIONS, 3));
+        assert_eq!(counts(&mut [5000]), (WARM_UP_ITERATIONS, 1));
+    }
+
+    #[test]
+    fn together_the_slowest_sets_the_pace() {
+        assert_eq!(counts(&mut [4, 1200]), (WARM_UP_ITERATIONS, 1));
+        assert_eq!(counts(&mut [10, 4]), counts(&mut [10]));
+    }
+
+    #[test]
+    fn only_whole_episodes_change_their_work() {
+        let mut config = built_in();
+        assert!(!whole_episodes(&config));
+        config.algo = ReinforceConfig::default().into();
+        assert!(whole_episodes(&config));
     }
 }

@@ -1,6 +1,6 @@
 //! What `uphill bench` has found out about GPUs, kept in a file of the user's for `auto`.
 
-use super::work::{flop, with_unit};
+use super::work::{Workload, with_unit};
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -12,13 +12,16 @@ use uphill_algos::checkpoint::write_atomically;
 /// Names another folder than the system's for caches.
 const FOLDER: &str = "UPHILL_CACHE_DIR";
 
+/// How far from the measured sizes work may be that is still judged by them, as the logarithm of a factor: 2.
+const REACH: f64 = std::f64::consts::LN_2;
+
 /// Measurements of one GPU beside one CPU, by one version of this program: any other combination
 /// starts afresh.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Measured {
     /// The GPU, as [`Chosen::adapter`](super::Chosen::adapter) has it.
     pub(crate) adapter: String,
-    /// The CPU, likewise.
+    /// The CPU, likewise, with its model where that is known.
     pub(crate) cpu: String,
     pub(crate) version: String,
     pub(crate) points: Vec<Point>,
@@ -31,6 +34,9 @@ pub(crate) struct Point {
     pub(crate) params: usize,
     /// Samples in one gradient step.
     pub(crate) minibatch: usize,
+    /// Whether the environments stepped on the CPU beside the GPU, too.
+    #[serde(default)]
+    pub(crate) host_env: bool,
     /// Environment steps per second.
     pub(crate) cpu: f64,
     /// Environment steps per second.
@@ -38,8 +44,8 @@ pub(crate) struct Point {
 }
 
 impl Point {
-    fn flop(&self) -> f64 {
-        flop(self.params, self.minibatch)
+    fn size(&self) -> [f64; 2] {
+        size(self.params, self.minibatch)
     }
 
     fn won(&self) -> bool {
@@ -47,7 +53,12 @@ impl Point {
     }
 }
 
-/// What measurements say about some amount of work.
+/// As logarithms, so that distances are factors.
+fn size(params: usize, minibatch: usize) -> [f64; 2] {
+    [params, minibatch].map(|number| (number.max(1) as f64).ln())
+}
+
+/// What measurements say about some work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Gpu,
@@ -59,7 +70,7 @@ impl Measured {
     pub(crate) fn now(adapter: &str, cpu: &str, points: Vec<Point>) -> Self {
         Self {
             adapter: adapter.to_owned(),
-            cpu: cpu.to_owned(),
+            cpu: with_model(cpu),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             points,
         }
@@ -67,49 +78,74 @@ impl Measured {
 
     /// Whether this version measured it beside this CPU.
     pub(super) fn holds_against(&self, cpu: &str) -> bool {
-        self.version == env!("CARGO_PKG_VERSION") && self.cpu == cpu
+        self.version == env!("CARGO_PKG_VERSION") && self.cpu == with_model(cpu)
     }
 
-    /// The most arithmetic per minibatch at which the CPU was faster.
-    fn last_loss(&self) -> Option<f64> {
-        let lost = self.points.iter().filter(|point| !point.won());
-        lost.map(Point::flop).max_by(f64::total_cmp)
+    /// The nearest measurement with environments of the same kind, of two equally near ones that which the GPU lost.
+    fn nearest(&self, work: &Workload) -> Option<&Point> {
+        let [params, minibatch] = size(work.params, work.minibatch);
+        let distance = |point: &Point| {
+            let [x, y] = point.size();
+            (x - params).hypot(y - minibatch)
+        };
+        let order = |a: &&Point, b: &&Point| {
+            let nearer = distance(a).total_cmp(&distance(b));
+            nearer.then(a.won().cmp(&b.won()))
+        };
+        self.of_kind(work).min_by(order)
     }
 
-    /// The least above which the GPU was always faster.
-    fn first_win(&self) -> Option<f64> {
-        let last_loss = self.last_loss().unwrap_or(0.0);
-        let flops = self.points.iter().map(Point::flop);
-        flops
-            .filter(|flop| *flop > last_loss)
-            .min_by(f64::total_cmp)
+    fn of_kind(&self, work: &Workload) -> impl Iterator<Item = &Point> {
+        let host_env = work.host_env;
+        (self.points.iter()).filter(move |point| point.host_env == host_env)
     }
 
-    /// `None` beyond what has been measured: more than the most at which the CPU won, or less than
-    /// the least at which the GPU did.
-    pub(super) fn verdict(&self, flop: f64) -> Option<Verdict> {
-        match (self.last_loss(), self.first_win()) {
-            (_, Some(win)) if flop >= win => Some(Verdict::Gpu),
-            (Some(_), Some(_)) => Some(Verdict::Cpu),
-            (Some(loss), None) if flop <= loss => Some(Verdict::Cpu),
-            _ => None,
-        }
+    /// That of the nearest measurement. `None` where there is none, and beyond what has been measured: a win
+    /// says nothing about work smaller than all that, a loss nothing about larger.
+    pub(super) fn verdict(&self, work: &Workload) -> Option<Verdict> {
+        let won = self.nearest(work)?.won();
+        let wanted = size(work.params, work.minibatch);
+        let covers = |measured: f64, wanted: f64| match won {
+            true => measured - REACH <= wanted,
+            false => measured + REACH >= wanted,
+        };
+        let covered = |axis: usize| {
+            (self.of_kind(work)).any(|point| covers(point.size()[axis], wanted[axis]))
+        };
+        let verdict = if won { Verdict::Gpu } else { Verdict::Cpu };
+        (covered(0) && covered(1)).then_some(verdict)
     }
 
-    /// What was found, as a part of a reason.
-    pub(super) fn in_words(&self) -> String {
+    /// What was found nearest to the work, as a part of a reason.
+    pub(super) fn in_words(&self, work: &Workload) -> String {
         let gpu = &self.adapter;
-        match (self.last_loss(), self.first_win()) {
-            (_, Some(win)) => {
-                let win = with_unit(win, "FLOP");
-                format!("`uphill bench` found {gpu} faster than the CPU from {win} on")
-            }
-            (loss, None) => {
-                let loss = with_unit(loss.unwrap_or(0.0), "FLOP");
-                format!("`uphill bench` found the CPU faster than {gpu} up to {loss}")
-            }
-        }
+        let Some(point) = self.nearest(work) else {
+            return format!("`uphill bench` has not measured {gpu} with such environments");
+        };
+        let (params, minibatch) = (with_unit(point.params as f64, ""), point.minibatch);
+        let winner = match point.won() {
+            true => format!("{gpu} faster than the CPU"),
+            false => format!("the CPU faster than {gpu}"),
+        };
+        format!(
+            "`uphill bench` found {winner} at the nearest size, {params} parameters with batches of {minibatch}"
+        )
     }
+}
+
+/// A CPU's description with the processor's name, because all of a kind with as many cores are called the same.
+fn with_model(cpu: &str) -> String {
+    match cpu_model() {
+        Some(model) => format!("{cpu}, {model}"),
+        None => cpu.to_owned(),
+    }
+}
+
+/// The processor's name, where Linux tells.
+pub(crate) fn cpu_model() -> Option<String> {
+    let info = fs::read_to_string("/proc/cpuinfo").ok()?;
+    let line = info.lines().find(|line| line.starts_with("model name"))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
 }
 
 /// All that is known, empty where nothing is.
@@ -148,7 +184,10 @@ pub(super) fn read_from(path: &Path) -> Vec<Measured> {
     };
     serde_json::from_slice(&text).unwrap_or_else(|error| {
         let path = path.display();
-        tracing::warn!("{path} is damaged and left aside ({error}); `uphill bench` writes it anew");
+        tracing::warn!(
+            "{path} is damaged and left aside ({error}); it may be deleted, and `uphill bench` on a machine with a GPU \
+             writes it anew"
+        );
         Vec::new()
     })
 }
@@ -159,7 +198,7 @@ pub(super) fn merge(mut known: Vec<Measured>, new: Measured) -> Vec<Measured> {
     match known.iter_mut().find(|m| same(m)) {
         None => known.push(new),
         Some(old) => {
-            let size = |point: &Point| (point.params, point.minibatch);
+            let size = |point: &Point| (point.params, point.minibatch, point.host_env);
             (old.points).retain(|old| new.points.iter().all(|new| size(new) != size(old)));
             old.points.extend(new.points);
         }

@@ -23,9 +23,9 @@ mod wgpu_probe;
 mod work;
 
 pub(crate) use arg::DeviceArg;
-pub(crate) use measured::{Measured, Point, keep};
+pub(crate) use measured::{Measured, Point, cpu_model, keep};
 pub(crate) use rows::BURN_VERSION;
-pub(crate) use work::Workload;
+pub(crate) use work::{Workload, with_unit};
 
 use anyhow::{Result, bail};
 use burn::tensor::Device;

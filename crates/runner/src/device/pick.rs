@@ -76,15 +76,15 @@ pub(super) fn auto(work: &Workload, machine: &Machine) -> Result<(Pick, String)>
     let mut known = (machine.measured)();
     known.retain(|measured| measured.holds_against(&cpu.describe()));
     let wins = |verdict| matches!(verdict, Some(Verdict::Gpu));
-    if !enough && !known.iter().any(|m| wins(m.verdict(flop))) {
+    if !enough && !known.iter().any(|m| wins(m.verdict(work))) {
         // Nothing speaks for a GPU, so no driver is woken to ask which one there is.
-        let found = known.iter().find(|m| m.verdict(flop).is_some());
-        let reason = found.map_or_else(too_little, |m| format!("{numbers}; {}", m.in_words()));
+        let found = known.iter().find(|m| m.verdict(work).is_some());
+        let reason = found.map_or_else(too_little, |m| format!("{numbers}; {}", m.in_words(work)));
         return Ok((cpu, reason));
     }
     if let Some(gpu) = machine.first_gpu() {
         let measured = known.iter().find(|m| m.adapter == gpu.describe());
-        let found = measured.and_then(|m| Some((m.verdict(flop)?, m.in_words())));
+        let found = measured.and_then(|m| Some((m.verdict(work)?, m.in_words(work))));
         return Ok(match found {
             Some((Verdict::Gpu, words)) => (gpu, format!("{numbers}; {words}")),
             Some((Verdict::Cpu, words)) => (cpu, format!("{numbers}; {words}")),

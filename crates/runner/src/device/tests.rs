@@ -167,45 +167,97 @@ fn auto_never_picks_a_software_adapter_over_a_cpu_backend() {
     assert!(reason.ends_with("no GPU backend is compiled in"));
 }
 
-/// Sizes in FLOP per minibatch (6 · params · 1), each won by the GPU or not.
-fn measured(adapter: &str, sizes: &[(usize, bool)]) -> Measured {
-    let point = |&(params, won): &(usize, bool)| Point {
+/// Parameters, minibatch, and whether the GPU won, with environments on the host.
+type Cell = (usize, usize, bool);
+
+fn measured(adapter: &str, cells: &[Cell]) -> Measured {
+    let point = |&(params, minibatch, won): &Cell| Point {
         params,
-        minibatch: 1,
+        minibatch,
+        host_env: true,
         cpu: 10.0,
         gpu: if won { 20.0 } else { 5.0 },
     };
     let cpu = Pick::Flex.describe();
-    Measured::now(adapter, &cpu, sizes.iter().map(point).collect())
+    Measured::now(adapter, &cpu, cells.iter().map(point).collect())
 }
 
-fn of_this_gpu(sizes: &[(usize, bool)]) -> Vec<Measured> {
+fn of_this_gpu(cells: &[Cell]) -> Vec<Measured> {
     let adapter = Pick::Cuda(one_cuda().remove(0)).describe();
-    vec![measured(&adapter, sizes)]
+    vec![measured(&adapter, cells)]
+}
+
+fn verdicts<const N: usize>(cells: &[Cell], sizes: [(usize, usize); N]) -> [Option<Verdict>; N] {
+    let measured = measured("GPU", cells);
+    sizes.map(|(params, minibatch)| {
+        measured.verdict(&Workload {
+            params,
+            minibatch,
+            host_env: true,
+        })
+    })
+}
+
+const GPU: Option<Verdict> = Some(Verdict::Gpu);
+const CPU: Option<Verdict> = Some(Verdict::Cpu);
+
+#[test]
+fn the_nearest_measurement_decides() {
+    // More copies pay for a GPU where a wider network, which is more arithmetic, does not.
+    let cells = [
+        (9_000, 500, false),
+        (9_000, 4_000, true),
+        (140_000, 500, false),
+        (140_000, 4_000, true),
+    ];
+    let sizes = [
+        (9_000, 4_000),
+        (140_000, 500),
+        (10_000, 3_000),
+        (100_000, 800),
+    ];
+    assert_eq!(verdicts(&cells, sizes), [GPU, CPU, GPU, CPU]);
+    // Distances are factors: 20 is nearer to 10 than to 100.
+    let cells = [(10, 8, false), (100, 8, true)];
+    assert_eq!(verdicts(&cells, [(20, 8), (40, 8)]), [CPU, GPU]);
+    // Equally near.
+    assert_eq!(verdicts(&[(10, 8, true), (10, 8, false)], [(10, 8)]), [CPU]);
 }
 
 #[test]
-fn measurements_speak_for_the_sizes_that_they_cover() {
-    let verdicts = |sizes: &[(usize, bool)]| {
-        let measured = measured("GPU", sizes);
-        [5.0, 60.0, 150.0, 600.0, 6000.0].map(|flop| measured.verdict(flop))
+fn measurements_are_silent_about_what_they_do_not_cover() {
+    let sizes = [(1, 8), (6, 8), (50, 8), (180, 8), (1000, 8)];
+    let lost = [(10, 8, false), (100, 8, false)];
+    assert_eq!(verdicts(&lost, sizes), [CPU, CPU, CPU, CPU, None]);
+    let won = [(10, 8, true), (100, 8, true)];
+    assert_eq!(verdicts(&won, sizes), [None, GPU, GPU, GPU, GPU]);
+    let both = [(10, 8, false), (100, 8, true)];
+    assert_eq!(verdicts(&both, sizes), [CPU, CPU, GPU, GPU, GPU]);
+    // Each size counts.
+    let sizes = [(10, 1), (10, 100)];
+    assert_eq!(verdicts(&lost, sizes), [CPU, None]);
+    assert_eq!(verdicts(&won, sizes), [None, GPU]);
+    assert_eq!(verdicts(&[], sizes), [None; 2]);
+}
+
+#[test]
+fn environments_on_the_host_are_another_matter() {
+    let host = measured("GPU", &[(10, 8, true)]);
+    let work = |host_env| Workload {
+        params: 10,
+        minibatch: 8,
+        host_env,
     };
-    let (gpu, cpu) = (Some(Verdict::Gpu), Some(Verdict::Cpu));
-    // Lost at 60 FLOP, won at 600.
-    let from_600 = [cpu, cpu, cpu, gpu, gpu];
-    assert_eq!(verdicts(&[(10, false), (100, true)]), from_600);
-    // A win below a loss is no beginning.
-    let both = [(100, true), (1, true), (10, false)];
-    assert_eq!(verdicts(&both), from_600);
-    // Never: beyond the largest size that was measured nothing is known.
-    let never = [cpu, cpu, cpu, cpu, None];
-    assert_eq!(verdicts(&[(10, false), (100, false)]), never);
-    // Always: below the smallest one neither.
-    assert_eq!(
-        verdicts(&[(10, true), (100, true)]),
-        [None, gpu, gpu, gpu, gpu]
-    );
-    assert_eq!(verdicts(&[]), [None; 5]);
+    assert_eq!(host.verdict(&work(true)), GPU);
+    assert_eq!(host.verdict(&work(false)), None);
+    let mut device = host.clone();
+    device.points[0].host_env = false;
+    // Both are kept.
+    let points = &merge(vec![host], device)[0].points;
+    assert_eq!(points.len(), 2);
+    // Earlier versions measured copies that live on the GPU, and did not say so.
+    let earlier = r#"{"params": 10, "minibatch": 8, "cpu": 1.0, "gpu": 2.0}"#;
+    assert!(!serde_json::from_str::<Point>(earlier).unwrap().host_env);
 }
 
 #[test]
@@ -215,29 +267,33 @@ fn auto_follows_what_bench_has_measured() {
         measured,
         ..CPU_ONLY
     };
-    // 14 MFLOP is little, but the GPU won from 6 MFLOP on.
-    let quick: fn() -> Vec<Measured> = || of_this_gpu(&[(1_000_000, true)]);
+    // 14 MFLOP is little, but the GPU won with less.
+    let quick: fn() -> Vec<Measured> = || of_this_gpu(&[(9_155, 128, true)]);
     let (name, reason) = picked(DeviceArg::Auto, &SMALL, &machine(quick));
     assert_eq!(name, "cuda:0");
     assert!(
         reason.ends_with(
-            "`uphill bench` found RTX (CUDA, driver NVIDIA 550) faster than the CPU from 6.0 MFLOP on"
+            "`uphill bench` found RTX (CUDA, driver NVIDIA 550) faster than the CPU at the nearest size, \
+             9.2 k parameters with batches of 128"
         ),
         "{reason}"
     );
-    // 6 GFLOP is much, but the GPU lost at 12 GFLOP.
-    let slow: fn() -> Vec<Measured> = || of_this_gpu(&[(2_000_000_000, false)]);
+    // 6 GFLOP is much, but the GPU lost with more.
+    let slow: fn() -> Vec<Measured> = || of_this_gpu(&[(1_000_000, 2000, false)]);
     let (name, reason) = picked(DeviceArg::Auto, &LARGE, &machine(slow));
     assert_eq!(name, "flex");
     assert!(reason.contains("found the CPU faster than RTX"), "{reason}");
     // What another GPU reached says nothing about this one.
-    let other: fn() -> Vec<Measured> = || vec![measured("another", &[(1, true)])];
+    let other: fn() -> Vec<Measured> = || vec![measured("another", &[(1, 1, true)])];
     assert_eq!(picked(DeviceArg::Auto, &SMALL, &machine(other)).0, "flex");
     assert_eq!(picked(DeviceArg::Auto, &LARGE, &machine(other)).0, "cuda:0");
     // Nor does another version of the program, or another CPU.
-    let mut stale = of_this_gpu(&[(1, true)]).remove(0);
+    let mut stale = of_this_gpu(&[(1, 1, true)]).remove(0);
     assert!(stale.holds_against(&Pick::Flex.describe()));
     assert!(!stale.holds_against("another CPU"));
+    if let Some(model) = cpu_model() {
+        assert!(stale.cpu.ends_with(&model), "{}", stale.cpu);
+    }
     stale.version = "0.0.0".to_owned();
     assert!(!stale.holds_against(&Pick::Flex.describe()));
 }
@@ -247,25 +303,27 @@ fn auto_leaves_drivers_alone_where_measurements_speak_for_the_cpu() {
     let machine = Machine {
         wgpu: Some(must_not_look),
         cuda: Some(must_not_look),
-        measured: || vec![measured("GPU", &[(1_000_000_000, false)])],
+        measured: || vec![measured("GPU", &[(1_000_000, 1000, false)])],
         ..CPU_ONLY
     };
     let (name, reason) = picked(DeviceArg::Auto, &SMALL, &machine);
     assert_eq!(name, "flex");
     assert!(
-        reason.ends_with("`uphill bench` found the CPU faster than GPU up to 6.0 GFLOP"),
+        reason.ends_with(
+            "`uphill bench` found the CPU faster than GPU at the nearest size, 1.0 M parameters with batches of 1000"
+        ),
         "{reason}"
     );
 }
 
 #[test]
 fn new_measurements_replace_those_of_the_same_size() {
-    let known = merge(vec![], measured("a", &[(1, true), (2, true)]));
-    let known = merge(known, measured("b", &[(1, true)]));
-    let known = merge(known, measured("a", &[(2, false), (3, true)]));
+    let known = merge(vec![], measured("a", &[(1, 8, true), (2, 8, true)]));
+    let known = merge(known, measured("b", &[(1, 8, true)]));
+    let known = merge(known, measured("a", &[(2, 8, false), (3, 8, true)]));
     let expected = [
-        measured("a", &[(1, true), (2, false), (3, true)]),
-        measured("b", &[(1, true)]),
+        measured("a", &[(1, 8, true), (2, 8, false), (3, 8, true)]),
+        measured("b", &[(1, 8, true)]),
     ];
     assert_eq!(known, expected);
 }
@@ -275,7 +333,7 @@ fn a_damaged_file_of_measurements_is_as_good_as_none() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bench.json");
     assert_eq!(read_from(&path), []);
-    let known = vec![measured("a", &[(1, true)])];
+    let known = vec![measured("a", &[(1, 8, true)])];
     std::fs::write(&path, serde_json::to_string(&known).unwrap()).unwrap();
     assert_eq!(read_from(&path), known);
     std::fs::write(&path, "[{").unwrap();

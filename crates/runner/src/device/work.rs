@@ -17,13 +17,14 @@ pub(crate) struct Workload {
     pub(crate) params: usize,
     /// Samples in one gradient step.
     pub(crate) minibatch: usize,
-    /// Whether the environments step on the CPU, so that every step crosses to the device and back.
+    /// Whether the environments would step on the CPU beside a GPU, too, so that every step crosses to it and back.
     pub(crate) host_env: bool,
 }
 
 impl Workload {
+    /// Arithmetic of one gradient step.
     pub(super) fn flop(&self) -> f64 {
-        flop(self.params, self.minibatch)
+        FLOP_PER_PARAM * self.params as f64 * self.minibatch as f64
     }
 
     /// The numbers behind a choice, as the start of its reason.
@@ -40,18 +41,13 @@ impl Workload {
         if self.host_env {
             "environments step on the host"
         } else {
-            "environments step on the device"
+            "environments could step on a GPU"
         }
     }
 }
 
-/// Arithmetic of one gradient step.
-pub(super) fn flop(params: usize, minibatch: usize) -> f64 {
-    FLOP_PER_PARAM * params as f64 * minibatch as f64
-}
-
 /// `9.2 k`, `14 MFLOP`: two digits say what an estimate can.
-pub(super) fn with_unit(value: f64, unit: &str) -> String {
+pub(crate) fn with_unit(value: f64, unit: &str) -> String {
     let (scaled, prefix) = match value {
         v if v < 999.5 => (v, ""),
         v if v < 999.5e3 => (v / 1e3, "k"),

@@ -92,7 +92,10 @@ pub(crate) fn lab(args: &LabArgs) -> anyhow::Result<ExitCode> {
     let work = device::Workload {
         params: agent_params(&source.config, &spec)?,
         minibatch: trajectories[trajectories.len() - 1] * TYPICAL_LENGTH,
-        host_env: true,
+        host_env: match &mdp {
+            Some(_) => true,
+            None => !uphill_envs::steps_on_gpu(&env, BatchOptions::default()).map_err(unknown)?,
+        },
     };
     let chosen = device::choose(args.device, &work).map_err(usage)?;
     let say = |text: &str| {

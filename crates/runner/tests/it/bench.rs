@@ -27,6 +27,11 @@ fn every_size_is_measured_on_every_device() {
     );
     assert_eq!(found["workload"]["env"], "CartPole-v1");
     assert_eq!(found["workload"]["algo"]["name"], "ppo");
+    assert_eq!(found["workload"]["network"]["activation"], "tanh");
+    assert_eq!(found["workload"]["network"]["hidden"], Value::Null);
+    assert_eq!(found["workload"]["normalize"]["obs"], false);
+    assert_eq!(found["workload"]["frames"], 1);
+    assert_eq!(found["workload"]["seed"], 1);
     assert_eq!(found["program"]["version"], env!("CARGO_PKG_VERSION"));
     assert!(found["machine"]["cores"].as_u64().unwrap() >= 1);
     assert_eq!(found["devices"].as_array().unwrap().len(), 1);
@@ -97,6 +102,7 @@ fn whole_episodes_have_phases_and_asynchronous_workers_have_none() {
     };
     let episodes = phases("reinforce-cartpole");
     is_spread(&episodes["inference"]);
+    is_spread(&episodes["environment"]);
     is_spread(&episodes["update"]);
     assert_eq!(episodes["advantage"], Value::Null);
     assert_eq!(phases("a3c-cartpole"), Value::Null);
@@ -132,13 +138,36 @@ fn the_tables_say_how_and_where() {
         "warm-up of at least 3 iterations",
         "devices take turns in 2 rounds",
         "env steps/s",
-        "advantage",
+        "advantage ms",
         "8×8",
         "no GPU was measured",
     ] {
         assert!(printed.contains(part), "no {part:?} in {printed}");
     }
     assert!(done.stderr.contains("flex: CPU"), "{}", done.stderr);
+    // Actor 4·8 + 8 + 8·8 + 8 + 8·2 + 2, critic 4·8 + 8 + 8·8 + 8 + 8·1 + 1.
+    let begun = "2 copies, 8×8, 251 parameters ...";
+    assert!(done.stderr.contains(begun), "{}", done.stderr);
+}
+
+#[test]
+fn whole_episodes_are_equal_work_on_all_devices() {
+    let sandbox = Sandbox::new();
+    let bench = |args: &str| {
+        let done = sandbox.uphill(&format!("bench {args} --devices flex --rounds 1"));
+        done.succeeds().stdout.clone()
+    };
+    let printed = bench("reinforce-cartpole --iterations 1");
+    for part in [
+        "devices take turns in 1 round;",
+        "all devices make as many",
+        "The advantage is a part of this algorithm's update",
+    ] {
+        assert!(printed.contains(part), "no {part:?} in {printed}");
+    }
+    let printed = bench("--envs 1 --widths 8 --iterations 1");
+    assert!(!printed.contains("all devices make as many"), "{printed}");
+    assert!(!printed.contains("is a part of"), "{printed}");
 }
 
 #[test]
@@ -199,4 +228,5 @@ fn auto_is_told_where_measurements_are_damaged() {
     let done = sandbox.uphill("train small.toml --out run");
     let said = &done.succeeds().stderr;
     assert!(said.contains("bench.json is damaged"), "{said}");
+    assert!(said.contains("it may be deleted"), "{said}");
 }
