@@ -14,9 +14,13 @@ use rand::{SeedableRng, rngs::StdRng};
 use std::fmt;
 use uphill_core::{
     advantage::{Trace, gae},
+    dist::DistKind,
     network::Net,
     nn::{Mlp, MlpConfig},
+    ops::{ActorCriticLoss, HostLearner, HostStep, Surrogate},
     optim::Adam,
+    policy::{Actor, Critic},
+    rollout::Batch,
 };
 
 fn main() {
@@ -114,6 +118,100 @@ mod forward_backward {
                 let grads = (net.forward(obs) * weights).sum().backward();
                 net.flat_grad(&grads)
             });
+    }
+}
+
+/// One matrix product with a bias, as a perceptron of one layer, and the product alone as Burn's CPU backend has
+/// it from the crate `gemm`: rows of the batch, inputs, outputs.
+#[divan::bench_group(max_time = 1)]
+mod product {
+    use super::*;
+
+    const SIZES: [[usize; 3]; 4] = [
+        [64, 64, 64],
+        [512, 64, 64],
+        [2048, 64, 64],
+        [2048, 256, 256],
+    ];
+
+    #[divan::bench(args = SIZES)]
+    fn fused(bencher: Bencher, [rows, inputs, outputs]: [usize; 3]) {
+        let config = MlpConfig {
+            hidden: vec![],
+            ..MlpConfig::default()
+        };
+        let mut rng = StdRng::seed_from_u64(1);
+        let net = Net::new(config.build(inputs, outputs, 1.0, &mut rng, &device()));
+        let x = normal([rows, inputs]);
+        bencher
+            .counter(ItemsCount::new(rows * inputs * outputs))
+            .with_inputs(|| x.clone())
+            .bench_local_values(|x| net.forward(x));
+    }
+
+    #[divan::bench(args = SIZES)]
+    fn gemm(bencher: Bencher, [rows, inputs, outputs]: [usize; 3]) {
+        let (x, weight) = (normal([rows, inputs]), normal([inputs, outputs]));
+        bencher
+            .counter(ItemsCount::new(rows * inputs * outputs))
+            .with_inputs(|| (x.clone(), weight.clone()))
+            .bench_local_values(|(x, weight)| x.matmul(weight));
+    }
+}
+
+/// An epoch of PPO in host memory, without what an update does once: four minibatches of a quarter of the batch.
+#[divan::bench_group(max_time = 1)]
+mod ppo_epoch {
+    use super::*;
+
+    #[divan::bench(args = sizes().filter(|size| size.batch > 8))]
+    fn fused(bencher: Bencher, size: Size) {
+        let actor = Actor::new(mlp(size.width), DistKind::Categorical { choices: OUTPUTS });
+        let config = MlpConfig {
+            hidden: vec![size.width; 2],
+            ..MlpConfig::default()
+        };
+        let mut rng = StdRng::seed_from_u64(2);
+        let critic = Critic::new(config.build(INPUTS, 1, 1.0, &mut rng, &device()));
+        let (batch, minibatch) = (batch(&actor, size.batch), size.batch / 4);
+        let adams =
+            [&actor.net, &critic.net].map(|net| Adam::new(net.num_params(), 1e-5, &device()));
+        let loss = ActorCriticLoss {
+            surrogate: Surrogate::Clipped { clip: 0.2 },
+            value_clip: 0.2,
+            value_coef: 0.5,
+            entropy_coef: 0.01,
+            standardize: true,
+        };
+        // So small a rate that the policy stays near the one that acted, however often this runs.
+        let step = HostStep {
+            learning_rates: [1e-9; 2],
+            max_grad_norm: 0.5,
+            joint_norm: true,
+        };
+        let learner = HostLearner::new(&actor, &critic, &batch, minibatch, adams, &loss);
+        let mut learner = learner.expect("a perceptron in host memory");
+        let of = |part: usize| (0..minibatch).map(move |i| (4 * i + part) as i32).collect();
+        let parts: Vec<Vec<i32>> = (0..4).map(of).collect();
+        bencher
+            .counter(ItemsCount::new(size.batch))
+            .bench_local(|| learner.epoch(&parts, step));
+    }
+
+    /// Samples of the policy with random advantages and returns.
+    fn batch(actor: &Actor, len: usize) -> Batch {
+        let obs = normal([len, INPUTS]);
+        let dist = actor.dist(obs.clone());
+        let actions = dist.sample(normal([len, OUTPUTS]));
+        Batch {
+            log_probs: dist.log_prob(actions.clone()),
+            obs,
+            actions,
+            values: normal([len]),
+            advantages: normal([len]),
+            returns: normal([len]),
+            sequences: None,
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
     Stream,
 };
 pub(crate) use rows::Clock;
-use rows::{Rows, Stepper};
+use rows::{Rows, Stepper, lists};
 pub(crate) use state::Saved;
 
 /// The dynamics of one environment.
@@ -66,6 +66,8 @@ pub struct HostBatch<E> {
     obs: Vec<f32>,
     /// Finished and not yet taken.
     episodes: Vec<Episode>,
+    /// Finished in one step. Empty between steps, and kept, so that a step allocates nothing.
+    finished: Vec<Vec<Episode>>,
 }
 
 impl<E: HostEnv> HostBatch<E> {
@@ -92,6 +94,7 @@ impl<E: HostEnv> HostBatch<E> {
             clocks: vec![Clock::default(); num_envs],
             states: vec![0.0; num_envs * state_size],
             episodes: Vec::new(),
+            finished: lists(num_envs),
         };
         batch.reset(0);
         Ok(batch)
@@ -173,11 +176,9 @@ impl<E: HostEnv> HostBatch<E> {
     }
 
     /// The last `n` components of what a copy sees, which say what is allowed.
-    fn mask(&self, copy: usize, n: usize) -> Vec<f32> {
-        let mut obs = vec![0.0; self.spec.obs.dim()];
-        let state = &self.states[copy * self.state_size..][..self.state_size];
-        self.env.observe(state, &mut obs);
-        obs.split_off(obs.len() - n)
+    fn mask(&self, copy: usize, n: usize) -> &[f32] {
+        let end = (copy + 1) * self.spec.obs.dim();
+        &self.obs[end - n..end]
     }
 
     /// `[N, O]` numbers as a tensor.
@@ -228,7 +229,10 @@ impl<E: HostEnv> HostSteps for HostBatch<E> {
             terminated: into.terminated,
             truncated: into.truncated,
         };
-        stepper.run(rows, &mut self.episodes);
+        stepper.run(rows, &mut self.finished);
+        for finished in &mut self.finished {
+            self.episodes.append(finished);
+        }
         self.steps += 1;
     }
 }
@@ -298,7 +302,8 @@ impl<E: HostEnv> BatchEnv for HostBatch<E> {
     }
 
     fn take_episodes(&mut self) -> Vec<Episode> {
-        std::mem::take(&mut self.episodes)
+        // Keeps the room that the list has grown to.
+        self.episodes.split_off(0)
     }
 
     fn save(&self) -> EnvState {

@@ -13,6 +13,7 @@ mod device;
 #[cfg(all(feature = "gpu", feature = "flex"))]
 mod device_iteration;
 mod eval;
+mod fused;
 mod lab;
 mod memory;
 mod parts;

@@ -112,18 +112,7 @@ pub(crate) enum Epilogue<'a> {
 
 /// C = epilogue(A B): A `[M, K]` with rows `stride` apart, B packed, C `[M, padded(N)]`.
 pub(crate) fn product(a: &[f32], stride: usize, b: &Panels, epilogue: Epilogue<'_>, c: &mut [f32]) {
-    let width = padded(b.columns);
-    let rows = c.len() / width;
-    assert_eq!(c.len(), rows * width, "rows of the result");
-    assert!(a.len() >= rows * stride && stride >= b.inner, "rows of a");
-    dispatch(Product {
-        a,
-        stride,
-        b,
-        epilogue,
-        c,
-        width,
-    });
+    dispatch(Product::new((a, stride), b, epilogue, c));
 }
 
 struct Product<'a> {
@@ -133,6 +122,28 @@ struct Product<'a> {
     epilogue: Epilogue<'a>,
     c: &'a mut [f32],
     width: usize,
+}
+
+impl<'a> Product<'a> {
+    fn new(
+        (a, stride): (&'a [f32], usize),
+        b: &'a Panels,
+        epilogue: Epilogue<'a>,
+        c: &'a mut [f32],
+    ) -> Self {
+        let width = padded(b.columns);
+        let rows = c.len() / width;
+        assert_eq!(c.len(), rows * width, "rows of the result");
+        assert!(a.len() >= rows * stride && stride >= b.inner, "rows of a");
+        Self {
+            a,
+            stride,
+            b,
+            epilogue,
+            c,
+            width,
+        }
+    }
 }
 
 impl WithSimd for Product<'_> {
@@ -190,9 +201,14 @@ impl Finish for OfTanh {
 }
 
 impl Finish for OfRelu {
+    /// NaN passes through, as in [`tanh`].
     #[inline(always)]
     fn finish<S: Simd>(self, simd: S, x: S::f32s, _: usize) -> S::f32s {
-        simd.max_f32s(x, simd.splat_f32s(0.0))
+        let zero = simd.splat_f32s(0.0);
+        if S::F32_LANES == 1 {
+            return simd.select_f32s(simd.less_than_f32s(x, zero), zero, x);
+        }
+        simd.max_f32s(zero, x)
     }
 }
 
@@ -432,26 +448,8 @@ fn put<S: Simd, const V: usize>(simd: S, sum: [S::f32s; V], to: &mut [f32], fres
 #[cfg(test)]
 mod tests {
     use super::super::narrow::{self, NARROW, Narrow};
+    use super::super::simd::on_every_width;
     use super::*;
-    use pulp::{Scalar, Scalar128b, Scalar256b, Scalar512b};
-
-    /// With vectors of every width that processors have, whatever this one has: makes a result, runs an
-    /// operation that writes there, and checks it.
-    macro_rules! on_every_width {
-        ($result:ident in $new:expr, $op:expr => $check:expr) => {
-            on_every_width!(@one $result, $new, $op, $check, |op| op.with_simd(Scalar));
-            on_every_width!(@one $result, $new, $op, $check, |op| op.with_simd(Scalar128b));
-            on_every_width!(@one $result, $new, $op, $check, |op| op.with_simd(Scalar256b));
-            on_every_width!(@one $result, $new, $op, $check, |op| op.with_simd(Scalar512b));
-            on_every_width!(@one $result, $new, $op, $check, |op| dispatch(op));
-        };
-        (@one $result:ident, $new:expr, $op:expr, $check:expr, |$name:ident| $run:expr) => {{
-            let mut $result = $new;
-            let $name = $op;
-            $run;
-            $check;
-        }};
-    }
 
     fn numbers(len: usize) -> Vec<f32> {
         (0..len)
@@ -470,6 +468,15 @@ mod tests {
     fn close(found: f32, expected: f64, what: [usize; 3]) {
         let off = (f64::from(found) - expected).abs();
         assert!(off < 1e-5, "{found} instead of {expected} for {what:?}");
+    }
+
+    /// A B, row-major `[M, N]`.
+    fn sums_of_products(a: &[f32], b: &[f32], [m, k, n]: [usize; 3]) -> Vec<f64> {
+        let sum = |at: usize| {
+            let of = |i: usize| f64::from(a[at / n * k + i]) * f64::from(b[i * n + at % n]);
+            (0..k).map(of).sum()
+        };
+        (0..m * n).map(sum).collect()
     }
 
     /// A row-major matrix with rows as long as those of layers, zeros in between.
@@ -492,24 +499,20 @@ mod tests {
             let mut from_transposed = Panels::default();
             from_transposed.pack_transposed(&transposed, k, n);
             assert_eq!(from_transposed.values, panels.values, "{size:?}");
+            let sums = sums_of_products(&a, &b, size);
             let check = |c: &[f32]| {
-                for (row, c) in c.chunks_exact(padded(n)).enumerate() {
-                    for column in 0..n {
-                        let of =
-                            |i: usize| f64::from(a[row * k + i]) * f64::from(b[i * n + column]);
-                        let sum = (0..k).map(of).sum::<f64>() + f64::from(bias[column]);
-                        close(c[column], sum, size);
+                for (c, sums) in c.chunks_exact(padded(n)).zip(sums.chunks_exact(n)) {
+                    for ((c, sum), bias) in c.iter().zip(sums).zip(&bias) {
+                        close(*c, sum + f64::from(*bias), size);
                     }
                 }
             };
-            on_every_width!(c in vec![0.0; m * padded(n)], Product {
-                a: &a,
-                stride: k,
-                b: &panels,
-                epilogue: Epilogue::Layer { bias: &bias, activation: None },
-                c: &mut c,
-                width: padded(n),
-            } => check(&c));
+            let epilogue = Epilogue::Layer {
+                bias: &bias,
+                activation: None,
+            };
+            on_every_width!(c in vec![0.0; m * padded(n)],
+                Product::new((&a, k), &panels, epilogue, &mut c) => check(&c));
             if n <= NARROW {
                 let mut columns = Narrow::default();
                 columns.pack(&b, k, n);
@@ -522,6 +525,71 @@ mod tests {
                     c: &mut c,
                 } => check(&c));
             }
+        }
+    }
+
+    #[test]
+    fn what_follows_a_product_is_what_follows_its_numbers() {
+        for size @ [m, k, n] in sizes() {
+            // Sums that tanh bends.
+            let a: Vec<f32> = numbers(m * k).iter().map(|x| 4.0 * x).collect();
+            let b = numbers(k * n);
+            let panels = Panels::packed(&b, k, n);
+            let sums = sums_of_products(&a, &b, size);
+            let none = vec![0.0; padded(n)];
+            let tanhs: Vec<f32> = numbers(m * padded(n)).iter().map(|h| 1.9 * h).collect();
+            let relus: Vec<f32> = tanhs.iter().map(|h| h.max(0.0)).collect();
+            let layer = |activation| Epilogue::Layer {
+                bias: &none,
+                activation: Some(activation),
+            };
+            // A sum, and an output of the layer below in the same place.
+            let cases: [(_, fn(f64, f64) -> f64); 4] = [
+                (layer(Activation::Tanh), |z, _| z.tanh()),
+                (layer(Activation::Relu), |z, _| z.max(0.0)),
+                (slope(&tanhs, Activation::Tanh), |z, h| z * (1.0 - h * h)),
+                (slope(&relus, Activation::Relu), |z, h| {
+                    if h > 0.0 { z } else { 0.0 }
+                }),
+            ];
+            for (epilogue, expected) in cases {
+                let outputs = match epilogue {
+                    Epilogue::Derivative { outputs, .. } => outputs,
+                    Epilogue::Layer { .. } => &tanhs,
+                };
+                let check = |c: &[f32]| {
+                    for (at, sum) in sums.iter().enumerate() {
+                        let at = at / n * padded(n) + at % n;
+                        close(c[at], expected(*sum, outputs[at].into()), size);
+                    }
+                };
+                on_every_width!(c in vec![0.0; m * padded(n)],
+                    Product::new((&a, k), &panels, epilogue, &mut c) => check(&c));
+            }
+        }
+    }
+
+    fn slope(outputs: &[f32], activation: Activation) -> Epilogue<'_> {
+        Epilogue::Derivative {
+            outputs,
+            activation,
+        }
+    }
+
+    /// Vectors that are made of single numbers drop NaN, and only tests run on them.
+    #[test]
+    fn nan_passes_through_a_layer() {
+        let panels = Panels::packed(&[1.0], 1, 1);
+        for activation in [None, Some(Activation::Tanh), Some(Activation::Relu)] {
+            let epilogue = Epilogue::Layer {
+                bias: &[0.0; 16],
+                activation,
+            };
+            let mut c = [[0.0; 16]; 2];
+            let [one, vectors] = &mut c;
+            Product::new((&[f32::NAN], 1), &panels, epilogue, one).with_simd(pulp::Scalar);
+            dispatch(Product::new((&[f32::NAN], 1), &panels, epilogue, vectors));
+            assert!(c.iter().all(|c| c[0].is_nan()), "{activation:?}: {c:?}");
         }
     }
 

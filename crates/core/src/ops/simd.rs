@@ -20,3 +20,27 @@ pub(crate) fn dispatch<W: WithSimd>(op: W) -> W::Output {
     }
     op.with_simd(Scalar)
 }
+
+/// With vectors of every width that processors have, whatever this one has, and with those that it has: makes a
+/// result, runs an operation that writes there, and checks it. One number at a time stands for processors
+/// without vectors, and is what multiplies and adds in two roundings.
+#[cfg(test)]
+macro_rules! on_every_width {
+    ($result:ident in $new:expr, $op:expr => $check:expr) => {{
+        use pulp::{Scalar, Scalar128b, Scalar256b, Scalar512b, WithSimd};
+        use $crate::ops::simd::{dispatch, on_every_width};
+        on_every_width!(@one $result, $new, $op, $check, |op| op.with_simd(Scalar));
+        on_every_width!(@one $result, $new, $op, $check, |op| op.with_simd(Scalar128b));
+        on_every_width!(@one $result, $new, $op, $check, |op| op.with_simd(Scalar256b));
+        on_every_width!(@one $result, $new, $op, $check, |op| op.with_simd(Scalar512b));
+        on_every_width!(@one $result, $new, $op, $check, |op| dispatch(op));
+    }};
+    (@one $result:ident, $new:expr, $op:expr, $check:expr, |$name:ident| $run:expr) => {{
+        let mut $result = $new;
+        let $name = $op;
+        $run;
+        $check;
+    }};
+}
+#[cfg(test)]
+pub(super) use on_every_width;

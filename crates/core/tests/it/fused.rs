@@ -37,14 +37,28 @@ pub(crate) fn step(max_grad_norm: f64, joint_norm: bool) -> HostStep {
     }
 }
 
-/// Panics unless the numbers agree to `tolerance`, measured by the largest of them.
+/// Panics unless the numbers agree to `tolerance`, measured by the largest of them, or by 1 where all are smaller.
 #[track_caller]
 pub(crate) fn same_to(tolerance: f64, found: &[f64], expected: &[f64], what: &str) {
+    same_on_scale(1.0, tolerance, found, expected, what);
+}
+
+/// Panics unless the numbers agree to `tolerance`, measured by the largest of them, however small it is.
+#[track_caller]
+pub(crate) fn same_by_largest(tolerance: f64, found: &[f64], expected: &[f64], what: &str) {
+    same_on_scale(1e-12, tolerance, found, expected, what);
+}
+
+#[track_caller]
+fn same_on_scale(least: f64, tolerance: f64, found: &[f64], expected: &[f64], what: &str) {
     assert_eq!(found.len(), expected.len(), "{what}: number of elements");
-    let scale = expected.iter().fold(1.0f64, |m, x| m.max(x.abs()));
+    let scale = expected.iter().fold(least, |m, x| m.max(x.abs()));
     for (i, (f, e)) in found.iter().zip(expected).enumerate() {
         let error = (f - e).abs() / scale;
-        assert!(error < tolerance, "{what} {i}: found {f}, expected {e}");
+        assert!(
+            error < tolerance,
+            "{what} {i}: found {f}, expected {e}, {error:.1e} of the largest"
+        );
     }
 }
 

@@ -2,12 +2,11 @@
 
 use crate::{
     device::device,
-    fused::{loss, random, same_on_any_threads, same_to, step},
+    fused::{loss, random, same_by_largest, same_on_any_threads, same_to, step},
     numbers,
 };
 use burn::tensor::{Int, Tensor, TensorData};
-use proptest::prelude::*;
-use rand::{SeedableRng, rngs::SmallRng};
+use rand::{Rng, SeedableRng, rngs::SmallRng};
 use uphill_core::{
     advantage::standardize,
     dist::{Bounds, DistKind},
@@ -16,7 +15,7 @@ use uphill_core::{
         ratio_surrogate, value_loss,
     },
     network::{Net, WithLogStd},
-    nn::MlpConfig,
+    nn::{Activation, MlpConfig},
     normalize::ObsNorm,
     ops::{
         ActorCriticLoss, HostCritic, HostLearner, HostPolicy, HostStep, Surrogate,
@@ -37,10 +36,47 @@ enum Actions {
 }
 use Actions::{Bounded, Choices, Reals};
 
-/// A policy over `width` choices or real components, and a value function, with `inputs` observations.
-fn agent(actions: Actions, inputs: usize, width: usize, rng: &mut SmallRng) -> (Actor, Critic) {
+/// Of the networks of actor and critic, and of what goes in and out.
+#[derive(Clone, Debug)]
+struct Shape {
+    inputs: usize,
+    hidden: Vec<usize>,
+    activation: Activation,
+    /// Choices or real components.
+    width: usize,
+}
+
+/// A number of `from` to `to`.
+fn draw(from: usize, to: usize, rng: &mut SmallRng) -> usize {
+    from + rng.next_u32() as usize % (to - from + 1)
+}
+
+fn one_of<T: Copy, const N: usize>(values: [T; N], rng: &mut SmallRng) -> T {
+    values[draw(0, N - 1, rng)]
+}
+
+impl Shape {
+    /// On all sides of whole vectors and panels; a layer is wide now and then.
+    fn any(rng: &mut SmallRng) -> Self {
+        let layer = |rng: &mut SmallRng| match draw(0, 9, rng) {
+            0 => 256,
+            _ => draw(1, 80, rng),
+        };
+        Self {
+            inputs: draw(1, 20, rng),
+            hidden: (0..draw(0, 3, rng)).map(|_| layer(rng)).collect(),
+            activation: one_of([Activation::Tanh, Activation::Relu], rng),
+            width: draw(1, 8, rng),
+        }
+    }
+}
+
+/// A policy and a value function that have seen some observations.
+fn agent(actions: Actions, shape: &Shape, rng: &mut SmallRng) -> (Actor, Critic) {
+    let &Shape { inputs, width, .. } = shape;
     let config = MlpConfig {
-        hidden: vec![17, 24],
+        hidden: shape.hidden.clone(),
+        activation: shape.activation,
         ..MlpConfig::default()
     };
     let net = config.build(inputs, width, 1.0, rng, &device());
@@ -65,9 +101,19 @@ fn agent(actions: Actions, inputs: usize, width: usize, rng: &mut SmallRng) -> (
     (actor, critic)
 }
 
+/// How far two vectors have come from where both were.
+#[track_caller]
+fn same_change(found: Tensor<1>, expected: Tensor<1>, before: &Tensor<1>, what: &str) {
+    let change = |after: Tensor<1>| -> Vec<f64> {
+        let pairs = numbers(after).into_iter().zip(numbers(before.clone()));
+        pairs.map(|(after, before)| after - before).collect()
+    };
+    same_by_largest(3e-5, &change(found), &change(expected), what);
+}
+
 #[track_caller]
 fn same(found: &[f64], expected: &[f64], what: &str) {
-    same_to(3e-5, found, expected, what);
+    same_by_largest(3e-5, found, expected, what);
 }
 
 fn wide(values: &[f32]) -> Vec<f64> {
@@ -76,18 +122,17 @@ fn wide(values: &[f32]) -> Vec<f64> {
 
 #[test]
 fn acting_is_what_the_actor_does() {
-    let cases = [
-        (Choices, 1),
-        (Choices, 8),
-        (Choices, 300),
-        (Reals, 3),
-        (Reals, 257),
-        (Bounded, 70),
-    ];
-    for (seed, (kind, envs)) in cases.into_iter().enumerate() {
-        let mut rng = SmallRng::seed_from_u64(seed as u64);
-        let (actor, _) = agent(kind, 5, 3, &mut rng);
-        let (obs, noise) = (random([envs, 5], &mut rng), random([envs, 3], &mut rng));
+    for seed in 0..30 {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let kind = one_of([Choices, Reals, Bounded], &mut rng);
+        let envs = one_of([1, 3, 8, 64, 70, 257, 300], &mut rng);
+        let shape = Shape::any(&mut rng);
+        let (actor, _) = agent(kind, &shape, &mut rng);
+        let (inputs, (noise, _)) = (shape.inputs, actor.kind.noise());
+        let (obs, noise) = (
+            random([envs, inputs], &mut rng),
+            random([envs, noise], &mut rng),
+        );
         let dist = actor.dist(obs.clone());
         let expected = dist.sample(noise.clone());
         let width = actor.kind.action_width();
@@ -103,7 +148,8 @@ fn acting_is_what_the_actor_does() {
         let of_env = numbers(actor.kind.env_actions(expected.clone()));
         same(&wide(&env_actions), &of_env, "environment's action");
         let expected = numbers(dist.log_prob(expected));
-        same(&wide(&log_probs), &expected, "log-probability");
+        // A single choice is certain: its log-probability is a rounded zero.
+        same_to(3e-5, &wide(&log_probs), &expected, "log-probability");
     }
 }
 
@@ -238,12 +284,12 @@ fn by_autodiff(
     numbers(Tensor::cat(measured, 0))
 }
 
-/// Moments that are not zero any more, so that a step has the size of its gradient.
+/// Moments that are not zero any more, but small: what a step adds to them is not lost in them. With an ε as large
+/// as gradients are, a step has the size of its gradient, and rounding of a small one does not decide its sign.
 fn used_adam(net: &Net, rng: &mut SmallRng) -> Adam {
-    let mut adam = Adam::new(net.num_params(), 1e-5, &device());
+    let mut adam = Adam::new(net.num_params(), 1e-2, &device());
     adam.first = random([net.num_params()], rng) * 1e-2;
-    // Far from zero, where rounding of a gradient would decide how long the step is.
-    adam.second = random([net.num_params()], rng).square() * 1e-2 + 1e-3;
+    adam.second = random([net.num_params()], rng).square() * 1e-8;
     adam.steps = 7;
     adam
 }
@@ -261,17 +307,27 @@ fn chosen(batch: &Batch, rows: &[i32]) -> Batch {
 
 fn compare(case: Case) {
     let mut rng = SmallRng::seed_from_u64(case.seed);
-    let (mut actor, mut critic) = agent(case.actions, 5, 3, &mut rng);
-    let batch = batch(&actor, 2 * case.len, 5, &mut rng);
+    let shape = Shape::any(&mut rng);
+    let what = |of: &str| format!("{of}, {case:?}, {shape:?}");
+    let (mut actor, mut critic) = agent(case.actions, &shape, &mut rng);
+    let batch = batch(&actor, 2 * case.len, shape.inputs, &mut rng);
     let mut adams = [&actor.net, &critic.net].map(|net| used_adam(net, &mut rng));
 
     let parts = &strided(case.len, 2)[..case.steps];
-    let (loss, before) = (case.loss(), adams.clone());
-    let learner = HostLearner::new(&actor, &critic, &batch, case.len, before, &loss);
+    let (loss, adams_before) = (case.loss(), adams.clone());
+    let before = [&actor.net, &critic.net].map(Net::flat);
+    let learner = HostLearner::new(
+        &actor,
+        &critic,
+        &batch,
+        case.len,
+        adams_before.clone(),
+        &loss,
+    );
     let mut learner = learner.unwrap();
     let steps = learner.epoch(parts, case.step());
     let (mut found_actor, mut found_critic) = (actor.net.clone(), critic.net.clone());
-    let [of_actor, _] = learner.finish(&mut found_actor, &mut found_critic);
+    let found_adams = learner.finish(&mut found_actor, &mut found_critic);
 
     let old = actor.clone();
     for (found, rows) in steps.iter().zip(parts) {
@@ -285,34 +341,41 @@ fn compare(case: Case) {
             found.clip_fraction,
             found.grad_norm,
         ];
-        same(&wide(&found), &expected, "measurement");
+        same(&wide(&found), &expected, &what("measurement"));
     }
-    let pairs = [
-        (found_actor.flat(), actor.net.flat(), "actor's parameter"),
-        (found_critic.flat(), critic.net.flat(), "critic's parameter"),
-        (of_actor.first, adams[0].first.clone(), "first moment"),
-        (of_actor.second, adams[0].second.clone(), "second moment"),
-    ];
-    for (found, expected, what) in pairs {
-        same(&numbers(found), &numbers(expected), what);
+    let found = [found_actor, found_critic].into_iter().zip(found_adams);
+    let expected = [actor.net, critic.net].into_iter().zip(adams);
+    let before = before.into_iter().zip(adams_before);
+    let all = found.zip(expected).zip(before);
+    for ((((net, adam), (of_net, of_adam)), (params, moments)), whose) in
+        all.zip(["actor's", "critic's"])
+    {
+        let what = |of| what(&format!("{whose} {of}"));
+        let (first, second) = (&moments.first, &moments.second);
+        same_change(adam.first, of_adam.first, first, &what("first moment"));
+        same_change(adam.second, of_adam.second, second, &what("second moment"));
+        same_change(net.flat(), of_net.flat(), &params, &what("parameter"));
+        assert_eq!(adam.steps, of_adam.steps);
     }
-    assert_eq!(of_actor.steps, adams[0].steps);
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
-    #[test]
-    fn a_step_is_that_of_autodiff(
-        actions in prop::sample::select(vec![Choices, Reals, Bounded]),
-        len in prop::sample::select(vec![2usize, 7, 64, 128, 129, 300, 700]),
-        value_clip in prop::sample::select(vec![0.0, 0.3]),
-        standardize: bool,
-        max_grad_norm in prop::sample::select(vec![0.0, 0.05, 100.0]),
-        joint: bool,
-        seed: u64,
-    ) {
-        let (kl_coef, steps) = (None, 1);
-        compare(Case { actions, kl_coef, steps, len, value_clip, standardize, max_grad_norm, joint, seed });
+/// The same cases in every run: where a rounded zero decides on which side of a kink a sample is, a gradient is
+/// another one.
+#[test]
+fn a_step_is_that_of_autodiff() {
+    for seed in 0..60 {
+        let mut rng = SmallRng::seed_from_u64(seed + 1000);
+        compare(Case {
+            actions: one_of([Choices, Reals, Bounded], &mut rng),
+            kl_coef: None,
+            steps: 1,
+            len: one_of([2, 7, 64, 128, 129, 300, 700], &mut rng),
+            value_clip: one_of([0.0, 0.3], &mut rng),
+            standardize: one_of([false, true], &mut rng),
+            max_grad_norm: one_of([0.0, 0.05, 100.0], &mut rng),
+            joint: one_of([false, true], &mut rng),
+            seed,
+        });
     }
 }
 
@@ -343,14 +406,15 @@ fn penalised_steps_are_those_of_autodiff() {
 
 #[test]
 fn a_critic_alone_takes_the_steps_of_autodiff() {
-    for (seed, (len, clip, limit)) in [(7, 0.0, 0.0), (300, 0.3, 0.05), (700, 0.0, 0.5)]
-        .into_iter()
-        .enumerate()
-    {
-        let mut rng = SmallRng::seed_from_u64(seed as u64);
-        let (actor, mut critic) = agent(Choices, 5, 3, &mut rng);
-        let batch = batch(&actor, 3 * len, 5, &mut rng);
+    for seed in 0..20 {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let (len, clip) = one_of([(7, 0.0), (300, 0.3), (700, 0.0)], &mut rng);
+        let limit = one_of([0.0, 0.05, 0.5], &mut rng);
+        let shape = Shape::any(&mut rng);
+        let (actor, mut critic) = agent(Choices, &shape, &mut rng);
+        let batch = batch(&actor, 3 * len, shape.inputs, &mut rng);
         let mut adam = used_adam(&critic.net, &mut rng);
+        let (params, moments) = (critic.net.flat(), adam.clone());
         let parts = strided(len, 3);
         let mut host = HostCritic::new(&critic, &batch, len, adam.clone(), clip as f32).unwrap();
         let losses = host.epoch(&parts, 1e-2, limit);
@@ -376,33 +440,25 @@ fn a_critic_alone_takes_the_steps_of_autodiff() {
                 "loss",
             );
         }
-        same(
-            &numbers(found.flat()),
-            &numbers(critic.net.flat()),
-            "parameter",
-        );
-        same(
-            &numbers(after.first),
-            &numbers(adam.first.clone()),
-            "first moment",
-        );
+        let what = |of| format!("{of}, case {seed}, {shape:?}");
+        let (first, second) = (&moments.first, &moments.second);
+        same_change(after.first, adam.first, first, &what("first moment"));
+        same_change(after.second, adam.second, second, &what("second moment"));
+        let expected = critic.net.flat();
+        same_change(found.flat(), expected, &params, &what("parameter"));
         assert_eq!(after.steps, adam.steps);
     }
 }
 
 #[test]
 fn the_policy_gradient_is_that_of_autodiff() {
-    let cases = [
-        (Choices, 5),
-        (Choices, 300),
-        (Reals, 64),
-        (Reals, 500),
-        (Bounded, 100),
-    ];
-    for (seed, (actions, len)) in cases.into_iter().enumerate() {
-        let mut rng = SmallRng::seed_from_u64(seed as u64);
-        let (actor, critic) = agent(actions, 5, 3, &mut rng);
-        let batch = batch(&actor, len, 5, &mut rng);
+    for seed in 0..30 {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let actions = one_of([Choices, Reals, Bounded], &mut rng);
+        let len = one_of([5, 64, 100, 300, 500], &mut rng);
+        let shape = Shape::any(&mut rng);
+        let (actor, critic) = agent(actions, &shape, &mut rng);
+        let batch = batch(&actor, len, shape.inputs, &mut rng);
         let loss = ActorCriticLoss {
             surrogate: Surrogate::LogProb,
             value_clip: 0.0,
@@ -456,8 +512,9 @@ fn the_number_of_threads_does_not_matter() {
     };
     let learn = || {
         let mut rng = SmallRng::seed_from_u64(case.seed);
-        let (mut actor, mut critic) = agent(case.actions, 4, 2, &mut rng);
-        let batch = batch(&actor, 2 * case.len, 4, &mut rng);
+        let shape = Shape::any(&mut rng);
+        let (mut actor, mut critic) = agent(case.actions, &shape, &mut rng);
+        let batch = batch(&actor, 2 * case.len, shape.inputs, &mut rng);
         let adams =
             [&actor.net, &critic.net].map(|net| Adam::new(net.num_params(), 1e-5, &device()));
         let loss = case.loss();
@@ -474,8 +531,9 @@ fn the_number_of_threads_does_not_matter() {
 #[test]
 fn a_number_that_is_not_finite_shows() {
     let mut rng = SmallRng::seed_from_u64(3);
-    let (actor, critic) = agent(Reals, 4, 2, &mut rng);
-    let mut batch = batch(&actor, 10, 4, &mut rng);
+    let shape = Shape::any(&mut rng);
+    let (actor, critic) = agent(Reals, &shape, &mut rng);
+    let mut batch = batch(&actor, 10, shape.inputs, &mut rng);
     batch.advantages = batch.advantages * f32::NAN;
     let adams = [&actor.net, &critic.net].map(|net| Adam::new(net.num_params(), 1e-5, &device()));
     let loss = ActorCriticLoss {

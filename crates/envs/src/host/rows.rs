@@ -73,16 +73,31 @@ pub(super) struct Stepper<'a, E> {
     pub(super) obs_dim: usize,
 }
 
+/// A list for each of the [`tasks`] of a step of `rows` copies, with room for whatever may finish in it.
+pub(super) fn lists(rows: usize) -> Vec<Vec<Episode>> {
+    let list = |_| Vec::with_capacity(rows.min(ROWS_PER_TASK));
+    (0..tasks(rows)).map(list).collect()
+}
+
+/// Number of tasks that a step of `rows` copies is made of.
+fn tasks(rows: usize) -> usize {
+    if rows <= ROWS_PER_TASK {
+        return 1;
+    }
+    let half = rows / 2;
+    tasks(half) + tasks(rows - half)
+}
+
 impl<E: HostEnv> Stepper<'_, E> {
-    /// Steps all rows, in halves on two threads while they are many; adds what finished, in order of copies.
-    pub(super) fn run(&self, rows: Rows<'_>, finished: &mut Vec<Episode>) {
-        if rows.clocks.len() <= ROWS_PER_TASK {
+    /// Steps all rows, in halves on two threads while they are many; adds what finished, in order of copies, to
+    /// [`lists`].
+    pub(super) fn run(&self, rows: Rows<'_>, finished: &mut [Vec<Episode>]) {
+        if let [finished] = finished {
             return self.run_here(rows, finished);
         }
         let (left, right) = self.halves(rows);
-        let mut more = Vec::new();
-        rayon::join(|| self.run(left, finished), || self.run(right, &mut more));
-        finished.extend(more);
+        let (of_left, of_right) = finished.split_at_mut(tasks(left.clocks.len()));
+        rayon::join(|| self.run(left, of_left), || self.run(right, of_right));
     }
 
     fn run_here(&self, rows: Rows<'_>, finished: &mut Vec<Episode>) {

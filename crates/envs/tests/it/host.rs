@@ -75,16 +75,18 @@ fn the_time_limit_can_be_replaced() {
 
 #[test]
 fn episodes_are_sums_and_counts_in_order_of_step_and_copy() {
-    let n = 4;
-    let mut env = HostBatch::new(
-        Walk {
-            end: 2.0,
-            time_limit: Some(7),
-        },
-        n,
-        &device(),
-    )
-    .unwrap();
+    // One task, and several on as many threads as there are.
+    for n in [4, 3001] {
+        episodes_of(n);
+    }
+}
+
+fn episodes_of(n: usize) {
+    let walk = Walk {
+        end: 2.0,
+        time_limit: Some(7),
+    };
+    let mut env = HostBatch::new(walk, n, &device()).unwrap();
     env.reset(5);
     let (mut sums, mut lengths, mut expected) = (vec![0.0_f64; n], vec![0; n], Vec::new());
     for step in run(&mut env, 0, 60) {
@@ -102,11 +104,12 @@ fn episodes_are_sums_and_counts_in_order_of_step_and_copy() {
         .into_iter()
         .map(|e| (e.env, e.episode_return, e.length, e.terminated))
         .collect();
-    assert_eq!(found, expected);
+    assert!(found == expected, "{n} copies");
     assert!(
         found.iter().any(|e| e.3) && found.iter().any(|e| !e.3),
         "both ways to end"
     );
+    assert!(env.take_episodes().is_empty(), "taken twice");
 }
 
 #[test]
