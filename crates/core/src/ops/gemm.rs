@@ -544,7 +544,8 @@ mod tests {
                 activation: Some(activation),
             };
             // A sum, and an output of the layer below in the same place.
-            let cases: [(_, fn(f64, f64) -> f64); 4] = [
+            type Expected = fn(f64, f64) -> f64;
+            let cases: [(_, Expected); 4] = [
                 (layer(Activation::Tanh), |z, _| z.tanh()),
                 (layer(Activation::Relu), |z, _| z.max(0.0)),
                 (slope(&tanhs, Activation::Tanh), |z, h| z * (1.0 - h * h)),
