@@ -48,7 +48,7 @@ pub(super) fn document(findings: &Findings) -> Value {
                 "counted": false,
             },
             "iterations": if whole_episodes(config) {
-                "as many on every device: those that fill the turn of the slowest, unless given"
+                "as many on every device: those that fill the turn of the slowest, unless given; GPUs have made the same ones before"
             } else {
                 "on each device as many as fill its turn, unless given"
             },

@@ -27,7 +27,7 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
 };
-use throughput::{Counts, Subject, Turn, warm_up};
+use throughput::{Counts, Subject, Turn, rehearse, warm_up};
 
 /// Everything that was found out.
 struct Findings {
@@ -147,6 +147,7 @@ fn measure(work: &Work, devices: &[Chosen], args: &BenchArgs) -> anyhow::Result<
         .map(subject)
         .collect::<anyhow::Result<Vec<_>>>()?;
     warm_up(&mut subjects, work, args.iterations)?;
+    rehearse(&subjects, work, devices, args.rounds)?;
     let turns = take_turns(&mut subjects, args.rounds, Subject::turn)?;
     let counts: Vec<Counts> = subjects.iter().map(|subject| subject.counts).collect();
 

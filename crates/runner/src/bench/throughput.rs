@@ -2,7 +2,7 @@
 
 use super::{plan::Work, sync};
 use crate::{
-    device::Chosen,
+    device::{Chosen, Processor},
     many::{Crew, spread, with_seeds},
 };
 use burn::tensor::Device;
@@ -131,6 +131,23 @@ pub(super) fn warm_up(
         counts.turn = iterations.unwrap_or(counts.turn);
         for subject in subjects {
             subject.counts = counts;
+        }
+    }
+    Ok(())
+}
+
+/// Trains a run like each that is about to be timed, for as long, where iterations are whole episodes: kernels may be
+/// compiled for every new length, in any iteration, and the same seed brings the same lengths.
+pub(super) fn rehearse(
+    subjects: &[Subject],
+    work: &Work,
+    devices: &[Chosen],
+    rounds: u32,
+) -> anyhow::Result<()> {
+    for (subject, chosen) in subjects.iter().zip(devices) {
+        if whole_episodes(&work.config) && chosen.processor != Processor::Cpu {
+            let Counts { warm_up, turn } = subject.counts;
+            Subject::new(work, chosen)?.make(warm_up + u64::from(rounds) * turn)?;
         }
     }
     Ok(())
