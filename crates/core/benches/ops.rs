@@ -16,12 +16,22 @@ use uphill_core::{
     advantage::{Trace, gae},
     dist::DistKind,
     network::Net,
-    nn::{Mlp, MlpConfig},
-    ops::{ActorCriticLoss, HostLearner, HostStep, Surrogate},
+    nn::{self, Mlp, MlpConfig},
+    ops::{ActorCriticLoss, HostLearner, HostStep, Surrogate, host_values},
     optim::Adam,
     policy::{Actor, Critic},
     rollout::Batch,
 };
+
+/// What the crate keeps to itself, compiled once more.
+#[allow(unused)]
+#[path = "../src/ops"]
+mod ops {
+    pub(crate) mod gemm;
+    mod narrow;
+    mod simd;
+    mod tanh;
+}
 
 fn main() {
     divan::main();
@@ -121,11 +131,14 @@ mod forward_backward {
     }
 }
 
-/// One matrix product with a bias, as a perceptron of one layer, and the product alone as Burn's CPU backend has
-/// it from the crate `gemm`: rows of the batch, inputs, outputs.
+/// One matrix product of weights that are packed already, with bias and activation, on one thread; and the product
+/// alone as Burn's CPU backend has it from the crate `gemm`, on as many as that thinks right
+/// (`RAYON_NUM_THREADS=1`: one). Rows, inputs, outputs.
 #[divan::bench_group(max_time = 1)]
 mod product {
     use super::*;
+    use crate::ops::gemm::{self, Epilogue, Panels, padded};
+    use uphill_core::nn::Activation;
 
     const SIZES: [[usize; 3]; 4] = [
         [64, 64, 64],
@@ -135,22 +148,34 @@ mod product {
     ];
 
     #[divan::bench(args = SIZES)]
-    fn fused(bencher: Bencher, [rows, inputs, outputs]: [usize; 3]) {
-        let config = MlpConfig {
-            hidden: vec![],
-            ..MlpConfig::default()
-        };
-        let mut rng = StdRng::seed_from_u64(1);
-        let net = Net::new(config.build(inputs, outputs, 1.0, &mut rng, &device()));
-        let x = normal([rows, inputs]);
-        bencher
-            .counter(ItemsCount::new(rows * inputs * outputs))
-            .with_inputs(|| x.clone())
-            .bench_local_values(|x| net.forward(x));
+    fn fused(bencher: Bencher, size: [usize; 3]) {
+        layer(bencher, size, None);
     }
 
     #[divan::bench(args = SIZES)]
-    fn gemm(bencher: Bencher, [rows, inputs, outputs]: [usize; 3]) {
+    fn fused_with_tanh(bencher: Bencher, size: [usize; 3]) {
+        layer(bencher, size, Some(Activation::Tanh));
+    }
+
+    fn layer(bencher: Bencher, size: [usize; 3], activation: Option<Activation>) {
+        let [rows, inputs, outputs] = size;
+        let (stride, width) = (padded(inputs), padded(outputs));
+        let x = host_values(normal([rows, stride]));
+        let weight = host_values(normal([inputs, outputs]));
+        let weight = Panels::packed(&weight, inputs, outputs);
+        let bias = vec![0.0; width];
+        let epilogue = Epilogue::Layer {
+            bias: &bias,
+            activation,
+        };
+        let mut result = vec![0.0; rows * width];
+        bencher
+            .counter(ItemsCount::new(rows * inputs * outputs))
+            .bench_local(|| gemm::product(&x, stride, &weight, epilogue, &mut result));
+    }
+
+    #[divan::bench(args = SIZES)]
+    fn of_burn(bencher: Bencher, [rows, inputs, outputs]: [usize; 3]) {
         let (x, weight) = (normal([rows, inputs]), normal([inputs, outputs]));
         bencher
             .counter(ItemsCount::new(rows * inputs * outputs))

@@ -543,9 +543,9 @@ mod tests {
                 bias: &none,
                 activation: Some(activation),
             };
-            // A sum, and an output of the layer below in the same place.
-            type Expected = fn(f64, f64) -> f64;
-            let cases: [(_, Expected); 4] = [
+            // Of a sum, and of an output of the layer below in the same place.
+            type Of = fn(f64, f64) -> f64;
+            let cases: [(_, Of); 4] = [
                 (layer(Activation::Tanh), |z, _| z.tanh()),
                 (layer(Activation::Relu), |z, _| z.max(0.0)),
                 (slope(&tanhs, Activation::Tanh), |z, h| z * (1.0 - h * h)),
