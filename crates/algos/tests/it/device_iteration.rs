@@ -56,6 +56,8 @@ const STEP: [&str; 3] = [
     "step::reduce_kernel",
     "step::adam_kernel",
 ];
+/// What there is once in an iteration.
+const ONCE: [&str; 2] = ["kernel::rollout_kernel", "trace::gae_kernel"];
 /// Launches around the steps of an update, at most.
 const AROUND: usize = 16;
 /// The same where observations and rewards are normalised.
@@ -83,27 +85,27 @@ fn iterate_eagerly(trainer: &mut Trainer) {
 fn launches_of(mut iteration: impl FnMut(), steps: usize, around: usize) -> Vec<&'static str> {
     let launches = Arc::new(Launches::default());
     let watching = LaunchObservation::new(launches.clone());
-    let mut fewest: Option<Vec<_>> = None;
-    for _ in 0..200 {
+    let wanted = |seen: &Vec<&str>| {
+        let only = STEP.iter().all(|name| count(seen, name) == steps);
+        let once = ONCE.iter().all(|name| count(seen, name) == 1);
+        only && once && seen.len() <= STEP.len() * steps + around
+    };
+    let mut tries = (0..200).map(|_| {
         launches.0.lock().unwrap().clear();
         iteration();
-        let seen = launches.0.lock().unwrap().clone();
-        if fewest
-            .as_ref()
-            .is_none_or(|fewest| seen.len() < fewest.len())
-        {
-            fewest = Some(seen);
-        }
-        let wanted = |seen: &Vec<&str>| {
-            let only = STEP.iter().all(|name| count(seen, name) == steps);
-            only && seen.len() <= STEP.len() * steps + around
-        };
-        if fewest.as_ref().is_some_and(wanted) {
+        launches.0.lock().unwrap().clone()
+    });
+    let mut seen = tries.next().unwrap();
+    for other in tries {
+        if wanted(&seen) {
             break;
+        }
+        if wanted(&other) || other.len() < seen.len() {
+            seen = other;
         }
     }
     drop(watching);
-    fewest.unwrap()
+    seen
 }
 
 #[test]
@@ -123,7 +125,7 @@ fn launches_are_few(config: RunConfig, steps: usize, around: usize) {
     for name in STEP {
         assert_eq!(count(&seen, name), steps, "{name}");
     }
-    for name in ["rollout_kernel", "gae_kernel"] {
+    for name in ONCE {
         assert_eq!(count(&seen, name), 1, "{name}");
     }
     assert!(seen.len() <= STEP.len() * steps + around, "{seen:#?}");
