@@ -9,6 +9,7 @@ use uphill_core::{
     heads::LOG_STD_RANGE,
     nn::{Activation, Init, MlpConfig},
 };
+use uphill_envs::BatchOptions;
 
 /// A setting that cannot be, and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -183,6 +184,15 @@ pub struct NormalizeConfig {
 }
 
 impl RunConfig {
+    /// How copies of the environment are made to train on.
+    pub fn batch_options(&self) -> BatchOptions {
+        BatchOptions {
+            random_ages: self.random_ages,
+            frames: self.frames,
+            host_steps: self.host_steps,
+        }
+    }
+
     /// A run with the defaults of everything but these.
     pub fn new(env: &str, num_envs: usize, total_steps: u64, algo: AlgoConfig) -> Self {
         Self {

@@ -18,7 +18,7 @@ use uphill_core::{
     policy::{Actor, Critic},
     rollout::{Memory, Rollout},
 };
-use uphill_envs::{BatchEnv, BatchOptions, EnvError, Episode, Finished, FinishedEpisodes};
+use uphill_envs::{BatchEnv, EnvError, Episode, Finished, FinishedEpisodes};
 
 /// Why a run cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -96,11 +96,7 @@ impl Trainer {
     /// A fresh run of one of the built-in environments with the configured networks.
     pub fn new(config: RunConfig, device: &Device) -> Result<Self, TrainError> {
         config.validate()?;
-        let options = BatchOptions {
-            random_ages: config.random_ages,
-            frames: config.frames,
-            host_steps: config.host_steps,
-        };
+        let options = config.batch_options();
         let workers = config.algo.settings().workers();
         let make = |_| {
             let copies = config.num_envs / workers;

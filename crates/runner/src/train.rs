@@ -20,7 +20,6 @@ use std::{
     time::Instant,
 };
 use uphill_algos::{RunConfig, Trainer, agent_params, episodes::EpisodeStats};
-use uphill_envs::BatchOptions;
 
 pub(crate) fn train(args: &TrainArgs) -> anyhow::Result<ExitCode> {
     match (&args.config, &args.resume) {
@@ -130,11 +129,7 @@ pub(crate) fn choose(arg: DeviceArg, config: &RunConfig) -> anyhow::Result<Chose
 
 /// Whether a configuration's environments step on the host whatever the device.
 pub(crate) fn host_env(config: &RunConfig) -> anyhow::Result<bool> {
-    let options = BatchOptions {
-        host_steps: config.host_steps,
-        ..BatchOptions::default()
-    };
-    let on_gpu = uphill_envs::steps_on_gpu(&config.env, options)
+    let on_gpu = uphill_envs::steps_on_gpu(&config.env, config.batch_options())
         .map_err(|e| UsageError(format!("env: {e}")))?;
     Ok(!on_gpu)
 }

@@ -19,8 +19,7 @@ use uphill_core::{
     rollout::{Memory, Rollout},
 };
 use uphill_envs::{
-    BatchEnv, BatchOptions, EnvError, EnvSpec, EnvState, Episode, Finished, HostSteps, Step,
-    StepRows,
+    BatchEnv, EnvError, EnvSpec, EnvState, Episode, Finished, HostSteps, Step, StepRows,
 };
 
 /// Something about each phase of an iteration.
@@ -77,11 +76,7 @@ impl Probe {
         counts: Counts,
     ) -> anyhow::Result<Option<Self>> {
         let config = work.config.clone();
-        let options = BatchOptions {
-            random_ages: config.random_ages,
-            frames: config.frames,
-            host_steps: config.host_steps,
-        };
+        let options = config.batch_options();
         let mut env = uphill_envs::make_with(&config.env, config.num_envs, device, options)?;
         env.reset(config.seed);
         let actor = build_actor(&config, env.spec(), device)?;

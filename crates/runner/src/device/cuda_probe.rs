@@ -16,12 +16,16 @@ const LIBDEVICE: &str = "nvvm/libdevice/libdevice.10.bc";
 /// where there is none; only then is it safe to ask the driver more.
 pub(super) fn gpus() -> Vec<CudaGpu> {
     let count = Device::enumerate(DeviceType::Cuda).into_iter().count();
+    if count == 0 {
+        return vec![];
+    }
+    let lacks = lacks();
     (0..count)
         .map(|index| CudaGpu {
             index,
             name: name(index).unwrap_or_else(|| "NVIDIA GPU".to_owned()),
             driver: driver_version(),
-            lacks: lacks(),
+            lacks: lacks.clone(),
         })
         .collect()
 }
