@@ -6,7 +6,7 @@
 //! finds what renaming cannot.
 
 use crate::RunConfig;
-use burn::tensor::{DType, Tensor, TensorData};
+use burn::tensor::{DType, Element, Tensor, TensorData};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
@@ -15,7 +15,10 @@ use std::{
     io::{self, Write},
     path::{Path, PathBuf},
 };
-use uphill_core::{network::Net, normalize::Moments};
+use uphill_core::{
+    network::Net,
+    normalize::{Moments, RewardScaler},
+};
 use uphill_envs::EnvState;
 
 /// Layout version of the file.
@@ -35,7 +38,7 @@ struct Header {
 }
 
 /// Named tensors and texts.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Checkpoint {
     tensors: BTreeMap<String, TensorData>,
     texts: BTreeMap<String, String>,
@@ -124,14 +127,28 @@ impl Checkpoint {
 
     /// Adds every parameter of a network under `prefix` and its own name.
     pub fn put_net(&mut self, prefix: &str, net: &Net) {
-        let flat = net.flat();
-        let mut at = 0;
+        let flat = net.flat().into_data();
+        match flat.dtype() {
+            DType::F64 => self.put_params::<f64>(prefix, net, &flat.iter().collect::<Vec<_>>()),
+            _ => self.put_params::<f32>(prefix, net, &flat.iter().collect::<Vec<_>>()),
+        }
+    }
+
+    /// Adds parameters `[P]` as those of a network like `net`.
+    pub(crate) fn put_params<E: Element>(&mut self, prefix: &str, net: &Net, params: &[E]) {
+        let mut rest = params;
         for spec in net.layout() {
-            let values = flat.clone().narrow(0, at, spec.len()).into_data();
-            at += spec.len();
-            let data = reshaped(values, &spec.shape);
+            let (own, others) = rest.split_at(spec.len());
+            rest = others;
+            let data = TensorData::new(own.to_vec(), spec.shape);
             self.tensors.insert(format!("{prefix}.{}", spec.name), data);
         }
+    }
+
+    /// Adds numbers `[len]`.
+    pub(crate) fn put_floats(&mut self, key: &str, values: &[f32]) {
+        let data = TensorData::new(values.to_vec(), [values.len()]);
+        self.tensors.insert(key.to_owned(), data);
     }
 
     /// Adds running moments.
@@ -141,15 +158,19 @@ impl Checkpoint {
         self.put_ints(&format!("{prefix}.count"), &[moments.count as u64]);
     }
 
+    /// Adds the reward scaler.
+    pub fn put_reward_scaler(&mut self, scaler: &RewardScaler) {
+        self.put_moments("reward_scaler", &scaler.moments);
+        self.put_tensor("reward_scaler.discounted", scaler.discounted.clone());
+    }
+
     /// Adds the state of a worker's environments.
     pub fn put_env(&mut self, worker: usize, state: &EnvState) {
         for (key, values) in &state.ints {
             self.put_ints(&format!("env{worker}.ints.{key}"), values);
         }
         for (key, values) in &state.floats {
-            let data = TensorData::new(values.clone(), [values.len()]);
-            self.tensors
-                .insert(format!("env{worker}.floats.{key}"), data);
+            self.put_floats(&format!("env{worker}.floats.{key}"), values);
         }
     }
 

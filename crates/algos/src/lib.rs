@@ -17,6 +17,11 @@ pub mod a2c;
 pub mod a3c;
 mod agent;
 pub mod checkpoint;
+#[cfg(feature = "gpu")]
+mod cohort;
+#[cfg(not(feature = "gpu"))]
+#[path = "no_cohort.rs"]
+mod cohort;
 pub mod collect;
 pub mod config;
 pub mod critic_fit;
@@ -44,12 +49,14 @@ pub mod vpg;
 
 pub use agent::{agent_params, build_actor, build_critic, dist_kind};
 pub use checkpoint::{Checkpoint, CheckpointError};
+pub use cohort::Cohort;
 pub use config::{ConfigError, NetworkConfig, NormalizeConfig, RunConfig};
 pub use metrics::{Measured, Metrics};
 pub use registry::{ALGORITHMS, AlgoConfig};
 pub use settings::{Horizon, SequenceUse, Settings};
 pub use train::{Diverged, Report, TrainError, Trainer};
 
+use std::any::Any;
 use uphill_core::{
     policy::{Actor, Critic},
     rollout::Rollout,
@@ -67,7 +74,7 @@ pub struct UpdateContext {
 }
 
 /// What an algorithm does with a rollout. It owns its optimiser state and nothing else.
-pub trait Algorithm: Send {
+pub trait Algorithm: Send + Any {
     /// One iteration of learning: changes the parameters of actor and critic.
     fn update(
         &mut self,

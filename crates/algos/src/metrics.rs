@@ -58,11 +58,23 @@ impl Measured {
         parts.extend(along);
         let read = read_back::read(Tensor::cat(parts, 0));
         let (measured, along) = read.split_at(self.names.len());
-        let measured = self.names.into_iter().zip(measured);
-        let mut values: Vec<(&'static str, f64)> = measured
-            .map(|(name, value)| (name, *value))
-            .chain(self.known)
-            .collect();
+        let metrics = Metrics::of(&self.names, measured, self.known);
+        (metrics, along.iter().map(|x| *x as f32).collect())
+    }
+}
+
+impl Metrics {
+    /// From what has been read and what was known.
+    ///
+    /// An explained variance is undefined where the returns do not vary; anything else that is not
+    /// finite is a sign of divergence and stays.
+    pub(crate) fn of(
+        names: &[&'static str],
+        measured: &[f64],
+        known: Vec<(&'static str, f64)>,
+    ) -> Self {
+        let measured = names.iter().copied().zip(measured.iter().copied());
+        let mut values: Vec<(&'static str, f64)> = measured.chain(known).collect();
         values.retain(|(name, x)| x.is_finite() || *name != "explained_variance");
 
         let standard = COMMON.map(|name| {
@@ -70,12 +82,9 @@ impl Measured {
             (name, at.map(|at| values.remove(at).1))
         });
         let rest = values.into_iter().map(|(name, x)| (name, Some(x)));
-        let metrics = Metrics(standard.into_iter().chain(rest).collect());
-        (metrics, along.iter().map(|x| *x as f32).collect())
+        Self(standard.into_iter().chain(rest).collect())
     }
-}
 
-impl Metrics {
     /// The value called `name`, if there is one.
     pub fn get(&self, name: &str) -> Option<f64> {
         let (_, value) = self.0.iter().find(|(n, _)| *n == name)?;

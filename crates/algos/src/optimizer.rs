@@ -146,6 +146,28 @@ impl Optimizer {
         }
     }
 
+    /// Adds states whose moments `[P]` have been read already, the actor's `len` first.
+    pub(crate) fn save_moments(
+        &self,
+        checkpoint: &mut Checkpoint,
+        [first, second]: [&[f32]; 2],
+        steps: u64,
+        len: usize,
+    ) {
+        let mut put = |name: &str, range: std::ops::Range<usize>| {
+            checkpoint.put_floats(&key(name, "first"), &first[range.clone()]);
+            checkpoint.put_floats(&key(name, "second"), &second[range]);
+            checkpoint.put_ints(&key(name, "steps"), &[steps]);
+        };
+        match self {
+            Self::Shared(_) => put("shared", 0..first.len()),
+            Self::Separate(..) => {
+                put("actor", 0..len);
+                put("critic", len..first.len());
+            }
+        }
+    }
+
     /// Takes the states back.
     pub fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
         match self {
@@ -172,9 +194,14 @@ pub fn descend(
     norm
 }
 
+/// Where a checkpoint keeps a part of the state of the optimiser called `name`.
+fn key(name: &str, part: &str) -> String {
+    format!("optimizer.{name}.{part}")
+}
+
 /// Adds the state of the optimiser called `name` to a checkpoint.
 pub fn save_rule(checkpoint: &mut Checkpoint, name: &str, rule: &Rule) {
-    let key = |part: &str| format!("optimizer.{name}.{part}");
+    let key = |part| key(name, part);
     match rule {
         Rule::Adam(adam) => {
             checkpoint.put_tensor(&key("first"), adam.first.clone());
@@ -192,7 +219,7 @@ pub fn load_rule(
     name: &str,
     rule: &mut Rule,
 ) -> Result<(), CheckpointError> {
-    let key = |part: &str| format!("optimizer.{name}.{part}");
+    let key = |part| key(name, part);
     match rule {
         Rule::Adam(adam) => {
             adam.first = checkpoint.tensor(&key("first"), &adam.first)?;

@@ -222,7 +222,7 @@ impl Clone for Ppo {
 }
 
 /// The schedules' values during one update.
-struct Now {
+pub(crate) struct Now {
     clip: f64,
     entropy_coef: f64,
     size: StepSize,
@@ -244,6 +244,16 @@ impl Ppo {
             optimizer,
             device: None,
         }
+    }
+
+    /// Its optimiser state.
+    pub(crate) fn optimizer(&self) -> &Optimizer {
+        &self.optimizer
+    }
+
+    /// Adds everything but the optimiser state to a checkpoint.
+    pub(crate) fn save_rest(&self, checkpoint: &mut Checkpoint) {
+        checkpoint.put_ints(KL_COEF, &[self.kl_coef.to_bits()]);
     }
 
     /// Who takes the gradient steps of an update.
@@ -331,7 +341,26 @@ enum Steps {
 }
 
 impl Now {
-    fn loss(&self, c: &PpoConfig, kl_coef: f64) -> ActorCriticLoss {
+    /// After this share of the step budget.
+    pub(crate) fn at(progress: f64, c: &PpoConfig) -> Self {
+        Self {
+            clip: c.clip.at(progress),
+            entropy_coef: c.entropy_coef.at(progress),
+            size: StepSize {
+                learning_rate: c.learning_rate.at(progress),
+                critic_learning_rate: c.critic_learning_rate.at(progress),
+                max_grad_norm: c.max_grad_norm,
+            },
+        }
+    }
+
+    /// What there is to report of an update of `epochs` with clipping, beside what was measured.
+    pub(crate) fn known(&self, epochs: usize) -> [(&'static str, f64); 3] {
+        let lr = self.size.learning_rate;
+        [("lr", lr), ("clip", self.clip), ("epochs", epochs as f64)]
+    }
+
+    pub(crate) fn loss(&self, c: &PpoConfig, kl_coef: f64) -> ActorCriticLoss {
         let (clip, kl_coef) = (self.clip as f32, kl_coef as f32);
         ActorCriticLoss {
             surrogate: match c.objective {
@@ -345,7 +374,7 @@ impl Now {
         }
     }
 
-    fn step_size(&self, c: &PpoConfig) -> HostStep {
+    pub(crate) fn step_size(&self, c: &PpoConfig) -> HostStep {
         let (joint, size) = (c.optimizer == OptimizerKind::Shared, self.size);
         let critic_rate = if joint {
             size.learning_rate
@@ -379,7 +408,7 @@ fn fused_epoch(
 }
 
 /// What an update measures: first the means of what [`Ppo::minibatch_step`] does, in order.
-const SUMMARY: [&str; 8] = [
+pub(crate) const SUMMARY: [&str; 8] = [
     "policy_loss",
     "value_loss",
     "entropy",
@@ -404,15 +433,7 @@ impl Algorithm for Ppo {
         context: UpdateContext,
     ) -> Measured {
         let c = self.config.clone();
-        let now = Now {
-            clip: c.clip.at(context.progress),
-            entropy_coef: c.entropy_coef.at(context.progress),
-            size: StepSize {
-                learning_rate: c.learning_rate.at(context.progress),
-                critic_learning_rate: c.critic_learning_rate.at(context.progress),
-                max_grad_norm: c.max_grad_norm,
-            },
-        };
+        let now = Now::at(context.progress, &c);
 
         let [advantages, returns] = gae_with_returns(&rollout.trace(), c.gamma, c.gae_lambda);
         let mut batch = rollout.flatten(advantages, returns);
@@ -474,22 +495,23 @@ impl Algorithm for Ppo {
             Steps::Tensors => summary_of(diagnostics, &batch, actor, critic),
         };
 
-        let mut known = vec![("lr", now.size.learning_rate)];
+        let [lr, clip, epochs] = now.known(epochs);
+        let mut known = vec![lr];
         if c.objective == Objective::Kl {
             let kl = old.dist_on(&batch).kl(&actor.dist_on(&batch)).mean();
             let kl = read_back::read(kl)[0];
             known.extend([("kl", kl), ("kl_coef", self.kl_coef)]);
             self.kl_coef = adapt_kl_coef(self.kl_coef, kl, c.kl_target);
         } else {
-            known.push(("clip", now.clip));
+            known.push(clip);
         }
-        known.push(("epochs", epochs as f64));
+        known.push(epochs);
         Measured::new(vec![], &known).with(&SUMMARY, summary)
     }
 
     fn save(&self, checkpoint: &mut Checkpoint) {
         self.optimizer.save(checkpoint);
-        checkpoint.put_ints(KL_COEF, &[self.kl_coef.to_bits()]);
+        self.save_rest(checkpoint);
     }
 
     fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), CheckpointError> {

@@ -72,15 +72,15 @@ pub struct Report {
 
 /// A run: environments, actor, critic, algorithm and counters.
 pub struct Trainer {
-    config: RunConfig,
+    pub(crate) config: RunConfig,
     /// One batch per worker.
-    envs: Vec<Box<dyn BatchEnv>>,
-    actor: Actor,
-    critic: Critic,
-    learner: Learner,
+    pub(crate) envs: Vec<Box<dyn BatchEnv>>,
+    pub(crate) actor: Actor,
+    pub(crate) critic: Critic,
+    pub(crate) learner: Learner,
     /// Of networks with memory, between rollouts.
     memory: Memory,
-    reward_scaler: Option<RewardScaler>,
+    pub(crate) reward_scaler: Option<RewardScaler>,
     counters: Counters,
 }
 
@@ -213,13 +213,7 @@ impl Trainer {
 
     /// One iteration: a rollout and an update.
     pub fn step(&mut self) -> Result<Report, Diverged> {
-        let context = UpdateContext {
-            iteration: self.counters.iteration,
-            progress: self.counters.env_steps as f64 / self.config.total_steps as f64,
-            seed: self.config.seed,
-        };
-        // Every copy has taken as many, which makes it the position of the action noise.
-        let first_step = self.counters.env_steps / self.config.num_envs as u64;
+        let (context, first_step) = self.position();
         let (agent, envs) = ((&mut self.actor, &mut self.critic), &mut self.envs);
         let (raw_obs, metrics, finished, steps) = match &mut self.learner {
             Learner::Synchronous(algorithm) => {
@@ -264,16 +258,7 @@ impl Trainer {
             }
         };
 
-        self.counters.iteration += 1;
-        self.counters.env_steps += (steps * self.config.num_envs) as u64;
-        if let Some((metric, value)) = metrics.first_non_finite() {
-            return Err(Diverged {
-                iteration: self.counters.iteration,
-                env_steps: self.counters.env_steps,
-                metric,
-                value,
-            });
-        }
+        let report = self.report(steps, metrics, &finished)?;
         // After the update, so that every ratio compared policies on the same inputs.
         if self.config.normalize.obs {
             let norms = [&mut self.actor.obs_norm, &mut self.critic.obs_norm];
@@ -281,7 +266,20 @@ impl Trainer {
                 norm.merge(raw_obs.clone());
             }
         }
-        Ok(self.report(metrics, &finished))
+        Ok(report)
+    }
+
+    /// When the next update happens, and how many steps every copy has taken, which is the position of the action noise.
+    pub(crate) fn position(&self) -> (UpdateContext, u64) {
+        let context = UpdateContext {
+            iteration: self.counters.iteration,
+            progress: self.counters.env_steps as f64 / self.config.total_steps as f64,
+            seed: self.config.seed,
+        };
+        (
+            context,
+            self.counters.env_steps / self.config.num_envs as u64,
+        )
     }
 
     /// True once the step budget is spent.
@@ -333,8 +331,7 @@ impl Trainer {
             checkpoint.put_moments("obs_norm", &norm.moments);
         }
         if let Some(scaler) = &self.reward_scaler {
-            checkpoint.put_moments("reward_scaler", &scaler.moments);
-            checkpoint.put_tensor("reward_scaler.discounted", scaler.discounted.clone());
+            checkpoint.put_reward_scaler(scaler);
         }
         for (name, state) in [
             ("actor", &self.memory.actor),
@@ -351,9 +348,14 @@ impl Trainer {
         for (worker, env) in self.envs.iter().enumerate() {
             checkpoint.put_env(worker, &env.save());
         }
+        self.save_progress(&mut checkpoint);
+        checkpoint
+    }
+
+    /// Adds what is counted, and the configuration.
+    pub(crate) fn save_progress(&self, checkpoint: &mut Checkpoint) {
         checkpoint.put_json("counters", &self.counters);
         checkpoint.put_config(&self.config);
-        checkpoint
     }
 
     /// Goes back to where `checkpoint` was saved. After an error a part may have been taken over:
@@ -387,13 +389,29 @@ impl Trainer {
         Ok(())
     }
 
-    fn report(&mut self, metrics: Metrics, finished: &FinishedEpisodes) -> Report {
+    /// Counts an iteration of `steps` steps of every copy and says what came of it.
+    pub(crate) fn report(
+        &mut self,
+        steps: usize,
+        metrics: Metrics,
+        finished: &FinishedEpisodes,
+    ) -> Result<Report, Diverged> {
         let counters = &mut self.counters;
+        counters.iteration += 1;
+        counters.env_steps += (steps * self.config.num_envs) as u64;
+        if let Some((metric, value)) = metrics.first_non_finite() {
+            return Err(Diverged {
+                iteration: counters.iteration,
+                env_steps: counters.env_steps,
+                metric,
+                value,
+            });
+        }
         let threshold = self.envs[0].spec().reward_threshold;
         let improved = counters
             .stats
             .update_finished(finished, counters.env_steps, threshold);
-        Report {
+        Ok(Report {
             iteration: counters.iteration,
             env_steps: counters.env_steps,
             episodes: counters.stats.episodes,
@@ -401,7 +419,7 @@ impl Trainer {
             episode_length_mean: counters.stats.mean_length(),
             improved,
             metrics,
-        }
+        })
     }
 }
 
@@ -411,6 +429,11 @@ fn scale_rewards(rollout: &mut Rollout, scaler: &mut Option<RewardScaler>, confi
         let (ended, gamma) = (rollout.ended(), config.algo.settings().gamma());
         rollout.rewards = scaler.scale(rollout.rewards.clone(), ended, gamma);
     }
+    clip_rewards(rollout, config);
+}
+
+/// Clips rewards as the configuration asks for.
+pub(crate) fn clip_rewards(rollout: &mut Rollout, config: &RunConfig) {
     let clip = config.normalize.reward_clip;
     if clip > 0.0 {
         rollout.rewards = rollout.rewards.clone().clamp(-clip, clip);

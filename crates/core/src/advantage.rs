@@ -106,6 +106,15 @@ pub fn gae(trace: &Trace, gamma: f64, gae_lambda: f64) -> Tensor<2> {
 
 /// [`gae`], and the value targets that go with it: these plus V(s_t). Both `[T, N]`.
 pub fn gae_with_returns(trace: &Trace, gamma: f64, gae_lambda: f64) -> [Tensor<2>; 2] {
+    gae_of_agents(trace, gamma, gae_lambda, 1)
+}
+
+/// [`gae_with_returns`] of `agents` `S` whose traces follow one another, all `[S·T, N]`.
+///
+/// # Panics
+///
+/// If several agents' traces do not live on a GPU.
+pub fn gae_of_agents(trace: &Trace, gamma: f64, gae_lambda: f64, agents: usize) -> [Tensor<2>; 2] {
     trace.check();
     if ops::on_device(&trace.rewards) {
         let Trace {
@@ -116,8 +125,9 @@ pub fn gae_with_returns(trace: &Trace, gamma: f64, gae_lambda: f64) -> [Tensor<2
             truncated,
         } = trace.clone();
         let numbers = [rewards, values, next_values];
-        return ops::device_gae(numbers, [terminated, truncated], gamma, gae_lambda);
+        return ops::device_gae(numbers, [terminated, truncated], gamma, gae_lambda, agents);
     }
+    assert_eq!(agents, 1, "agents in host memory");
     let decay = trace.continues() * (gamma * gae_lambda);
     let advantages = scan::reverse(td_residuals(trace, gamma), decay);
     let returns = advantages.clone() + trace.values.clone();

@@ -14,7 +14,7 @@ use crate::{
 };
 use anyhow::{Context, bail};
 use std::time::{Duration, Instant};
-use uphill_algos::{Checkpoint, Report, Trainer};
+use uphill_algos::{Checkpoint, Diverged, Report, Trainer};
 
 /// How far what is on disk may lag behind for those who watch it grow.
 const FLUSH_EVERY: Duration = Duration::from_secs(2);
@@ -201,6 +201,10 @@ impl Session {
         &self.trainer
     }
 
+    pub(crate) fn trainer_mut(&mut self) -> &mut Trainer {
+        &mut self.trainer
+    }
+
     /// Starts the clock that rows show.
     pub(crate) fn start_clock(&mut self, now: Instant) {
         (self.clock, self.last) = (now, now);
@@ -216,7 +220,18 @@ impl Session {
     /// After an error the session is of no further use; the latest checkpoint is from before.
     pub(crate) fn step(&mut self) -> anyhow::Result<Report> {
         let before = self.trainer.env_steps();
-        let report = match self.trainer.step() {
+        let result = self.trainer.step();
+        self.stepped(before, result, &mut Trainer::save)
+    }
+
+    /// The same for an iteration from step `before` on that has been made already; `save` knows where it led.
+    pub(crate) fn stepped(
+        &mut self,
+        before: u64,
+        result: Result<Report, Diverged>,
+        save: &mut impl FnMut(&Trainer) -> Checkpoint,
+    ) -> anyhow::Result<Report> {
+        let report = match result {
             Ok(report) => report,
             Err(diverged) => {
                 self.metrics.sync()?;
@@ -239,10 +254,10 @@ impl Session {
             self.flushed = now;
         }
         if report.improved {
-            self.best = Some(self.trainer.save());
+            self.best = Some(save(&self.trainer));
         }
         if self.is_due(before) || self.trainer.finished() {
-            self.checkpoint()?;
+            self.checkpoint(save)?;
         }
         if self.trainer.finished() {
             self.meta.finished = Some(timestamp());
@@ -254,7 +269,10 @@ impl Session {
     /// Writes the checkpoints of this moment, unless they are.
     ///
     /// The rows first: a checkpoint must never be ahead of the metrics that led to it.
-    pub(crate) fn checkpoint(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn checkpoint(
+        &mut self,
+        save: &mut impl FnMut(&Trainer) -> Checkpoint,
+    ) -> anyhow::Result<()> {
         if self.saved.iteration == self.trainer.iteration() {
             return Ok(());
         }
@@ -263,7 +281,7 @@ impl Session {
         self.events.flush()?;
         self.write_best()?;
         let latest = self.run.checkpoint(Which::Latest);
-        self.trainer.save().write(&latest)?;
+        save(&self.trainer).write(&latest)?;
         self.saved = Saved {
             iteration: self.trainer.iteration(),
             cost: clock.elapsed(),

@@ -152,7 +152,7 @@ fn run_alone(
     while !session.trainer().finished() {
         if interrupted.load(Ordering::Relaxed) {
             progress.finish();
-            let saved = session.checkpoint();
+            let saved = session.checkpoint(&mut Trainer::save);
             saved.map_err(|error| with_remedy(error, session.run().path()))?;
             if !quiet {
                 print(format_args!(

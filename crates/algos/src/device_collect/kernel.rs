@@ -1,6 +1,6 @@
 //! Policy and environment for `T` steps.
 //!
-//! A cube serves a few copies. Thread `j` keeps column `j` of every hidden layer's weights in registers; the
+//! A cube serves a few copies of one agent. Thread `j` keeps column `j` of every hidden layer's weights in registers; the
 //! activations are in shared memory, with a barrier between layers. Then one thread per copy samples the action
 //! and steps the environment.
 
@@ -20,11 +20,11 @@ const HALF_LN_TAU: f32 = 0.918_938_5;
 /// What is seen and done in `T` steps.
 #[derive(CubeType, CubeLaunch)]
 pub(super) struct Taken {
-    /// `[T, N, O]`
+    /// `[S, T, N, O]`
     obs: Box<[f32]>,
-    /// `[T, N, A]`
+    /// `[S, T, N, A]`
     actions: Box<[f32]>,
-    /// `[T, N]`
+    /// `[S, T, N]`
     log_probs: Box<[f32]>,
 }
 
@@ -44,10 +44,13 @@ struct Place {
     entry: usize,
     copy: u32,
     step: u32,
+    key_low: u32,
+    key_high: u32,
 }
 
-/// `steps` steps of all `count` copies. `params` are those of the policy; `norm` has the means and then the standard
-/// deviations of the observations, which are clipped to ±`clip` after that.
+/// `steps` steps of all `count` copies of each agent. `params` `[S, P]` are those of the policies; `norm` `[S, 2, O]` has
+/// the means and then the standard deviations of the observations, which are clipped to ±`clip` after that. Cubes
+/// (., s) work for agent s, whose seeds are those of the first plus s.
 #[cube(launch)]
 pub(super) fn rollout_kernel<E: Dynamics>(
     params: &[f32],
@@ -64,17 +67,27 @@ pub(super) fn rollout_kernel<E: Dynamics>(
     #[comptime] plan: Plan,
 ) {
     let unit = UNIT_POS as usize;
-    // The copy whose actor and environment this thread is, if it is one's.
-    let copy = CUBE_POS * plan.copies + unit;
-    let acts = unit < plan.copies && copy < count;
+    let agent = CUBE_POS_Y as usize;
+    // The copy whose actor and environment this thread is, if it is one's: among those of its agent, and among all.
+    let lane = CUBE_POS_X as usize * plan.copies + unit;
+    let acts = unit < plan.copies && lane < count;
+    let copy = agent * count + lane;
+    let rules = Rules {
+        key_low: low_after(rules.key_low, CUBE_POS_Y),
+        key_high: high_after(rules.key_low, rules.key_high, CUBE_POS_Y),
+        time_limit: rules.time_limit,
+    };
+    let key_low = low_after(noise.key_low, CUBE_POS_Y);
+    let key_high = high_after(noise.key_low, noise.key_high, CUBE_POS_Y);
 
-    let columns = columns(params, unit, plan);
-    let biases = biases(params, unit, plan);
+    let own = agent * comptime!(plan.num_params());
+    let columns = columns(params, own, unit, plan);
+    let biases = biases(params, own, unit, plan);
     let head_size = comptime!(plan.head_size());
     let mut head = Shared::<[f32]>::new_slice(head_size);
     let mut index = unit;
     while index < head_size {
-        head[index] = params[comptime!(plan.weights_at(plan.layers)) + index];
+        head[index] = params[own + comptime!(plan.weights_at(plan.layers)) + index];
         index += plan.units;
     }
     let mut front = Shared::<[f32]>::new_slice(comptime!(plan.copies * plan.stride()));
@@ -87,7 +100,7 @@ pub(super) fn rollout_kernel<E: Dynamics>(
         E::observe(&copies.states, at, &mut results.obs, copy * plan.sizes.obs);
     }
     for t in 0..steps {
-        let entry = t * count + copy;
+        let entry = (agent * steps + t) * count + lane;
         if acts {
             see(
                 &results.obs,
@@ -95,6 +108,7 @@ pub(super) fn rollout_kernel<E: Dynamics>(
                 &mut taken.obs,
                 entry,
                 norm,
+                agent * comptime!(2 * plan.sizes.obs),
                 clip,
                 &mut front,
                 unit,
@@ -128,39 +142,55 @@ pub(super) fn rollout_kernel<E: Dynamics>(
             sync_cube();
         }
         if comptime!(plan.layers.is_multiple_of(2)) {
-            output_layer(&front, &head, params, &mut outputs, unit, plan);
+            output_layer(&front, &head, params, own, &mut outputs, unit, plan);
         } else {
-            output_layer(&back, &head, params, &mut outputs, unit, plan);
+            output_layer(&back, &head, params, own, &mut outputs, unit, plan);
         }
         sync_cube();
         if acts {
             let place = Place {
                 slot: unit,
                 entry,
-                copy: copy as u32,
+                copy: lane as u32,
                 step: noise.first_step + t as u32,
+                key_low,
+                key_high,
             };
             if comptime!(plan.categorical) {
                 choose(&outputs, &place, noise, taken, plan);
             } else {
-                draw(&outputs, params, &place, noise, taken, plan);
+                draw(&outputs, params, own, &place, noise, taken, plan);
             }
             advance::<E>(
                 copy,
+                lane,
                 entry,
                 copies,
                 &taken.actions,
                 results,
-                rules,
+                &rules,
                 plan.sizes,
             );
         }
     }
 }
 
-/// Column `unit` of every hidden layer's weights.
+/// The lower half of a seed that is `more` than one with the lower half `low`.
 #[cube]
-fn columns(params: &[f32], unit: usize, #[comptime] plan: Plan) -> Array<f32> {
+fn low_after(low: u32, more: u32) -> u32 {
+    low + more
+}
+
+/// The upper half of a seed that is `more` than one with the halves `low` and `high`.
+#[cube]
+fn high_after(low: u32, high: u32, more: u32) -> u32 {
+    let carry = select(low > comptime!(u32::MAX) - more, 1u32, 0u32);
+    high + carry
+}
+
+/// Column `unit` of every hidden layer's weights; the network's parameters begin at `own`, here and below.
+#[cube]
+fn columns(params: &[f32], own: usize, unit: usize, #[comptime] plan: Plan) -> Array<f32> {
     let mut columns = Array::<f32>::new(comptime!(plan.column_at(plan.layers)));
     #[unroll]
     for layer in 0..plan.layers {
@@ -170,7 +200,7 @@ fn columns(params: &[f32], unit: usize, #[comptime] plan: Plan) -> Array<f32> {
         #[unroll]
         for i in 0..comptime!(plan.inputs(layer)) {
             columns[comptime!(plan.column_at(layer) + i)] =
-                params[comptime!(plan.weights_at(layer) + i * width) + column];
+                params[own + comptime!(plan.weights_at(layer) + i * width) + column];
         }
     }
     columns
@@ -178,12 +208,12 @@ fn columns(params: &[f32], unit: usize, #[comptime] plan: Plan) -> Array<f32> {
 
 /// Bias `unit` of every hidden layer.
 #[cube]
-fn biases(params: &[f32], unit: usize, #[comptime] plan: Plan) -> Array<f32> {
+fn biases(params: &[f32], own: usize, unit: usize, #[comptime] plan: Plan) -> Array<f32> {
     let mut biases = Array::<f32>::new(plan.layers);
     #[unroll]
     for layer in 0..plan.layers {
         let column = min(unit, comptime!(plan.width(layer) - 1));
-        biases[layer] = params[comptime!(plan.bias_at(layer)) + column];
+        biases[layer] = params[own + comptime!(plan.bias_at(layer)) + column];
     }
     biases
 }
@@ -197,6 +227,7 @@ fn see(
     obs: &mut [f32],
     entry: usize,
     norm: &[f32],
+    norm_at: usize,
     clip: f32,
     to: &mut [f32],
     unit: usize,
@@ -209,7 +240,7 @@ fn see(
         obs[entry * width + i] = raw;
         let at = unit * comptime!(plan.stride()) + i;
         if comptime!(plan.normalize) {
-            let scaled = (raw - norm[i]) / norm[comptime!(width + i)];
+            let scaled = (raw - norm[norm_at + i]) / norm[norm_at + comptime!(width + i)];
             if comptime!(plan.clip) {
                 to[at] = scaled.clamp(-clip, clip);
             } else {
@@ -261,6 +292,7 @@ fn output_layer(
     from: &[f32],
     head: &[f32],
     params: &[f32],
+    own: usize,
     to: &mut [f32],
     unit: usize,
     #[comptime] plan: Plan,
@@ -269,7 +301,7 @@ fn output_layer(
     while index < comptime!(plan.copies * plan.outputs) {
         let copy = index / plan.outputs;
         let output = index % plan.outputs;
-        let mut sum = params[comptime!(plan.bias_at(plan.layers)) + output];
+        let mut sum = params[own + comptime!(plan.bias_at(plan.layers)) + output];
         for i in 0..comptime!(plan.inputs(plan.layers)) {
             sum += from[copy * comptime!(plan.stride()) + i] * head[i * plan.outputs + output];
         }
@@ -320,6 +352,7 @@ fn choose(logits: &[f32], place: &Place, noise: &Noise, taken: &mut Taken, #[com
 fn draw(
     means: &[f32],
     params: &[f32],
+    own: usize,
     place: &Place,
     noise: &Noise,
     taken: &mut Taken,
@@ -336,7 +369,7 @@ fn draw(
         }
         let first = comptime!(k % 2 * 2);
         let e = normal(words[first], words[comptime!(first + 1)]);
-        let log_std = params[comptime!(plan.log_stds_at() + k)];
+        let log_std = params[own + comptime!(plan.log_stds_at() + k)];
         taken.actions[place.entry * plan.outputs + k] = means[at + k] + log_std.exp() * e;
         minus_log_prob += 0.5f32 * e * e + log_std + HALF_LN_TAU;
     }
@@ -352,7 +385,7 @@ fn words_at(words: &mut Array<u32>, block: u32, place: &Place, noise: &Noise) {
         place.copy,
         place.step,
         noise.stream,
-        noise.key_low,
-        noise.key_high,
+        place.key_low,
+        place.key_high,
     );
 }

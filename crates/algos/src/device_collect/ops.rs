@@ -12,8 +12,8 @@ use cubecl::prelude::{CubeCount, CubeDim};
 use uphill_envs::{
     CartPole, Pendulum,
     device::{
-        BatchTensors, BatchTensorsMetadata, DeviceEnv, DeviceRules, ResultTensors, empty_beside,
-        result_specs,
+        BatchTensors, BatchTensorsMetadata, DeviceEnv, DeviceRules, ResultTensors,
+        ResultTensorsMetadata, empty_beside, result_specs,
     },
 };
 
@@ -22,7 +22,7 @@ use super::{
     plan::Plan,
 };
 
-/// Where `N` copies stand after `T` steps, and what these bring.
+/// Where the `N` copies of each of `S` agents stand after `T` steps, and what these bring.
 #[derive(ExtensionType)]
 #[extension_type(fusion)]
 pub(super) struct RolloutTensors<B: Backend> {
@@ -30,21 +30,23 @@ pub(super) struct RolloutTensors<B: Backend> {
     pub batch: BatchTensors<B>,
     #[extension_type]
     pub results: ResultTensors<B>,
-    /// `[T, N, O]`
+    /// `[S·T, N, O]`
     pub obs: FloatTensor<B>,
-    /// `[T, N, A]`
+    /// `[S·T, N, A]`
     pub actions: FloatTensor<B>,
-    /// `[T, N]`
+    /// `[S·T, N]`
     pub log_probs: FloatTensor<B>,
 }
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Job {
+pub(crate) struct Job {
     pub(super) plan: Plan,
     pub(super) rules: DeviceRules,
+    /// Agents `S`, whose batches follow one another and whose seeds are those of the first, plus 1, plus 2 and so on.
+    pub(super) agents: usize,
     pub(super) steps: usize,
-    /// Of the actions, like the next two.
+    /// Of the first agent's actions, like the next two.
     pub(super) seed: u64,
     pub(super) stream: u32,
     pub(super) first_step: u32,
@@ -55,7 +57,7 @@ pub(super) struct Job {
 /// Operations of a policy on environments.
 #[backend_extension(Cube, Fusion)]
 pub(super) trait RolloutOps: Backend {
-    /// `params` `[P]` of the policy, `norm` `[2 O]` means and standard deviations of observations.
+    /// `params` `[S·P]` of the policies, `norm` `[S·2 O]` means and standard deviations of observations.
     #[fusion(meta = specs)]
     fn rollout(
         params: FloatTensor<Self>,
@@ -71,11 +73,17 @@ fn specs(
     batch: &BatchTensorsMetadata,
     job: &Job,
 ) -> RolloutTensorsMetadata {
-    let (steps, copies, sizes) = (job.steps, batch.returns.shape[0], job.plan.sizes);
+    let sizes = job.plan.sizes;
+    let copies = batch.returns.shape[0] / job.agents;
+    let steps = job.agents * job.steps;
     let floats = |shape: Shape| TensorSpec::new(shape, DType::F32);
+    let results = result_specs(sizes, [steps, copies]);
     RolloutTensorsMetadata {
+        results: ResultTensorsMetadata {
+            obs: floats([job.agents * copies, sizes.obs].into()),
+            ..results
+        },
         batch: batch.clone(),
-        results: result_specs(sizes, [steps, copies]),
         obs: floats([steps, copies, sizes.obs].into()),
         actions: floats([steps, copies, sizes.action].into()),
         log_probs: floats([steps, copies].into()),
@@ -91,13 +99,22 @@ impl RolloutOps for CubeBackend {
     ) -> RolloutTensors<Self> {
         let [params, norm] = [params, norm].map(into_contiguous);
         let old = batch.contiguous();
-        let (steps, copies) = (job.steps, old.copies());
-        let Job { plan, rules, .. } = job;
+        let Job {
+            plan,
+            rules,
+            agents,
+            ..
+        } = job;
+        let copies = old.copies() / agents;
+        let steps = agents * job.steps;
         let sizes = plan.sizes;
         let floats = |shape: Shape| empty_beside(&params, shape, DType::F32);
         let out = RolloutTensors::<Self> {
             batch: old.empty_like(),
-            results: ResultTensors::empty(&params, sizes, [steps, copies]),
+            results: ResultTensors {
+                obs: floats([agents * copies, sizes.obs].into()),
+                ..ResultTensors::empty(&params, sizes, [steps, copies])
+            },
             obs: floats([steps, copies, sizes.obs].into()),
             actions: floats([steps, copies, sizes.action].into()),
             log_probs: floats([steps, copies].into()),
@@ -108,7 +125,7 @@ impl RolloutOps for CubeBackend {
         };
         launch(
             &params.client.clone(),
-            CubeCount::Static(copies.div_ceil(plan.copies) as u32, 1, 1),
+            CubeCount::Static(copies.div_ceil(plan.copies) as u32, agents as u32, 1),
             CubeDim::new_1d(plan.units as u32),
             params.into_buffer_arg(),
             norm.into_buffer_arg(),
@@ -128,7 +145,7 @@ impl RolloutOps for CubeBackend {
             ),
             rules.arg(),
             copies,
-            steps,
+            job.steps,
             job.clip,
             plan,
         );

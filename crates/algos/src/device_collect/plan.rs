@@ -12,7 +12,7 @@ const WIDEST: usize = 128;
 const REGISTERS: usize = 160;
 /// Outputs of the network, at most.
 const OUTPUTS: usize = 32;
-/// Cubes of a launch, at most.
+/// Cubes of a launch along one dimension, at most.
 const CUBES: usize = 65_535;
 /// Buffers of the kernel.
 const BUFFERS: u32 = 16;
@@ -43,12 +43,12 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// For `steps` of `envs` copies on a device. `None` if the policy is of another kind than the kernel knows, or
+    /// For `steps` of `envs` copies of each of `agents` on a device. `None` if the policy is of another kind than the kernel knows, or
     /// too large for it or for the device.
     pub(super) fn new(
         actor: &Actor,
         sizes: Sizes,
-        [steps, envs]: [usize; 2],
+        [agents, steps, envs]: [usize; 3],
         device: &Device,
     ) -> Option<Self> {
         let shape = actor.net.perceptron()?;
@@ -73,8 +73,8 @@ impl Plan {
             && widest <= WIDEST
             && kept <= REGISTERS
             && outputs <= OUTPUTS
-            && envs.div_ceil(copies) <= CUBES
-            && u32::try_from(steps * envs * widest_row).is_ok()
+            && agents.max(envs.div_ceil(copies)) <= CUBES
+            && u32::try_from(agents * steps * envs * widest_row).is_ok()
             && inputs == sizes.obs
             && norm.is_none_or(|norm| norm.features() == inputs);
         let mut widths = [0; LAYERS];
@@ -143,6 +143,12 @@ impl Plan {
         self.weights_at(self.layers + 1)
     }
 
+    /// Parameters of the policy.
+    pub(super) fn num_params(&self) -> usize {
+        let log_stds = if self.categorical { 0 } else { self.outputs };
+        self.log_stds_at() + log_stds
+    }
+
     /// Where a thread keeps its column of a hidden layer's weights.
     pub(super) fn column_at(&self, layer: usize) -> usize {
         (0..layer).map(|l| self.inputs(l)).sum()
@@ -183,7 +189,7 @@ mod tests {
             .map(|l| (plan.weights_at(l), plan.bias_at(l)))
             .collect();
         assert_eq!(at, [(0, 15), (20, 40), (44, 52)]);
-        assert_eq!(plan.log_stds_at(), 54);
+        assert_eq!((plan.log_stds_at(), plan.num_params()), (54, 56));
         assert_eq!((plan.column_at(0), plan.column_at(1)), (0, 3));
         assert_eq!(plan.stride(), 5);
         // 4·2 weights of the last layer, twice 5 activations and 2 outputs.

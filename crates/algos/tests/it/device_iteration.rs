@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex};
 use uphill_algos::{RunConfig, Trainer, ppo::PpoConfig};
 use uphill_core::{ops::device_order, read_back};
 
-fn is_gpu() -> bool {
+pub(crate) fn is_gpu() -> bool {
     device_order([1, 2], 3, &device()).is_some()
 }
 
 /// 8 copies × 32 steps of CartPole, and one minibatch, so that the order of its samples does not matter.
-fn config(epochs: usize) -> RunConfig {
+pub(crate) fn config(epochs: usize) -> RunConfig {
     let settings = PpoConfig {
         steps: 32,
         epochs,
@@ -26,7 +26,7 @@ fn config(epochs: usize) -> RunConfig {
 
 /// 4 copies × 32 steps of Pendulum in `minibatches`, whose observations have three columns, and everything is
 /// normalised that can be.
-fn pendulum(epochs: usize, minibatches: usize) -> RunConfig {
+pub(crate) fn pendulum(epochs: usize, minibatches: usize) -> RunConfig {
     let settings = PpoConfig {
         steps: 32,
         epochs,
@@ -51,7 +51,7 @@ impl LaunchObserver for Launches {
 }
 
 /// A step on a minibatch.
-const STEP: [&str; 3] = [
+pub(crate) const STEP: [&str; 3] = [
     "gradient::gradient_kernel",
     "step::reduce_kernel",
     "step::adam_kernel",
@@ -59,11 +59,11 @@ const STEP: [&str; 3] = [
 /// What there is once in an iteration.
 const ONCE: [&str; 2] = ["kernel::rollout_kernel", "trace::gae_kernel"];
 /// Launches around the steps of an update, at most.
-const AROUND: usize = 16;
+pub(crate) const AROUND: usize = 16;
 /// The same where observations and rewards are normalised.
 const AROUND_NORMALISED: usize = 80;
 
-fn count(seen: &[&str], name: &str) -> usize {
+pub(crate) fn count(seen: &[&str], name: &str) -> usize {
     seen.iter().filter(|kernel| kernel.contains(name)).count()
 }
 
@@ -82,7 +82,11 @@ fn iterate_eagerly(trainer: &mut Trainer) {
 /// The kernels of one iteration. All launches of the process are seen, also those of tests that run beside this
 /// one; they can only add, so that it is repeated until there are `steps` steps and at most `around` launches
 /// beside them.
-fn launches_of(mut iteration: impl FnMut(), steps: usize, around: usize) -> Vec<&'static str> {
+pub(crate) fn launches_of(
+    mut iteration: impl FnMut(),
+    steps: usize,
+    around: usize,
+) -> Vec<&'static str> {
     let launches = Arc::new(Launches::default());
     let watching = LaunchObservation::new(launches.clone());
     let wanted = |seen: &Vec<&str>| {

@@ -6,6 +6,8 @@ mod a2c;
 mod a3c;
 mod actions;
 mod checkpoint;
+#[cfg(all(feature = "gpu", feature = "flex"))]
+mod cohort;
 mod collect;
 mod config;
 #[path = "../../../core/tests/it/device.rs"]

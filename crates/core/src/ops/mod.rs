@@ -32,9 +32,9 @@ pub use acting::HostPolicy;
 pub use descent::{HostStep, StepDiagnostics};
 #[cfg(feature = "gpu")]
 pub(crate) use device::DeviceMlp;
-pub use device::{DeviceLearner, device_gradient, device_order};
 #[cfg(feature = "gpu")]
-pub use device::{activated, shared_memory};
+pub use device::{Agents, activated, device_outputs, shared_memory};
+pub use device::{DeviceLearner, device_gradient, device_order};
 pub(crate) use device::{gae as device_gae, on_device, scan_reverse as device_scan};
 pub(crate) use fused::FusedMlp;
 pub use learner::{HostCritic, HostLearner, actor_critic_gradient};
@@ -68,7 +68,7 @@ fn is_host(device: &Device) -> bool {
 }
 
 /// What [`DeviceLearner`] takes the order of the samples of each epoch from, `[2·epochs]`: the halves of the
-/// epochs' keys.
+/// epochs' keys. Where several agents learn at once, those of all of them in the first epoch come first.
 pub fn shuffle_keys(keys: &[[u32; 2]], device: &Device) -> Tensor<1, Int> {
     let words: Vec<i32> = keys.iter().flatten().map(|word| *word as i32).collect();
     let len = [words.len()];

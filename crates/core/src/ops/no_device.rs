@@ -77,6 +77,7 @@ pub(crate) fn gae(
     _: [Tensor<2, Bool>; 2],
     _: f64,
     _: f64,
+    _: usize,
 ) -> [Tensor<2>; 2] {
     unreachable!("on_device is false for {:?}", rewards.device())
 }

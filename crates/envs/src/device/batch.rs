@@ -36,6 +36,9 @@ pub trait DeviceSteps {
     /// Where the copies stand.
     fn state(&self) -> DeviceState;
 
+    /// Steps since the last reset.
+    fn steps(&self) -> u64;
+
     /// Takes over what `ends.dims()[0]` steps brought: the state after them, the observations that the policy
     /// sees next `[N, O]`, and `ended_returns` and `ends` `[T, N]` as described at [`Results`](super::Results).
     fn advanced(
@@ -87,22 +90,54 @@ impl<E: OnDevice> DeviceBatch<E> {
             .execute()
             .try_into()
             .unwrap_or_else(|_| unreachable!("three tensors were registered"));
-        let clocks: Vec<u32> = clocks.iter::<i32>().map(|x| x as u32).collect();
-        let clock = |(counters, episode_return): (&[u32], f32)| Clock {
-            age: counters[0],
-            start_age: counters[1],
-            episode: counters[2],
-            episode_return: episode_return.into(),
+        let numbers = |data: TensorData| data.iter().collect();
+        let copies = CopiesRead {
+            states: numbers(states),
+            clocks: clocks.iter::<i32>().collect(),
+            returns: numbers(returns),
         };
-        let clocks = clocks.chunks_exact(3).zip(returns.iter::<f32>());
         let mut episodes = self.earlier.clone();
         episodes.extend(self.log.clone().read());
         Saved {
-            seed: self.seed,
-            steps: self.steps,
-            clocks: clocks.map(clock).collect(),
             episodes,
-            states: states.iter().collect(),
+            ..copies.saved(self.seed, self.steps)
+        }
+    }
+}
+
+/// [`DeviceState`] in host memory, row-major.
+#[derive(Clone, Debug)]
+pub struct CopiesRead {
+    /// `[N, S]`
+    pub states: Vec<f32>,
+    /// `[N, 3]`
+    pub clocks: Vec<i32>,
+    /// `[N]`
+    pub returns: Vec<f32>,
+}
+
+impl CopiesRead {
+    /// What [`BatchEnv::save`] gives where they stand so, `steps` steps after the reset with `seed`, when all episodes
+    /// have been taken.
+    #[must_use]
+    pub fn to_state(self, seed: u64, steps: u64) -> EnvState {
+        self.saved(seed, steps).to_state()
+    }
+
+    fn saved(self, seed: u64, steps: u64) -> Saved {
+        let clock = |(counters, episode_return): (&[i32], &f32)| Clock {
+            age: counters[0] as u32,
+            start_age: counters[1] as u32,
+            episode: counters[2] as u32,
+            episode_return: (*episode_return).into(),
+        };
+        let clocks = self.clocks.chunks_exact(3).zip(&self.returns);
+        Saved {
+            seed,
+            steps,
+            clocks: clocks.map(clock).collect(),
+            episodes: vec![],
+            states: self.states,
         }
     }
 }
@@ -188,6 +223,10 @@ impl<E: OnDevice> DeviceSteps for DeviceBatch<E> {
 
     fn state(&self) -> DeviceState {
         self.state.clone()
+    }
+
+    fn steps(&self) -> u64 {
+        self.steps
     }
 
     fn advanced(

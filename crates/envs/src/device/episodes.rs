@@ -72,12 +72,25 @@ impl EpisodeLog {
     #[must_use]
     pub fn last(self, most: usize) -> Option<Tensor<1>> {
         let (returns, ends) = self.joined()?;
-        let last = Dispatch::last_episodes(returns.into_dispatch(), ends.into_dispatch(), most);
-        Some(Tensor::from_dispatch(last))
+        Some(last_episodes(returns, ends, most, 1))
     }
 }
 
-/// The number of episodes in `entries` steps of copies and the last `most` of them, in one cube of `units` threads.
+/// [`Finished::Device`](crate::Finished::Device) for the last `most` episodes of each of `batches` `S` that follow one
+/// another, `[S·(2 + 4 M)]`, from `ended_returns` and `ends` `[S·T, N]` as described at [`Results`](super::Results).
+#[must_use]
+pub fn last_episodes(
+    ended_returns: Tensor<2>,
+    ends: Tensor<2, Int>,
+    most: usize,
+    batches: usize,
+) -> Tensor<1> {
+    let (ended_returns, ends) = (ended_returns.into_dispatch(), ends.into_dispatch());
+    Tensor::from_dispatch(Dispatch::last_episodes(ended_returns, ends, most, batches))
+}
+
+/// The number of episodes in `entries` steps of copies and the last `most` of them, in one cube of `units` threads for
+/// each batch `[T, N]` of those that follow one another.
 ///
 /// Every thread has a stretch of neighbouring entries. It counts the episodes that end there, learns from the
 /// others' counts how many end later, and so knows the place of its own in the list.
@@ -94,8 +107,10 @@ pub(super) fn last_episodes_kernel(
 ) {
     let unit = UNIT_POS as usize;
     let stretch = (entries + comptime!(units as usize - 1)) / comptime!(units as usize);
-    let first = min(unit * stretch, entries);
-    let end = min(first + stretch, entries);
+    let batch = CUBE_POS_X as usize;
+    let start = batch * entries;
+    let first = start + min(unit * stretch, entries);
+    let end = min(first + stretch, start + entries);
 
     let mut counts = Shared::<[u32]>::new_slice(comptime!(units as usize));
     let mut mine = 0u32;
@@ -113,14 +128,15 @@ pub(super) fn last_episodes_kernel(
         later += select(other > UNIT_POS, count, 0u32);
     }
     let shown = min(total, most);
+    let to = batch * (2 + 4 * most as usize);
     if unit == 0 {
         // A single number would not be exact beyond 2²⁴.
-        out[0] = f32::cast_from(total / comptime!(COUNT_BASE as u32));
-        out[1] = f32::cast_from(total % comptime!(COUNT_BASE as u32));
+        out[to] = f32::cast_from(total / comptime!(COUNT_BASE as u32));
+        out[to + 1] = f32::cast_from(total % comptime!(COUNT_BASE as u32));
     }
     let mut row = shown + UNIT_POS;
     while row < most {
-        let at = 2 + 4 * row as usize;
+        let at = to + 2 + 4 * row as usize;
         out[at] = 0.0f32;
         out[at + 1] = 0.0f32;
         out[at + 2] = 0.0f32;
@@ -131,7 +147,7 @@ pub(super) fn last_episodes_kernel(
         let entry = end - 1 - (back - first);
         if ends[entry] >= 4i32 {
             if later < shown {
-                let at = 2 + 4 * (shown - 1 - later) as usize;
+                let at = to + 2 + 4 * (shown - 1 - later) as usize;
                 out[at] = f32::cast_from(entry % copies);
                 out[at + 1] = ended_returns[entry];
                 out[at + 2] = f32::cast_from(ends[entry] / 4i32);

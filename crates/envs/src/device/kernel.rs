@@ -44,10 +44,12 @@ pub struct Sizes {
 /// One step of `copy`: dynamics, time limit, autoreset and the return so far.
 ///
 /// `copies` and what the policy sees next are changed in place. The action is row `entry` of `actions`, and that
-/// row of the rest of the results is written.
+/// row of the rest of the results is written. Where batches with seeds of their own follow one another, `lane` is the
+/// number of the copy in its batch.
 #[cube]
 pub fn advance<E: Dynamics>(
     copy: usize,
+    lane: usize,
     entry: usize,
     copies: &mut Copies,
     actions: &[f32],
@@ -82,7 +84,7 @@ pub fn advance<E: Dynamics>(
         philox(
             &mut words,
             0u32,
-            u32::cast_from(copy),
+            u32::cast_from(lane),
             u32::cast_from(episode),
             RESET,
             rules.key_low,
@@ -135,5 +137,5 @@ pub(super) fn step_kernel<E: Dynamics>(
         terminate!();
     }
     carry_over(copy, old, copies, sizes);
-    advance::<E>(copy, copy, copies, actions, results, rules, sizes);
+    advance::<E>(copy, copy, copy, copies, actions, results, rules, sizes);
 }

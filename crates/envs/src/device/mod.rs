@@ -12,8 +12,8 @@ mod ops;
 mod random;
 mod slices;
 
-pub use batch::{DeviceBatch, DeviceSteps, how_ended};
-pub use episodes::EpisodeLog;
+pub use batch::{CopiesRead, DeviceBatch, DeviceSteps, how_ended};
+pub use episodes::{EpisodeLog, last_episodes};
 pub use kernel::{Dynamics, Sizes, advance, carry_over};
 pub use ops::{
     BatchTensors, BatchTensorsMetadata, ResultTensors, ResultTensorsMetadata, empty_beside,

@@ -72,12 +72,14 @@ pub(super) trait EnvOps: Backend {
         rules: DeviceRules,
     ) -> StepTensors<Self>;
 
-    /// [`Finished::Device`](crate::Finished::Device) of `ended_returns` and `ends`, `[T, N]` each.
+    /// [`Finished::Device`](crate::Finished::Device) of `ended_returns` and `ends`, `[T, N]` each, for each of the
+    /// `batches` that follow one another.
     #[fusion(meta = last_specs)]
     fn last_episodes(
         ended_returns: FloatTensor<Self>,
         ends: IntTensor<Self>,
         most: usize,
+        batches: usize,
     ) -> FloatTensor<Self>;
 }
 
@@ -105,8 +107,8 @@ pub fn result_specs(sizes: Sizes, [steps, copies]: [usize; 2]) -> ResultTensorsM
     }
 }
 
-fn last_specs(_returns: &TensorSpec, _ends: &TensorSpec, most: &usize) -> TensorSpec {
-    TensorSpec::new([2 + 4 * *most].into(), DType::F32)
+fn last_specs(_r: &TensorSpec, _e: &TensorSpec, most: &usize, batches: &usize) -> TensorSpec {
+    TensorSpec::new([batches * (2 + 4 * most)].into(), DType::F32)
 }
 
 /// Threads that look for the last episodes.
@@ -223,14 +225,23 @@ impl EnvOps for CubeBackend {
         StepTensors { batch, results }
     }
 
-    fn last_episodes(ended_returns: CubeTensor, ends: CubeTensor, most: usize) -> CubeTensor {
+    fn last_episodes(
+        ended_returns: CubeTensor,
+        ends: CubeTensor,
+        most: usize,
+        batches: usize,
+    ) -> CubeTensor {
         let [ended_returns, ends] = [ended_returns, ends].map(into_contiguous);
-        let (entries, copies) = (ends.meta.num_elements(), ends.meta.shape()[1]);
-        let out = empty_beside(&ended_returns, [2 + 4 * most].into(), DType::F32);
+        let (entries, copies) = (ends.meta.num_elements() / batches, ends.meta.shape()[1]);
+        let out = empty_beside(
+            &ended_returns,
+            [batches * (2 + 4 * most)].into(),
+            DType::F32,
+        );
         let client = ends.client.clone();
         last_episodes_kernel::launch(
             &client,
-            CubeCount::Static(1, 1, 1),
+            CubeCount::Static(batches as u32, 1, 1),
             CubeDim::new_1d(SEARCHERS),
             ended_returns.into_buffer_arg(),
             ends.into_buffer_arg(),

@@ -7,16 +7,17 @@
 //! ```
 //!
 //! Nothing is shared between agents, so each is bit for bit the run that its seed makes alone. What makes them
-//! cheap is that an agent stays on one core: small batches gain little from several, and agents are as many
-//! as there are cores to fill.
+//! cheap on a CPU is that an agent stays on one core: small batches gain little from several, and agents are as many
+//! as there are cores to fill ([`spread`]). On a GPU every launch serves all of them ([`together`]).
 
 mod spread;
 mod summary;
+mod together;
 
 use crate::{
     cli::{TrainArgs, Which},
     console::{note, print},
-    device::{Chosen, DeviceArg},
+    device::{Chosen, DeviceArg, Processor},
     failure::has_diverged,
     interrupt::{INTERRUPTED, STOPPING, never_begun, watch},
     list::table,
@@ -38,6 +39,7 @@ use std::{
     time::{Duration, Instant},
 };
 use summary::{Outcome, Summary};
+use together::together;
 use uphill_algos::{Report, RunConfig, Trainer};
 
 /// How long an agent is worked on before another has its turn, so that all advance together.
@@ -224,20 +226,26 @@ impl Set {
         let failed = AtomicBool::new(false);
         let stop = || interrupted.load(Ordering::Relaxed) || failed.load(Ordering::Relaxed);
 
-        let crew = Crew::new(self.agents.len(), chosen.processor);
+        // Others go on after a divergence, and stop after anything else.
+        let tell = |agent: &Agent| match &agent.error {
+            Some(error) if !has_diverged(error) => failed.store(true, Ordering::Relaxed),
+            Some(error) => board.say(&format!("seed {}: {error:#}", agent.seed())),
+            None => {}
+        };
+
         let clock = Instant::now();
         for agent in &mut self.agents {
             agent.session.start_clock(clock);
         }
-        self.agents = spread(self.agents, crew, |agent| {
-            let more = agent.turn(&stop, &board);
-            match &agent.error {
-                Some(error) if !has_diverged(error) => failed.store(true, Ordering::Relaxed),
-                Some(error) => board.say(&format!("seed {}: {error:#}", agent.seed())),
-                None => {}
-            }
-            more
-        })?;
+        let on_cores = chosen.processor == Processor::Cpu;
+        if on_cores || !together(&mut self.agents, &stop, &board, &tell) {
+            let crew = Crew::new(self.agents.len(), chosen.processor);
+            self.agents = spread(self.agents, crew, |agent| {
+                let more = agent.turn(&stop, &board);
+                tell(agent);
+                more
+            })?;
+        }
         let seconds = clock.elapsed().as_secs_f64();
         board.finish();
         let summary = self.summary(chosen, seconds);
@@ -254,8 +262,7 @@ impl Set {
     ) -> anyhow::Result<ExitCode> {
         let dir = self.dir.display();
         let steps = summary.env_steps;
-        let going = |agent: &Agent| agent.error.is_none() && !agent.session.trainer().finished();
-        let stopped = self.agents.iter().any(going);
+        let stopped = self.agents.iter().any(Agent::goes_on);
         let (diverged, failed): (Vec<_>, Vec<_>) = self
             .agents
             .into_iter()
@@ -331,27 +338,38 @@ impl Agent {
         self.session.trainer().config().seed
     }
 
+    /// Whether there is more for it to do.
+    fn goes_on(&self) -> bool {
+        self.error.is_none() && !self.session.trainer().finished()
+    }
+
     /// Some iterations; whether there are more to come. When it is to `stop`, it saves.
     fn turn(&mut self, stop: &impl Fn() -> bool, board: &Board) -> bool {
+        if !self.goes_on() {
+            return false;
+        }
         let clock = Instant::now();
         self.session.begin_turn();
         while !stop() {
-            match self.session.step() {
-                Ok(report) => board.update(self.seed(), &report),
-                Err(error) => {
-                    self.error = Some(error);
-                    return false;
-                }
-            }
-            if self.session.trainer().finished() {
+            let result = self.session.step();
+            if !self.took(result, board) {
                 return false;
             }
             if clock.elapsed() >= TURN {
                 return true;
             }
         }
-        self.error = self.session.checkpoint().err();
+        self.error = self.session.checkpoint(&mut Trainer::save).err();
         false
+    }
+
+    /// Takes in what came of an iteration; whether there are more to come.
+    fn took(&mut self, result: anyhow::Result<Report>, board: &Board) -> bool {
+        match result {
+            Ok(report) => board.update(self.seed(), &report),
+            Err(error) => self.error = Some(error),
+        }
+        self.goes_on()
     }
 }
 

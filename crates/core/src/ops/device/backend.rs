@@ -29,7 +29,7 @@ const MOST_CUBES: usize = 1024;
 /// Buffers of the kernel that has most of them, that of the gradient.
 pub(super) const BUFFERS: u32 = 12;
 
-/// What an update changes.
+/// What an update changes, of one agent after the other.
 #[derive(ExtensionType)]
 #[extension_type(fusion)]
 pub(crate) struct State<B: Backend> {
@@ -43,7 +43,7 @@ pub(crate) struct State<B: Backend> {
     pub(crate) scalars: FloatTensor<B>,
 }
 
-/// Observations `[B, O]`, actions `[B, A]` and what else a sample has, `[B]`.
+/// Observations `[S·B, O]`, actions `[S·B, A]` and what else a sample has, `[S·B]`, for `S` agents.
 #[derive(ExtensionType)]
 #[extension_type(fusion)]
 pub(crate) struct Batch<B: Backend> {
@@ -61,7 +61,7 @@ pub(crate) struct Batch<B: Backend> {
 pub(crate) struct Learned<B: Backend> {
     #[extension_type]
     pub(crate) state: State<B>,
-    /// One row per minibatch, `[M, REPORTED]`.
+    /// One row per minibatch and agent, `[M·S, REPORTED]`.
     pub(crate) reported: FloatTensor<B>,
 }
 
@@ -72,23 +72,24 @@ pub(crate) trait DeviceOps: Backend {
     #[fusion(dtype = x, shape = x)]
     fn scan(x: FloatTensor<Self>, decay: FloatTensor<Self>) -> FloatTensor<Self>;
 
-    /// Generalised advantages and value targets, all `[T, N]`.
-    #[fusion(meta = |rewards, _v, _n, _t, _u, _g, _d| (rewards.clone(), rewards.clone()))]
+    /// Generalised advantages and value targets, all `[S·T, N]` for `agents` `S`, with `decays` γ and γλ.
+    #[fusion(meta = |rewards, _v, _n, _t, _u, _f, _a| (rewards.clone(), rewards.clone()))]
     fn gae(
         rewards: FloatTensor<Self>,
         values: FloatTensor<Self>,
         next_values: FloatTensor<Self>,
         terminated: BoolTensor<Self>,
         truncated: BoolTensor<Self>,
-        gamma: f32,
-        decay: f32,
+        decays: [f32; 2],
+        agents: usize,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
 
-    /// `[B, O]` → `[B, W]`; tiles of `rows` samples.
+    /// `[S·B, O]` → `[S·B, W]` through `networks` `S` with parameters `[S·P]`; tiles of `rows` samples.
     #[fusion(meta = perceptron_spec)]
     fn perceptron(
         obs: FloatTensor<Self>,
         params: FloatTensor<Self>,
+        networks: usize,
         rows: usize,
         layers: Layers,
     ) -> FloatTensor<Self>;
@@ -137,7 +138,7 @@ pub(crate) trait DeviceOps: Backend {
     #[fusion(dtype = from, shape = from)]
     fn duplicate(from: FloatTensor<Self>) -> FloatTensor<Self>;
 
-    /// A step on each minibatch of `epochs` epochs. `keys` `[2·epochs]`. The state is changed in place, so that
+    /// A step on each minibatch of `epochs` epochs. `keys` `[2·S·epochs]`. The state is changed in place, so that
     /// the caller alone has to have its buffers.
     #[fusion(meta = learn_spec)]
     fn learn(
@@ -148,9 +149,9 @@ pub(crate) trait DeviceOps: Backend {
         plan: Plan,
     ) -> Learned<Self>;
 
-    /// Means of the columns of `reported`, explained variance and norm of the parameters, `[REPORTED + 2]`.
-    #[fusion(meta = |reported, _v, _r, _a, _c| {
-        TensorSpec::new([REPORTED + 2].into(), reported.dtype)
+    /// Means of the columns of `reported`, explained variance and norm of the parameters, `[S·(REPORTED + 2)]`.
+    #[fusion(meta = |reported, _v, _r, _a, _c, agents| {
+        TensorSpec::new([agents * (REPORTED + 2)].into(), reported.dtype)
     })]
     fn summary(
         reported: FloatTensor<Self>,
@@ -158,10 +159,17 @@ pub(crate) trait DeviceOps: Backend {
         returns: FloatTensor<Self>,
         actor: FloatTensor<Self>,
         critic: FloatTensor<Self>,
+        agents: usize,
     ) -> FloatTensor<Self>;
 }
 
-fn perceptron_spec(obs: &TensorSpec, _: &TensorSpec, _: &usize, layers: &Layers) -> TensorSpec {
+fn perceptron_spec(
+    obs: &TensorSpec,
+    _: &TensorSpec,
+    _: &usize,
+    _: &usize,
+    layers: &Layers,
+) -> TensorSpec {
     TensorSpec::new([obs.shape[0], width(layers)].into(), obs.dtype)
 }
 
@@ -174,7 +182,7 @@ fn learn_spec(
 ) -> LearnedMetadata {
     LearnedMetadata {
         reported: TensorSpec::new(
-            [epochs * plan.minibatches, REPORTED].into(),
+            [epochs * plan.minibatches * plan.agents, REPORTED].into(),
             state.actor.dtype,
         ),
         state: state.clone(),
@@ -210,8 +218,8 @@ impl DeviceOps for CubeBackend {
         next_values: CubeTensor,
         terminated: CubeTensor,
         truncated: CubeTensor,
-        gamma: f32,
-        decay: f32,
+        decays: [f32; 2],
+        agents: usize,
     ) -> (CubeTensor, CubeTensor) {
         let shape = rewards.shape();
         let advantages = beside(&rewards, [shape[0], shape[1]]);
@@ -219,7 +227,7 @@ impl DeviceOps for CubeBackend {
         let flags = terminated.dtype;
         gae_kernel::launch(
             &rewards.client.clone(),
-            threads(&rewards, shape[1]),
+            threads(&rewards, agents * shape[1]),
             units(),
             into_contiguous(rewards).into_buffer_arg(),
             into_contiguous(values).into_buffer_arg(),
@@ -228,22 +236,29 @@ impl DeviceOps for CubeBackend {
             into_contiguous(truncated).into_buffer_arg(),
             advantages.clone().into_buffer_arg(),
             returns.clone().into_buffer_arg(),
-            gamma,
-            decay,
-            shape[0] as u32,
+            decays[0],
+            decays[1],
+            agents as u32,
+            (shape[0] / agents) as u32,
             shape[1] as u32,
             dtype_to_storage_type(flags),
         );
         (advantages, returns)
     }
 
-    fn perceptron(obs: CubeTensor, params: CubeTensor, rows: usize, layers: Layers) -> CubeTensor {
+    fn perceptron(
+        obs: CubeTensor,
+        params: CubeTensor,
+        networks: usize,
+        rows: usize,
+        layers: Layers,
+    ) -> CubeTensor {
         let (obs, params) = (into_contiguous(obs), into_contiguous(params));
-        let batch = obs.shape()[0];
-        let outputs = beside(&obs, [batch, width(&layers)]);
+        let outputs = beside(&obs, [obs.shape()[0], width(&layers)]);
+        let batch = obs.shape()[0] / networks;
         perceptron_kernel::launch(
             &obs.client.clone(),
-            cubes(batch.div_ceil(rows).min(MOST_CUBES), 1),
+            cubes([batch.div_ceil(rows).min(MOST_CUBES), networks, 1]),
             units(),
             obs.into_buffer_arg(),
             params.into_buffer_arg(),
@@ -290,7 +305,8 @@ impl DeviceOps for CubeBackend {
     }
 
     fn copy_state(to: State<Self>, from: State<Self>) -> State<Self> {
-        let [actor, critic] = [&to.actor, &to.critic].map(|net| net.meta.num_elements());
+        let [actor, critic, scalars] =
+            [&to.actor, &to.critic, &to.scalars].map(|part| part.meta.num_elements());
         let from = State::<Self> {
             actor: into_contiguous(from.actor),
             critic: into_contiguous(from.critic),
@@ -306,6 +322,7 @@ impl DeviceOps for CubeBackend {
             from.arg(),
             actor,
             critic,
+            scalars,
         );
         to
     }
@@ -351,14 +368,14 @@ impl DeviceOps for CubeBackend {
         plan: Plan,
     ) -> Learned<Self> {
         let steps = epochs * plan.minibatches;
-        let reported = beside(&state.actor, [steps, REPORTED]);
+        let reported = beside(&state.actor, [steps * plan.agents, REPORTED]);
         let networks = [state.actor.clone(), state.critic.clone()];
         let gradient = Gradient::new(networks, state.scalars.clone(), batch, keys, epochs, plan);
         for step in 0..steps {
             gradient.launch(step / plan.minibatches, step % plan.minibatches);
             adam_kernel::launch(
                 &state.actor.client,
-                threads(&state.actor, plan.num_params()),
+                cubes([plan.num_params().div_ceil(UNITS), plan.agents, 1]),
                 units(),
                 arg(&gradient.totals),
                 arg(&gradient.squares),
@@ -380,13 +397,14 @@ impl DeviceOps for CubeBackend {
         returns: CubeTensor,
         actor: CubeTensor,
         critic: CubeTensor,
+        agents: usize,
     ) -> CubeTensor {
-        let summary = beside(&reported, [REPORTED + 2]);
-        let [steps, batch, actor_len, critic_len] =
-            [&reported, &returns, &actor, &critic].map(|tensor| tensor.meta.num_elements());
+        let summary = beside(&reported, [agents * (REPORTED + 2)]);
+        let [steps, batch, actor_len, critic_len] = [&reported, &returns, &actor, &critic]
+            .map(|tensor| tensor.meta.num_elements() / agents);
         summary_kernel::launch(
             &summary.client.clone(),
-            cubes(1, 1),
+            cubes([agents, 1, 1]),
             units(),
             into_contiguous(reported).into_buffer_arg(),
             into_contiguous(values).into_buffer_arg(),
@@ -464,10 +482,10 @@ impl Gradient {
     ) -> Self {
         let minibatches = epochs * plan.minibatches;
         let gradient = Self {
-            spread: beside(&scalars, [2 * minibatches]),
-            partials: beside(&scalars, [plan.groups() * plan.partial()]),
-            totals: beside(&scalars, [plan.partial()]),
-            squares: beside(&scalars, [2 * plan.blocks()]),
+            spread: beside(&scalars, [plan.agents * 2 * minibatches]),
+            partials: beside(&scalars, [plan.agents * plan.groups() * plan.partial()]),
+            totals: beside(&scalars, [plan.agents * plan.partial()]),
+            squares: beside(&scalars, [plan.agents * 2 * plan.blocks()]),
             networks,
             scalars,
             batch: batch.contiguous(),
@@ -477,7 +495,7 @@ impl Gradient {
         if plan.standardize {
             spread_kernel::launch(
                 &gradient.scalars.client,
-                cubes(plan.minibatches, epochs),
+                cubes([plan.minibatches, epochs, plan.agents]),
                 units(),
                 arg(&gradient.batch.advantages),
                 arg(&gradient.keys),
@@ -493,7 +511,7 @@ impl Gradient {
         let client = &self.scalars.client;
         gradient_kernel::launch(
             client,
-            cubes(self.plan.groups(), 2),
+            cubes([self.plan.groups(), 2, self.plan.agents]),
             units(),
             self.batch.arg(),
             arg(&self.networks[0]),
@@ -510,7 +528,7 @@ impl Gradient {
         );
         reduce_kernel::launch(
             client,
-            cubes(self.plan.blocks(), 1),
+            cubes([self.plan.blocks(), self.plan.agents, 1]),
             units(),
             arg(&self.partials),
             arg(&self.totals),
@@ -525,8 +543,9 @@ fn arg(tensor: &CubeTensor) -> BufferArg {
     tensor.clone().into_buffer_arg()
 }
 
-fn cubes(x: usize, y: usize) -> CubeCount {
-    CubeCount::Static(x as u32, y as u32, 1)
+fn cubes(count: [usize; 3]) -> CubeCount {
+    let [x, y, z] = count.map(|n| n as u32);
+    CubeCount::Static(x, y, z)
 }
 
 /// As many cubes as hold `count` threads or more, along as many dimensions as the device wants.

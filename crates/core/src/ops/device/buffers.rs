@@ -7,7 +7,7 @@ use burn::backend::Dispatch;
 use burn::tensor::Tensor;
 
 /// What an update changes: parameters of both networks, Adam's moments of the actor's parameters and then of the
-/// critic's, `[P]` each, and the numbers at [`scalar`].
+/// critic's, `[S·P]` each for `S` agents, and the numbers at [`scalar`] of each of them.
 #[derive(Clone, Debug)]
 pub(super) struct Buffers {
     pub(super) actor: Tensor<1>,
@@ -20,13 +20,13 @@ pub(super) struct Buffers {
 impl Buffers {
     /// Room for the numbers of an update, where `tensor` is.
     pub(super) fn beside(tensor: &Tensor<1>, plan: &Plan) -> Self {
-        let both = plan.num_params();
+        let room = |len| room(tensor, [plan.agents * len]);
         Self {
-            actor: room(tensor, [plan.actor.num_params()]),
-            critic: room(tensor, [plan.critic.num_params()]),
-            first: room(tensor, [both]),
-            second: room(tensor, [both]),
-            scalars: room(tensor, [scalar::COUNT]),
+            actor: room(plan.actor.num_params()),
+            critic: room(plan.critic.num_params()),
+            first: room(plan.num_params()),
+            second: room(plan.num_params()),
+            scalars: room(scalar::COUNT),
         }
     }
 

@@ -2,7 +2,6 @@
 
 use super::gradient::Samples;
 use super::layers::UNITS;
-use super::plan::scalar;
 use cubecl::prelude::*;
 
 /// What an update changes, see [`State`](super::backend::State).
@@ -15,14 +14,20 @@ pub(super) struct Changing {
     pub(super) scalars: Box<[f32]>,
 }
 
-/// Writes `from` over `to`, whose networks have so many parameters.
+/// Writes `from` over `to`, whose networks have so many parameters, and so many scalars.
 #[cube(launch)]
-pub(super) fn copy_state_kernel(to: &mut Changing, from: &Changing, actor: usize, critic: usize) {
+pub(super) fn copy_state_kernel(
+    to: &mut Changing,
+    from: &Changing,
+    actor: usize,
+    critic: usize,
+    scalars: usize,
+) {
     copy(&mut to.actor, &from.actor, actor);
     copy(&mut to.critic, &from.critic, critic);
     copy(&mut to.first, &from.first, actor + critic);
     copy(&mut to.second, &from.second, actor + critic);
-    copy(&mut to.scalars, &from.scalars, scalar::COUNT);
+    copy(&mut to.scalars, &from.scalars, scalars);
 }
 
 /// Writes `from` over `to`, for `batch` samples with so many columns of observations and actions.

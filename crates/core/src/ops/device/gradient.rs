@@ -8,7 +8,7 @@ use super::shuffle::{bits, shuffled};
 use super::tile::{backward, forward, load_weights, store_gradient, write_ones};
 use cubecl::prelude::*;
 
-/// A batch: observations `[B, O]`, actions `[B, A]`, the rest `[B]`.
+/// A batch of each agent: observations `[S, B, O]`, actions `[S, B, A]`, the rest `[S, B]`.
 #[derive(CubeType, CubeLaunch)]
 pub(super) struct Samples {
     pub(super) obs: Box<[f32]>,
@@ -26,9 +26,9 @@ enum Side {
     Critic,
 }
 
-/// Which minibatch it is, and what holds for all of them: the numbers at [`scalar`](super::plan::scalar), mean
-/// and inverse standard deviation of the advantages of each minibatch in `spread`, and in `keys` the two halves
-/// of the key of each epoch's order.
+/// Which minibatch it is, and what holds for all of them: the numbers at [`scalar`](super::plan::scalar) of each agent,
+/// mean and inverse standard deviation of the advantages of each minibatch in `spread` `[E, M, S, 2]`, and in `keys`
+/// `[E, S, 2]` the two halves of the key of each epoch's order.
 #[derive(CubeType, CubeLaunch)]
 pub(super) struct Minibatch {
     pub(super) scalars: Box<[f32]>,
@@ -50,8 +50,8 @@ pub(super) struct Room {
     pub(super) chosen: Shared<[u32]>,
 }
 
-/// Writes the partial gradients and measurements `[groups, partial]` of one minibatch. Cubes (g, 0) work for the
-/// actor, cubes (g, 1) for the critic.
+/// Writes the partial gradients and measurements `[S, groups, partial]` of one minibatch. Cubes (g, 0, s) work for the
+/// actor of agent s, cubes (g, 1, s) for its critic.
 #[cube(launch)]
 pub(super) fn gradient_kernel(
     samples: &Samples,
@@ -114,7 +114,13 @@ fn network_gradient(
     let stride = comptime!(layers.stride(0));
     let unit = UNIT_POS as usize;
 
-    load_weights(params, &mut room.weights, layers);
+    let agent = CUBE_POS_Z as usize;
+    load_weights(
+        params,
+        agent * comptime!(layers.num_params()),
+        &mut room.weights,
+        layers,
+    );
     write_ones(&mut room.tile, rows, layers);
     let mut sums = Array::<f32>::new(comptime!(layers.sums(layers.count)));
     #[unroll]
@@ -122,19 +128,21 @@ fn network_gradient(
         sums[e] = 0.0f32;
     }
     let mut total = 0.0f32;
-    let key = minibatch.keys[2 * minibatch.epoch as usize];
-    let other_key = minibatch.keys[2 * minibatch.epoch as usize + 1];
+    let order = 2 * (minibatch.epoch as usize * plan.agents + agent);
+    let key = minibatch.keys[order];
+    let other_key = minibatch.keys[order + 1];
+    let own = CUBE_POS_Z * comptime!(plan.batch as u32);
 
     let mut first = CUBE_POS_X as usize * rows;
     while first < len {
         sync_cube();
         if unit < rows {
-            let mut row = 0u32;
+            let mut row = own;
             if first + unit < len {
                 let start = minibatch.part * comptime!(plan.len() as u32);
                 let position = start + (first + unit) as u32;
                 let batch = comptime!(plan.batch as u32);
-                row = shuffled(position, batch, key, other_key, comptime!(bits(plan.batch)));
+                row += shuffled(position, batch, key, other_key, comptime!(bits(plan.batch)));
             }
             room.chosen[unit] = row;
         }
@@ -168,7 +176,8 @@ fn network_gradient(
         first += comptime!(plan.groups() * plan.rows);
     }
 
-    let to = CUBE_POS_X as usize * comptime!(plan.partial());
+    let group = agent * comptime!(plan.groups()) + CUBE_POS_X as usize;
+    let to = group * comptime!(plan.partial());
     if is_actor {
         store_gradient(&sums, partials, to, layers);
         let log_stds = comptime!(layers.log_stds);

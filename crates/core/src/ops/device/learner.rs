@@ -35,13 +35,26 @@ pub struct DeviceLearner {
     thread: ThreadId,
 }
 
+/// Agents of one shape that learn at once.
+#[derive(Clone, Debug)]
+pub struct Agents<'a> {
+    /// `S`.
+    pub count: usize,
+    /// What they look like.
+    pub like: (&'a Actor, &'a Critic),
+    /// Of the actors and of the critics, one after the other, `[S·P]` each.
+    pub params: [Tensor<1>; 2],
+    /// With the moments of each agent's parameters, the actor's and then the critic's, one agent after the other.
+    pub adam: Adam,
+}
+
 /// How the steps of several epochs get to the device.
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant)] // there is one of these in a run
 enum Launches {
     /// One by one; so often until now.
     Issued(u32),
-    /// All at once. The tensor `[M, 6]` is what they report to.
+    /// All at once. The tensor `[M·S, 6]` is what they report to.
     Recorded(Graph, Tensor<2>),
     /// One by one, because the device does not record.
     Refused,
@@ -66,8 +79,34 @@ impl DeviceLearner {
         loss: &ActorCriticLoss,
         step: HostStep,
     ) -> Option<Self> {
-        let plan = plan(actor, critic, batch, minibatches, loss)?;
-        assert_eq!(adam.first.dims(), [plan.num_params()], "length of adam");
+        let agents = Agents {
+            count: 1,
+            like: (actor, critic),
+            params: [actor.net.flat(), critic.net.flat()],
+            adam,
+        };
+        let batch = Batch {
+            obs: actor.normalized(batch.obs.clone()),
+            ..batch.clone()
+        };
+        Self::of_agents(kept, agents, batch, minibatches, loss, step)
+    }
+
+    /// [`new`](Self::new) for several agents that learn at once, each from its own part of the batch, whose observations
+    /// are as the networks see them: all of the first agent's samples, then all of the next one's.
+    pub fn of_agents(
+        kept: Option<Self>,
+        agents: Agents<'_>,
+        batch: Batch,
+        minibatches: usize,
+        loss: &ActorCriticLoss,
+        step: HostStep,
+    ) -> Option<Self> {
+        let sizes = [agents.count, minibatches];
+        let plan = plan(agents.like, &batch, sizes, loss)?;
+        let adam = agents.adam;
+        let len = agents.count * plan.num_params();
+        assert_eq!(adam.first.dims(), [len], "length of adam");
         let device = batch.obs.device();
         let thread = thread::current().id();
         let fits = |kept: &Self| {
@@ -75,39 +114,37 @@ impl DeviceLearner {
         };
         let mut learner = kept.filter(fits).unwrap_or_else(|| Self {
             state: Buffers::beside(&batch.values, &plan),
-            batch: empty_like(batch),
+            batch: empty_like(&batch),
             keys: Tensor::empty([0], &device),
             adam: adam.clone(),
             plan,
             launches: Launches::Issued(0),
             thread,
         });
+        let scalars = scalars(loss, step, &adam).repeat(agents.count);
+        let [actor, critic] = agents.params;
         learner.state = learner.state.filled(Buffers {
-            actor: actor.net.flat(),
-            critic: critic.net.flat(),
+            actor,
+            critic,
             first: adam.first.clone(),
             second: adam.second.clone(),
-            scalars: Tensor::from_data(scalars(loss, step, &adam), &device),
+            scalars: Tensor::from_data(scalars.as_slice(), &device),
         });
-        let batch = Batch {
-            obs: actor.normalized(batch.obs.clone()),
-            ..batch.clone()
-        };
         learner.batch = filled(learner.batch, batch);
         learner.adam = adam;
         Some(learner)
     }
 
     /// A step on each minibatch of as many epochs as there are `keys`
-    /// ([`shuffle_keys`](crate::ops::shuffle_keys)), each of which chooses the order of its samples. Returns
-    /// policy loss, value loss, entropy, approximate KL, clip fraction and gradient norm of each, `[M, 6]`, still
-    /// on the device.
+    /// ([`shuffle_keys`](crate::ops::shuffle_keys)), each of which chooses the order of its samples; of several agents,
+    /// each has a key in every epoch. Returns policy loss, value loss, entropy, approximate KL, clip fraction and
+    /// gradient norm of each, `[M·S, 6]`, still on the device.
     ///
     /// # Panics
     ///
     /// If the device fails to do what it has recorded.
     pub fn epochs(&mut self, keys: Tensor<1, Int>) -> Tensor<2> {
-        let epochs = keys.dims()[0] / 2;
+        let epochs = keys.dims()[0] / (2 * self.plan.agents);
         self.adam.steps += (epochs * self.plan.minibatches) as u64;
         if self.keys.dims() != keys.dims() {
             self.keys = keys.empty_like();
@@ -145,7 +182,7 @@ impl DeviceLearner {
     }
 
     /// Means over the rows that [`epochs`](Self::epochs) returned, explained variance of the values before the
-    /// update, and norm of all parameters, `[8]`, still on the device.
+    /// update, and norm of all parameters, `[8]` for each agent, `[S·8]`, still on the device.
     pub fn summary(&self, reported: Vec<Tensor<2>>) -> Tensor<1> {
         let own = |x: &Tensor<1>| x.clone().into_dispatch();
         Tensor::from_dispatch(Dispatch::summary(
@@ -154,19 +191,27 @@ impl DeviceLearner {
             own(&self.batch.returns),
             own(&self.state.actor),
             own(&self.state.critic),
+            self.plan.agents,
         ))
     }
 
     /// Hands out the networks and the optimiser as they are now.
     pub fn finish(&self, actor: &mut Net, critic: &mut Net) -> Adam {
+        let ([of_actor, of_critic], adam) = self.params();
+        *actor = actor.with_flat(of_actor);
+        *critic = critic.with_flat(of_critic);
+        adam
+    }
+
+    /// Hands out the parameters of actors and critics, `[S·P]` each, and the optimisers as they are now.
+    pub fn params(&self) -> ([Tensor<1>; 2], Adam) {
         let now = self.copied();
-        *actor = actor.with_flat(now.actor);
-        *critic = critic.with_flat(now.critic);
-        Adam {
+        let adam = Adam {
             first: now.first,
             second: now.second,
             ..self.adam.clone()
-        }
+        };
+        ([now.actor, now.critic], adam)
     }
 
     /// The state in other buffers.
@@ -201,7 +246,7 @@ impl DeviceLearner {
     }
 }
 
-/// A step on each minibatch of `epochs` epochs: the state after it, and what is reported, `[M, 6]`.
+/// A step on each minibatch of `epochs` epochs: the state after it, and what is reported, `[M·S, 6]`.
 fn steps(
     state: Buffers,
     batch: &Batch,

@@ -23,7 +23,10 @@ pub(super) fn policy_row(
 ) {
     let row = room.chosen[slot] as usize;
     let layers = comptime!(plan.actor);
-    let log_stds = comptime!(plan.actor.params(plan.actor.count));
+    let agent = CUBE_POS_Z as usize;
+    let log_stds =
+        agent * comptime!(plan.actor.num_params()) + comptime!(plan.actor.params(plan.actor.count));
+    let scalars = agent * scalar::COUNT;
     let heads = comptime!(layers.heads());
     let at = comptime!(layers.values(layers.count, plan.rows))
         + slot * comptime!(layers.stride(layers.count));
@@ -66,14 +69,14 @@ pub(super) fn policy_row(
     let mut advantage = samples.advantages[row];
     if comptime!(plan.standardize) {
         let at = minibatch.epoch * comptime!(plan.minibatches as u32) + minibatch.part;
-        let at = 2 * at as usize;
+        let at = 2 * (at as usize * plan.agents + agent);
         advantage = (advantage - minibatch.spread[at]) * minibatch.spread[at + 1];
     }
     let mut surrogate = log_prob * advantage;
     let mut slope = advantage;
     let mut clips = 0.0f32;
     if comptime!(plan.clipped) {
-        let clip = minibatch.scalars[scalar::CLIP];
+        let clip = minibatch.scalars[scalars + scalar::CLIP];
         let unclipped = ratio * advantage;
         let clipped = min(max(ratio, 1.0f32 - clip), 1.0f32 + clip) * advantage;
         // The comparison is false for NaN, which passes on.
@@ -83,7 +86,7 @@ pub(super) fn policy_row(
         clips = select((ratio - 1.0f32).abs() > clip, 1.0f32, 0.0f32);
     }
 
-    let entropy_coef = minibatch.scalars[scalar::ENTROPY_COEF];
+    let entropy_coef = minibatch.scalars[scalars + scalar::ENTROPY_COEF];
     // A row without a sample is computed from numbers that do not belong together. They may be infinite, so that
     // it takes a choice to be rid of them and not a product with zero.
     let d_log_prob = -slope * share;
@@ -136,7 +139,8 @@ pub(super) fn value_row(
     let error = value - target;
     let mut loss = 0.5f32 * error * error;
     let mut slope = error;
-    let clip = minibatch.scalars[scalar::VALUE_CLIP];
+    let scalars = CUBE_POS_Z as usize * scalar::COUNT;
+    let clip = minibatch.scalars[scalars + scalar::VALUE_CLIP];
     if clip > 0.0f32 {
         let old = samples.values[row];
         let moved = value - old;
@@ -148,7 +152,7 @@ pub(super) fn value_row(
             slope = select(moved.abs() <= clip, held, 0.0f32);
         }
     }
-    let gradient = slope * minibatch.scalars[scalar::VALUE_COEF] * share;
+    let gradient = slope * minibatch.scalars[scalars + scalar::VALUE_COEF] * share;
     room.tile[at] = select(is_sample, gradient, 0.0f32);
     room.extra[slot * comptime!(plan.extra_stride())] = select(is_sample, loss, 0.0f32);
 }

@@ -27,9 +27,10 @@ mod tile;
 mod trace;
 
 pub use activation::activated;
-pub use learner::DeviceLearner;
+pub use learner::{Agents, DeviceLearner};
 pub use limits::shared_memory;
 pub(crate) use net::DeviceMlp;
+pub use net::device_outputs;
 pub use once::{device_gradient, device_order};
 
 use backend::DeviceOps;
@@ -60,12 +61,13 @@ pub(crate) fn scan_reverse(x: Tensor<2>, decay: Tensor<2>) -> Tensor<2> {
     Tensor::from_dispatch(Dispatch::scan(x.into_dispatch(), decay.into_dispatch()))
 }
 
-/// Generalised advantages and value targets `[T, N]`.
+/// Generalised advantages and value targets `[S·T, N]` for `agents` `S`.
 pub(crate) fn gae(
     [rewards, values, next_values]: [Tensor<2>; 3],
     [terminated, truncated]: [Tensor<2, Bool>; 2],
     gamma: f64,
     gae_lambda: f64,
+    agents: usize,
 ) -> [Tensor<2>; 2] {
     let (advantages, returns) = Dispatch::gae(
         rewards.into_dispatch(),
@@ -73,8 +75,8 @@ pub(crate) fn gae(
         next_values.into_dispatch(),
         terminated.into_dispatch(),
         truncated.into_dispatch(),
-        gamma as f32,
-        (gamma * gae_lambda) as f32,
+        [gamma as f32, (gamma * gae_lambda) as f32],
+        agents,
     );
     [advantages, returns].map(Tensor::from_dispatch)
 }

@@ -25,15 +25,7 @@ impl DeviceMlp {
     /// or its size is not one for these kernels.
     pub(crate) fn over(shape: &MlpShape, stock: Box<dyn ErasedNetwork>) -> Box<dyn ErasedNetwork> {
         let flat = stock.flat();
-        let fits = || {
-            let shared = shared_memory(&flat.device(), BUFFERS, UNITS)?;
-            let layers = Layers::new(shape)?;
-            let needed = |rows| layers.shared_weights() + layers.shared_values(rows);
-            let rows = [2 * SIDE, SIDE];
-            let rows = rows.into_iter().find(|rows| needed(*rows) * 4 <= shared)?;
-            Some((layers, rows))
-        };
-        let Some((layers, rows)) = fits().filter(|_| on_device(&flat)) else {
+        let Some((layers, rows)) = tiles(shape, &flat) else {
             return stock;
         };
         Box::new(Self {
@@ -50,6 +42,39 @@ impl DeviceMlp {
     }
 }
 
+/// How kernels see a perceptron, and how many samples a cube works on together. `None` where the parameters' device
+/// or the size is not one for them.
+fn tiles(shape: &MlpShape, params: &Tensor<1>) -> Option<(Layers, usize)> {
+    let shared = shared_memory(&params.device(), BUFFERS, UNITS)?;
+    let layers = Layers::new(shape)?;
+    let needed = |rows| layers.shared_weights() + layers.shared_values(rows);
+    let rows = [2 * SIDE, SIDE];
+    let rows = rows.into_iter().find(|rows| needed(*rows) * 4 <= shared)?;
+    on_device(params).then_some((layers, rows))
+}
+
+/// The outputs `[S·B, W]` of `S` perceptrons of one shape with parameters `params` `[S·P]`, one after the other, each
+/// for its own part of the observations `[S·B, O]`, in one launch. `None` where there is no kernel for it.
+pub fn device_outputs(shape: &MlpShape, params: Tensor<1>, obs: Tensor<2>) -> Option<Tensor<2>> {
+    let (layers, rows) = tiles(shape, &params).filter(|_| on_device(&obs))?;
+    let networks = params.dims()[0] / layers.num_params();
+    assert_eq!(
+        params.dims(),
+        [networks * layers.num_params()],
+        "length of params"
+    );
+    assert_eq!(obs.dims()[0] % networks, 0, "rows of obs");
+    assert_eq!(obs.dims()[1], layers.inputs(0), "columns of obs");
+    let outputs = Dispatch::perceptron(
+        obs.into_dispatch(),
+        params.into_dispatch(),
+        networks,
+        rows,
+        layers,
+    );
+    Some(Tensor::from_dispatch(outputs))
+}
+
 impl ErasedNetwork for DeviceMlp {
     fn forward(&self, obs: Tensor<2>) -> Tensor<2> {
         if !on_device(&obs) {
@@ -59,6 +84,7 @@ impl ErasedNetwork for DeviceMlp {
         Tensor::from_dispatch(Dispatch::perceptron(
             obs.into_dispatch(),
             self.flat.clone().into_dispatch(),
+            1,
             self.rows,
             self.layers,
         ))

@@ -23,7 +23,7 @@ pub fn device_gradient(
     batch: &Batch,
     loss: &ActorCriticLoss,
 ) -> Option<([Tensor<1>; 2], Tensor<1>)> {
-    let plan = plan(actor, critic, batch, 1, loss)?;
+    let plan = plan((actor, critic), batch, [1, 1], loss)?;
     let (device, len) = (batch.obs.device(), batch.len());
     let step = HostStep {
         learning_rates: [0.0; 2],

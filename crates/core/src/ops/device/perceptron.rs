@@ -4,8 +4,8 @@ use super::layers::{Layers, UNITS};
 use super::tile::{forward, load_weights, write_ones};
 use cubecl::prelude::*;
 
-/// Observations `[B, O]` → outputs `[B, W]` of the network `params` `[P]`, `B` = `batch`. Cubes take every so many
-/// tiles.
+/// Observations `[S, B, O]` → outputs `[S, B, W]` of the networks `params` `[S, P]`, `B` = `batch`. Cubes (., s) work for
+/// network s and take every so many tiles.
 #[cube(launch)]
 pub(super) fn perceptron_kernel(
     obs: &[f32],
@@ -17,14 +17,17 @@ pub(super) fn perceptron_kernel(
 ) {
     let mut weights = Shared::<[f32]>::new_slice(comptime!(layers.shared_weights()));
     let mut values = Shared::<[f32]>::new_slice(comptime!(layers.shared_values(rows)));
-    load_weights(params, &mut weights, layers);
+    let network = CUBE_POS_Y as usize;
+    let start = network * comptime!(layers.num_params());
+    load_weights(params, start, &mut weights, layers);
     write_ones(&mut values, rows, layers);
 
     let inputs = comptime!(layers.inputs(0));
     let stride = comptime!(layers.stride(0));
     let heads = comptime!(layers.heads());
     let width = comptime!(layers.heads() + layers.log_stds);
-    let log_stds = comptime!(layers.params(layers.count));
+    let log_stds = start + comptime!(layers.params(layers.count));
+    let own = network * batch;
     let results = comptime!(layers.values(layers.count, rows));
     let results_stride = comptime!(layers.stride(layers.count));
     let mut first = CUBE_POS_X as usize * rows;
@@ -35,7 +38,7 @@ pub(super) fn perceptron_kernel(
             let row = first + e / inputs;
             let mut x = 0.0f32;
             if row < batch {
-                x = obs[first * inputs + e];
+                x = obs[(own + first) * inputs + e];
             }
             values[e / inputs * stride + e % inputs] = x;
             e += UNITS;
@@ -51,7 +54,7 @@ pub(super) fn perceptron_kernel(
                 } else {
                     params[log_stds + column - heads]
                 };
-                outputs[first * width + e] = y;
+                outputs[(own + first) * width + e] = y;
             }
             e += UNITS;
         }

@@ -38,8 +38,8 @@ const MOST_GROUPS: usize = 128;
 /// Most numbers of a gradient that a thread adds up in registers, of which it has 255 at most on NVIDIA's GPUs and
 /// needs some for the rest: three layers of up to 144.
 const MOST_SUMS: usize = 128;
-/// Most minibatches: cubes along one dimension of a launch.
-const MOST_MINIBATCHES: usize = 65_535;
+/// Most cubes along one dimension of a launch: there is one for each minibatch, and for each agent.
+const MOST_CUBES: usize = 65_535;
 /// Columns of the partial gradients that a cube adds up.
 pub(super) const COLUMNS: usize = 32;
 /// Parts of the partial gradients that each of its columns is cut into.
@@ -54,7 +54,9 @@ pub(crate) struct Plan {
     /// PPO's surrogate instead of log π(a|s) · A.
     pub(super) clipped: bool,
     pub(super) standardize: bool,
-    /// Samples `B` of the batch.
+    /// Agents `S` that learn at once, each from a batch of its own.
+    pub(super) agents: usize,
+    /// Samples `B` of an agent's batch.
     pub(super) batch: usize,
     /// Minibatches that the batch is cut into.
     pub(super) minibatches: usize,
@@ -64,12 +66,12 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// `None` where a tile does not fit into `shared` bytes of shared memory or its gradients into registers, or there
-    /// are more minibatches or real actions than launches or cubes are wide.
+    /// are more minibatches, agents or real actions than launches or cubes are wide.
     pub(super) fn new(
         [actor, critic]: [Layers; 2],
         dist: RowDist,
         loss: &ActorCriticLoss,
-        [batch, minibatches]: [usize; 2],
+        [agents, batch, minibatches]: [usize; 3],
         shared: usize,
     ) -> Option<Self> {
         let plan = |rows| Self {
@@ -78,11 +80,12 @@ impl Plan {
             categorical: dist == RowDist::Categorical,
             clipped: matches!(loss.surrogate, Surrogate::Clipped { .. }),
             standardize: loss.standardize,
+            agents,
             batch,
             minibatches,
             rows,
         };
-        let narrow = minibatches <= MOST_MINIBATCHES && plan(SIDE).extra() <= UNITS;
+        let narrow = minibatches.max(agents) <= MOST_CUBES && plan(SIDE).extra() <= UNITS;
         let sums = [actor, critic].map(|layers| layers.sums(layers.count));
         let held = sums.into_iter().all(|sums| sums <= MOST_SUMS);
         // The more samples share what a thread reads of the weights, the less waits for shared memory; but there have
@@ -137,7 +140,7 @@ impl Plan {
         self.tiles().min(MOST_GROUPS)
     }
 
-    /// Parameters of both networks.
+    /// Parameters of both networks of an agent.
     pub(super) fn num_params(&self) -> usize {
         self.actor.num_params() + self.critic.num_params()
     }
@@ -179,6 +182,8 @@ mod tests {
             standardize: true,
         };
         let networks = [layers(2), layers(1)];
+        let [batch, minibatches] = sizes;
+        let sizes = [1, batch, minibatches];
         Plan::new(networks, RowDist::Categorical, &loss, sizes, shared)
     }
 
@@ -206,6 +211,6 @@ mod tests {
     #[test]
     fn more_minibatches_than_a_launch_is_wide_are_left_to_others() {
         let fits = |minibatches| plan([4 * minibatches, minibatches], 48 << 10).is_some();
-        assert!(fits(MOST_MINIBATCHES) && !fits(MOST_MINIBATCHES + 1));
+        assert!(fits(MOST_CUBES) && !fits(MOST_CUBES + 1));
     }
 }

@@ -11,12 +11,12 @@ use crate::{
     rollout::Batch,
 };
 
-/// Sizes of an update on `minibatches` equal parts of the batch; `None` where there are no kernels for it.
+/// Sizes of an update of `agents` like these on `minibatches` equal parts of the batch of each; `None` where there are no
+/// kernels for it. The batch has those of all agents, one after the other.
 pub(super) fn plan(
-    actor: &Actor,
-    critic: &Critic,
+    (actor, critic): (&Actor, &Critic),
     batch: &Batch,
-    minibatches: usize,
+    [agents, minibatches]: [usize; 2],
     loss: &ActorCriticLoss,
 ) -> Option<Plan> {
     let shapes = [actor.net.perceptron()?, critic.net.perceptron()?];
@@ -24,11 +24,11 @@ pub(super) fn plan(
     let shared = shared_memory(&batch.obs.device(), BUFFERS, UNITS)?;
     let penalised = matches!(loss.surrogate, Surrogate::Penalised { .. });
     let squashed = matches!(dist, RowDist::SquashedGaussian { .. });
-    let whole = batch.sequences.is_none() && batch.len().is_multiple_of(minibatches);
+    let whole = batch.sequences.is_none() && batch.len().is_multiple_of(agents * minibatches);
     if penalised || squashed || !whole || !on_device(&batch.obs) {
         return None;
     }
-    let sizes = [batch.len(), minibatches];
+    let sizes = [agents, batch.len() / agents, minibatches];
     let layers = [Layers::new(shapes[0])?, Layers::new(shapes[1])?];
     for layers in &layers {
         assert_eq!(batch.obs.dims()[1], layers.inputs(0), "columns of obs");
@@ -41,7 +41,7 @@ pub(super) fn plan(
     assert_eq!(batch.actions.dims()[1], width, "columns of actions");
     let loss = ActorCriticLoss {
         // A minibatch of one has no spread.
-        standardize: loss.standardize && batch.len() > minibatches,
+        standardize: loss.standardize && batch.len() > agents * minibatches,
         ..*loss
     };
     Plan::new(layers, dist, &loss, sizes, shared)

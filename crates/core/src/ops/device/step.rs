@@ -23,8 +23,8 @@ pub(super) fn sum_up(terms: &mut [f32]) {
     sync_cube();
 }
 
-/// This thread's part of Σ (A − `mean`)ᵖ over the minibatch that begins at `start` in the order of `epoch`, with p = 2
-/// if `squared`, else 1.
+/// This thread's part of Σ (A − `mean`)ᵖ over the minibatch of agent `CUBE_POS_Z` that begins at `start` in the order of
+/// `epoch`, with p = 2 if `squared`, else 1.
 #[cube]
 fn part(
     advantages: &[f32],
@@ -38,8 +38,10 @@ fn part(
     let len = comptime!(plan.len());
     let batch = comptime!(plan.batch as u32);
     let bits = comptime!(bits(plan.batch));
-    let key = keys[2 * epoch];
-    let other_key = keys[2 * epoch + 1];
+    let order = 2 * (epoch * plan.agents + CUBE_POS_Z as usize);
+    let key = keys[order];
+    let other_key = keys[order + 1];
+    let own = CUBE_POS_Z as usize * plan.batch;
     let mut sum = 0.0f32;
     let mut first = UNIT_POS as usize;
     while first < len {
@@ -49,7 +51,7 @@ fn part(
             // Beyond the end it is the last one, which is left out below.
             let at = min(first + comptime!(k * UNITS), len - 1);
             let row = shuffled((start + at) as u32, batch, key, other_key, bits);
-            chosen[k] = advantages[row as usize];
+            chosen[k] = advantages[own + row as usize];
         }
         #[unroll]
         for k in 0..AHEAD {
@@ -65,7 +67,7 @@ fn part(
 }
 
 /// Mean and inverse standard deviation of the advantages of each minibatch, as
-/// [`standardize`](crate::advantage::standardize) takes them. Cube (m, e) works for minibatch m of epoch e.
+/// [`standardize`](crate::advantage::standardize) takes them. Cube (m, e, s) works for minibatch m of epoch e of agent s.
 #[cube(launch)]
 pub(super) fn spread_kernel(
     advantages: &[f32],
@@ -79,6 +81,7 @@ pub(super) fn spread_kernel(
     let epoch = CUBE_POS_Y as usize;
     let start = CUBE_POS_X as usize * len;
     let minibatch = epoch * comptime!(plan.minibatches) + CUBE_POS_X as usize;
+    let minibatch = minibatch * plan.agents + CUBE_POS_Z as usize;
 
     terms[unit] = part(advantages, keys, epoch, start, 0.0f32, false, plan);
     sum_up(&mut terms);
@@ -95,7 +98,7 @@ pub(super) fn spread_kernel(
 }
 
 /// Adds up the groups' partial gradients and measurements, and each block's squares: of the actor's part and of
-/// the critic's. Counts the step in the scalars.
+/// the critic's. Counts the step in the scalars. Cubes (b, s) work for block b of agent s.
 #[cube(launch)]
 pub(super) fn reduce_kernel(
     partials: &[f32],
@@ -109,11 +112,13 @@ pub(super) fn reduce_kernel(
     let column = unit % COLUMNS;
     let at = CUBE_POS_X as usize * COLUMNS + column;
     let len = comptime!(plan.partial());
+    let agent = CUBE_POS_Y as usize;
+    let groups = agent * comptime!(plan.groups());
     let mut sum = 0.0f32;
     if at < len {
         let mut group = unit / COLUMNS;
         while group < comptime!(plan.groups()) {
-            sum += partials[group * len + at];
+            sum += partials[(groups + group) * len + at];
             group += SLICES;
         }
     }
@@ -125,7 +130,7 @@ pub(super) fn reduce_kernel(
             sum += parts[column + comptime!(slice * COLUMNS)];
         }
         if at < len {
-            totals[at] = sum;
+            totals[agent * len + at] = sum;
         }
         parts[unit] = sum * sum;
     }
@@ -141,25 +146,30 @@ pub(super) fn reduce_kernel(
                 of_critic += parts[column];
             }
         }
-        squares[2 * CUBE_POS_X as usize] = of_actor;
-        squares[2 * CUBE_POS_X as usize + 1] = of_critic;
+        let block = agent * comptime!(plan.blocks()) + CUBE_POS_X as usize;
+        squares[2 * block] = of_actor;
+        squares[2 * block + 1] = of_critic;
         if CUBE_POS_X == 0 {
-            let beta1 = scalars[scalar::BETA1];
-            let beta2 = scalars[scalar::BETA2];
-            scalars[scalar::UNBIAS1] = beta1 * scalars[scalar::UNBIAS1] + (1.0f32 - beta1);
-            scalars[scalar::UNBIAS2] = beta2 * scalars[scalar::UNBIAS2] + (1.0f32 - beta2);
+            let own = agent * scalar::COUNT;
+            let beta1 = scalars[own + scalar::BETA1];
+            let beta2 = scalars[own + scalar::BETA2];
+            let unbias1 = own + scalar::UNBIAS1;
+            let unbias2 = own + scalar::UNBIAS2;
+            scalars[unbias1] = beta1 * scalars[unbias1] + (1.0f32 - beta1);
+            scalars[unbias2] = beta2 * scalars[unbias2] + (1.0f32 - beta2);
         }
     }
 }
 
-/// Adam's moments of both networks, one after the other.
+/// Adam's moments of both networks of an agent, one after the other, `[S, P]`.
 #[derive(CubeType, CubeLaunch)]
 pub(super) struct Moments {
     pub(super) first: Box<[f32]>,
     pub(super) second: Box<[f32]>,
 }
 
-/// A step of Adam down the totals, shortened to the largest norm, and row `step` of what is reported.
+/// A step of Adam down the totals, shortened to the largest norm, and row `step` of what is reported, `[M, S, REPORTED]`.
+/// Cubes (., s) work for agent s.
 #[cube(launch)]
 pub(super) fn adam_kernel(
     totals: &[f32],
@@ -177,10 +187,13 @@ pub(super) fn adam_kernel(
     let unit = UNIT_POS as usize;
     let mut sum = 0.0f32;
     let mut critic_sum = 0.0f32;
+    let agent = CUBE_POS_Y as usize;
+    let scalars_at = agent * scalar::COUNT;
+    let blocks = agent * comptime!(plan.blocks());
     let mut block = unit;
     while block < comptime!(plan.blocks()) {
-        sum += squares[2 * block];
-        critic_sum += squares[2 * block + 1];
+        sum += squares[2 * (blocks + block)];
+        critic_sum += squares[2 * (blocks + block) + 1];
         block += UNITS;
     }
     of_actor[unit] = sum;
@@ -189,14 +202,16 @@ pub(super) fn adam_kernel(
     sum_up(&mut of_critic);
     let joint = (of_actor[0] + of_critic[0]).sqrt();
 
-    let own = comptime!(plan.actor.num_params());
-    if ABSOLUTE_POS < comptime!(plan.num_params()) {
-        let is_actor = ABSOLUTE_POS < own;
+    let of_actor_only = comptime!(plan.actor.num_params());
+    let totals_at = agent * comptime!(plan.partial());
+    let place = CUBE_POS_X as usize * UNITS + unit;
+    if place < comptime!(plan.num_params()) {
+        let is_actor = place < of_actor_only;
         let mut norm = joint;
-        if scalars[scalar::JOINT_NORM] == 0.0f32 {
+        if scalars[scalars_at + scalar::JOINT_NORM] == 0.0f32 {
             norm = select(is_actor, of_actor[0], of_critic[0]).sqrt();
         }
-        let largest = scalars[scalar::MAX_GRAD_NORM];
+        let largest = scalars[scalars_at + scalar::MAX_GRAD_NORM];
         let mut scale = 1.0f32;
         if largest > 0.0f32 {
             let shorter = largest / (norm + 1e-6f32);
@@ -204,30 +219,32 @@ pub(super) fn adam_kernel(
             // NaN is not, and passes on.
             scale = select(short_enough, 1.0f32, shorter);
         }
-        let g = totals[ABSOLUTE_POS] * scale;
-        let beta1 = scalars[scalar::BETA1];
-        let beta2 = scalars[scalar::BETA2];
-        let first = moments.first[ABSOLUTE_POS] * beta1 + g * (1.0f32 - beta1);
-        let second = moments.second[ABSOLUTE_POS] * beta2 + g * g * (1.0f32 - beta2);
-        moments.first[ABSOLUTE_POS] = first;
-        moments.second[ABSOLUTE_POS] = second;
-        let spread = (second / scalars[scalar::UNBIAS2]).sqrt() + scalars[scalar::EPSILON];
+        let g = totals[totals_at + place] * scale;
+        let beta1 = scalars[scalars_at + scalar::BETA1];
+        let beta2 = scalars[scalars_at + scalar::BETA2];
+        let moment = agent * comptime!(plan.num_params()) + place;
+        let first = moments.first[moment] * beta1 + g * (1.0f32 - beta1);
+        let second = moments.second[moment] * beta2 + g * g * (1.0f32 - beta2);
+        moments.first[moment] = first;
+        moments.second[moment] = second;
+        let spread = (second / scalars[scalars_at + scalar::UNBIAS2]).sqrt()
+            + scalars[scalars_at + scalar::EPSILON];
         let rate = select(
             is_actor,
-            scalars[scalar::RATE],
-            scalars[scalar::CRITIC_RATE],
+            scalars[scalars_at + scalar::RATE],
+            scalars[scalars_at + scalar::CRITIC_RATE],
         );
-        let change = first / spread * (rate / scalars[scalar::UNBIAS1]);
+        let change = first / spread * (rate / scalars[scalars_at + scalar::UNBIAS1]);
         if is_actor {
-            actor[ABSOLUTE_POS] -= change;
+            actor[agent * of_actor_only + place] -= change;
         } else {
-            critic[ABSOLUTE_POS - own] -= change;
+            critic[agent * comptime!(plan.critic.num_params()) + place - of_actor_only] -= change;
         }
     }
 
-    if ABSOLUTE_POS == 0 {
-        let to = step as usize * REPORTED;
-        let measured = comptime!(plan.num_params());
+    if place == 0 {
+        let to = (step as usize * plan.agents + agent) * REPORTED;
+        let measured = totals_at + comptime!(plan.num_params());
         let share = comptime!(1.0f32 / plan.len() as f32);
         reported[to] = -totals[measured] * share;
         reported[to + 1] = totals[measured + comptime!(MEASURED - 1)] * share;

@@ -14,12 +14,13 @@ fn total(own: f32, terms: &mut [f32]) -> f32 {
     terms[0]
 }
 
-/// This thread's part of Σ (r − `mean`)ᵖ and of Σ (r − v − `residual`)ᵖ over returns r and values v `[B]`, with p = 2
-/// if `squared`, else 1.
+/// This thread's part of Σ (r − `mean`)ᵖ and of Σ (r − v − `residual`)ᵖ over returns r and values v `[B]`, which begin at
+/// `own`, with p = 2 if `squared`, else 1.
 #[cube]
 fn part(
     returns: &[f32],
     values: &[f32],
+    own: usize,
     batch: usize,
     mean: f32,
     residual: f32,
@@ -35,7 +36,7 @@ fn part(
         #[unroll]
         for k in 0..AHEAD {
             // Beyond the end it is the last one, which is left out below.
-            let at = min(first + comptime!(k * UNITS), batch - 1);
+            let at = own + min(first + comptime!(k * UNITS), batch - 1);
             r[k] = returns[at];
             v[k] = values[at];
         }
@@ -56,8 +57,8 @@ fn part(
     sums
 }
 
-/// Means of the columns of `reported` `[M, REPORTED]`, `M` = `steps`, then the explained variance of `values` `[B]`,
-/// `B` = `batch`, then the norm of all parameters. One cube.
+/// Means of the columns of `reported` `[M, S, REPORTED]`, `M` = `steps`, then the explained variance of `values` `[S, B]`,
+/// `B` = `batch`, then the norm of all parameters: `[S, REPORTED + 2]`. A cube for each agent.
 #[cube(launch)]
 pub(super) fn summary_kernel(
     reported: &[f32],
@@ -73,37 +74,42 @@ pub(super) fn summary_kernel(
 ) {
     let mut terms = Shared::<[f32]>::new_slice(UNITS);
     let unit = UNIT_POS as usize;
+    let agent = CUBE_POS_X as usize;
+    let own = agent * batch;
 
     let len = f32::cast_from(batch as u32);
-    let sums = part(returns, values, batch, 0.0f32, 0.0f32, false);
+    let sums = part(returns, values, own, batch, 0.0f32, 0.0f32, false);
     let mean = total(sums[0], &mut terms) / len;
     let residual = total(sums[1], &mut terms) / len;
-    let sums = part(returns, values, batch, mean, residual, true);
+    let sums = part(returns, values, own, batch, mean, residual, true);
     let spread = total(sums[0], &mut terms);
     let unexplained = total(sums[1], &mut terms);
 
     let mut squares = 0.0f32;
     let mut e = unit;
     while e < actor_len {
-        squares += actor[e] * actor[e];
+        let x = actor[agent * actor_len + e];
+        squares += x * x;
         e += UNITS;
     }
     let mut e = unit;
     while e < critic_len {
-        squares += critic[e] * critic[e];
+        let x = critic[agent * critic_len + e];
+        squares += x * x;
         e += UNITS;
     }
     let squares = total(squares, &mut terms);
 
+    let to = agent * comptime!(REPORTED + 2);
     if unit < REPORTED {
         let mut sum = 0.0f32;
         for step in 0..steps {
-            sum += reported[step * REPORTED + unit];
+            sum += reported[(step * CUBE_COUNT_X as usize + agent) * REPORTED + unit];
         }
-        summary[unit] = sum / f32::cast_from(steps as u32);
+        summary[to + unit] = sum / f32::cast_from(steps as u32);
     }
     if unit == 0 {
-        summary[REPORTED] = 1.0f32 - unexplained / spread;
-        summary[REPORTED + 1] = squares.sqrt();
+        summary[to + REPORTED] = 1.0f32 - unexplained / spread;
+        summary[to + REPORTED + 1] = squares.sqrt();
     }
 }

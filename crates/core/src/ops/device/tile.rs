@@ -7,14 +7,19 @@ use super::activation::activated;
 use super::layers::{Layers, SIDE, UNITS};
 use cubecl::prelude::*;
 
-/// Copies all matrices of the network `params` `[P]` to shared memory.
+/// Copies all matrices of the network whose parameters begin at `start` of `params` to shared memory.
 #[cube]
-pub(super) fn load_weights(params: &[f32], weights: &mut [f32], #[comptime] layers: Layers) {
+pub(super) fn load_weights(
+    params: &[f32],
+    start: usize,
+    weights: &mut [f32],
+    #[comptime] layers: Layers,
+) {
     #[unroll]
     for l in 0..layers.count {
         let columns = comptime!(layers.outputs(l));
         let len = comptime!((layers.inputs(l) + 1) * layers.outputs(l));
-        let from = comptime!(layers.params(l));
+        let from = start + comptime!(layers.params(l));
         let to = comptime!(layers.weights(l));
         let stride = comptime!(layers.weight_stride(l));
         let mut e = UNIT_POS as usize;

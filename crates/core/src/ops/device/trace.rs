@@ -16,7 +16,7 @@ pub(super) fn scan_kernel(x: &[f32], decay: &[f32], y: &mut [f32], steps: u32, e
     }
 }
 
-/// Generalised advantages, and with V(s_t) added, for `[T, N]`.
+/// Generalised advantages, and with V(s_t) added, for `[S, T, N]`.
 #[cube(launch)]
 pub(super) fn gae_kernel<B: Int>(
     rewards: &[f32],
@@ -28,15 +28,18 @@ pub(super) fn gae_kernel<B: Int>(
     returns: &mut [f32],
     gamma: f32,
     decay: f32,
+    agents: u32,
     steps: u32,
     envs: u32,
     #[define(B)] _flags: ElemType,
 ) {
-    let env = ABSOLUTE_POS;
-    if env < envs as usize {
+    let agent = ABSOLUTE_POS / envs as usize;
+    let env = ABSOLUTE_POS % envs as usize;
+    if agent < agents as usize {
+        let first = agent * (steps * envs) as usize + env;
         let mut later = 0.0f32;
         for back in 0..steps {
-            let at = (steps - 1u32 - back) as usize * envs as usize + env;
+            let at = first + ((steps - 1u32 - back) * envs) as usize;
             let value = values[at];
             let terminal = terminated[at] != B::from_int(0);
             let ended = terminal || truncated[at] != B::from_int(0);

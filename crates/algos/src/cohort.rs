@@ -1,0 +1,412 @@
+//! Agents that differ in their seeds alone, trained at once on a GPU.
+//!
+//! ```text
+//! Trainer × S ─> Cohort { parameters [S·P], copies [S·N], .. }
+//!                  │ step()   one rollout [S·T, N], one update, one read-back
+//!                  └ save(k)  the checkpoint that agent k's own trainer would write
+//! ```
+//!
+//! A small network leaves most of a GPU idle, so S agents take little longer than one: every launch of an iteration
+//! of PPO serves them all. What each computes is what it would compute alone, in the same order.
+
+use crate::{
+    AlgoConfig, Diverged, Learner, Metrics, Report, RunConfig, Trainer,
+    checkpoint::Checkpoint,
+    device_collect::{Collected, Job, job, moments, run},
+    episodes::WINDOW,
+    ppo::{AdvantageNorm, Now, Ppo, PpoConfig, SUMMARY},
+    random::shuffle_key,
+    train::clip_rewards,
+};
+use burn::tensor::{Tensor, TensorData, Transaction};
+use std::any::Any;
+use uphill_core::{
+    advantage::{gae_of_agents, standardize},
+    normalize::{ObsNorm, RewardScaler},
+    ops::{Agents, DeviceLearner, device_outputs, shuffle_keys},
+    optim::Adam,
+    policy::{Actor, Critic},
+    read_back,
+    rollout::{Batch, Rollout},
+};
+use uphill_envs::{
+    FinishedEpisodes, Stream,
+    device::{CopiesRead, DeviceRules, DeviceState, last_episodes},
+};
+
+/// What several trainers were, as one.
+#[derive(Debug)]
+pub struct Cohort {
+    /// `S`.
+    agents: usize,
+    /// Of the first agent, like the next four.
+    config: RunConfig,
+    ppo: PpoConfig,
+    actor: Actor,
+    critic: Critic,
+    rules: DeviceRules,
+    /// Of all actors and of all critics, `[S·P]` each.
+    params: [Tensor<1>; 2],
+    adam: Adam,
+    /// Of each agent; empty where nothing is normalised.
+    norms: Vec<ObsNorm>,
+    /// Likewise.
+    scalers: Vec<RewardScaler>,
+    /// Of all copies, `[S·N, ..]`.
+    copies: DeviceState,
+    /// Steps of every copy since it was reset.
+    steps: u64,
+    /// Always there between iterations.
+    learner: Option<DeviceLearner>,
+    /// What a checkpoint holds, in host memory, until something changes.
+    read: Option<Read>,
+}
+
+/// Numbers of all agents, one after the other.
+#[derive(Debug)]
+struct Read {
+    /// Parameters of actors and critics, and both moments.
+    learned: [Vec<f32>; 4],
+    copies: CopiesRead,
+}
+
+impl Cohort {
+    /// Takes trainers over, in the order of their seeds. They stand still from now on, but for what they count:
+    /// [`save`](Self::save) knows what has become of them.
+    ///
+    /// `None` where they cannot be trained at once: fewer than two; not PPO with clipping and without a target KL;
+    /// networks or environments that the kernels of a GPU do not know; configurations that differ in more than the
+    /// seed; seeds that do not follow one another; agents that are not equally far.
+    pub fn of(trainers: &mut [&mut Trainer]) -> Option<Self> {
+        let agents = trainers.len();
+        let (first, others) = trainers.split_first_mut()?;
+        let (config, position) = (first.config.clone(), first.position());
+        let AlgoConfig::Ppo(ppo) = config.algo.clone() else {
+            return None;
+        };
+        let next = |(k, other): (usize, &mut &mut Trainer)| {
+            let seed = config.seed + k as u64 + 1;
+            let same = RunConfig {
+                seed,
+                ..config.clone()
+            };
+            let (context, first_step) = other.position();
+            let here = (context.iteration, first_step) == (position.0.iteration, position.1);
+            other.config == same && here
+        };
+        let alike = others.iter_mut().enumerate().all(next);
+        if agents < 2 || !alike || ppo.target_kl > 0.0 {
+            return None;
+        }
+        let (actor, critic) = (first.actor.clone(), first.critic.clone());
+
+        let mut adams = vec![];
+        let mut copies = vec![];
+        let mut rules = vec![];
+        for trainer in trainers.iter_mut() {
+            adams.push(ppo_of(trainer)?.optimizer().joined()?);
+            let env = trainer.envs.first_mut()?.on_device()?;
+            copies.push((env.state(), env.steps()));
+            rules.push(env.rules());
+        }
+        let follows = |(k, other): (usize, &DeviceRules)| {
+            let seed = rules[0].seed.wrapping_add(k as u64);
+            *other == DeviceRules { seed, ..rules[0] }
+        };
+        let steps = copies[0].1;
+        let in_step = copies.iter().all(|(_, other)| *other == steps);
+        if !in_step || !rules.iter().enumerate().all(follows) {
+            return None;
+        }
+        let all =
+            |number: fn(&Trainer) -> Tensor<1>| joined(trainers.iter().map(|one| number(one)));
+        let params = [
+            all(|trainer| trainer.actor.net.flat()),
+            all(|trainer| trainer.critic.net.flat()),
+        ];
+        let adam = Adam {
+            first: joined(adams.iter().map(|adam| adam.first.clone())),
+            second: joined(adams.iter().map(|adam| adam.second.clone())),
+            ..adams.swap_remove(0)
+        };
+        let norms = trainers.iter().filter_map(|one| one.actor.obs_norm.clone());
+        let scalers = trainers.iter().filter_map(|one| one.reward_scaler.clone());
+        let copies: Vec<DeviceState> = copies.into_iter().map(|(state, _)| state).collect();
+        let mut cohort = Self {
+            agents,
+            norms: norms.collect(),
+            scalers: scalers.collect(),
+            rules: rules[0],
+            params,
+            adam,
+            copies: DeviceState {
+                states: Tensor::cat(copies.iter().map(|of| of.states.clone()).collect(), 0),
+                clocks: Tensor::cat(copies.iter().map(|of| of.clocks.clone()).collect(), 0),
+                returns: joined(copies.iter().map(|of| of.returns.clone())),
+            },
+            steps,
+            learner: None,
+            read: None,
+            config,
+            ppo,
+            actor,
+            critic,
+        };
+        // Whether there are kernels shows with what they are for.
+        cohort.job(0)?;
+        cohort.learner =
+            Some(cohort.learner(cohort.empty_batch(), &Now::at(0.0, &cohort.ppo), None)?);
+        Some(cohort)
+    }
+
+    /// One iteration of all agents. Those in `trainers` count it and report what came of it; others have diverged, and
+    /// what they do does not matter.
+    pub fn step(&mut self, trainers: &mut [&mut Trainer]) -> Vec<Result<Report, Diverged>> {
+        let Some(first) = trainers.first() else {
+            return vec![];
+        };
+        let (context, first_step) = first.position();
+        let (c, agents) = (self.ppo.clone(), self.agents);
+        let now = Now::at(context.progress, &c);
+
+        let Collected {
+            mut rollout,
+            state,
+            ended_returns,
+            ends,
+            ..
+        } = self.collect(first_step);
+        self.copies = state;
+        self.steps += c.steps as u64;
+        let raw_obs = rollout.flat_obs();
+        self.scale_rewards(&mut rollout);
+        let finished = last_episodes(ended_returns, ends, WINDOW, agents);
+
+        let [advantages, returns] = gae_of_agents(&rollout.trace(), c.gamma, c.gae_lambda, agents);
+        let mut batch = rollout.flatten(advantages, returns);
+        if c.normalize_advantages == AdvantageNorm::Batch {
+            batch.advantages = joined(parts_of(&batch.advantages, agents).map(standardize));
+        }
+        batch.obs = self.normalized(raw_obs.clone());
+
+        let key = |epoch, k| shuffle_key((self.config.seed + k, context.iteration, epoch));
+        let keys = (0..c.epochs).flat_map(|epoch| (0..agents as u64).map(move |k| key(epoch, k)));
+        let keys = shuffle_keys(&keys.collect::<Vec<_>>(), &batch.obs.device());
+        let kept = self.learner.take();
+        let Some(mut learner) = self.learner(batch, &now, kept) else {
+            unreachable!("there has been a learner for such a batch")
+        };
+        let reported = learner.epochs(keys);
+        let summary = learner.summary(vec![reported]);
+        (self.params, self.adam) = learner.params();
+        self.learner = Some(learner);
+        // The one wait for the device in an iteration.
+        let read = read_back::read(Tensor::cat(vec![summary, finished], 0));
+        if self.config.normalize.obs {
+            for (norm, obs) in self.norms.iter_mut().zip(parts_of(&raw_obs, agents)) {
+                norm.merge(obs);
+            }
+        }
+        self.read = None;
+
+        let (summaries, finished) = read.split_at(agents * SUMMARY.len());
+        let report = |trainer: &mut &mut Trainer| {
+            let k = self.number(trainer);
+            let summary = part(summaries, k, agents);
+            let metrics = Metrics::of(&SUMMARY, summary, now.known(c.epochs).to_vec());
+            let finished: Vec<f32> = part(finished, k, agents)
+                .iter()
+                .map(|x| *x as f32)
+                .collect();
+            trainer.report(c.steps, metrics, &FinishedEpisodes::from_values(&finished))
+        };
+        trainers.iter_mut().map(report).collect()
+    }
+
+    /// What the trainer would save if it had made its steps itself.
+    pub fn save(&mut self, trainer: &Trainer) -> Checkpoint {
+        let (k, agents) = (self.number(trainer), self.agents);
+        let read = self.read.take().unwrap_or_else(|| self.read());
+        let mut checkpoint = Checkpoint::default();
+        let [actors, critics, first, second] =
+            read.learned.each_ref().map(|all| part(all, k, agents));
+        checkpoint.put_params("actor", &self.actor.net, actors);
+        checkpoint.put_params("critic", &self.critic.net, critics);
+        if let Some(norm) = self.norms.get(k) {
+            checkpoint.put_moments("obs_norm", &norm.moments);
+        }
+        if let Some(scaler) = self.scalers.get(k) {
+            checkpoint.put_reward_scaler(scaler);
+        }
+        if let Some(ppo) = ppo_of(trainer) {
+            let steps = self.adam.steps;
+            let moments = [first, second];
+            (ppo.optimizer()).save_moments(&mut checkpoint, moments, steps, actors.len());
+            ppo.save_rest(&mut checkpoint);
+        }
+        let own = CopiesRead {
+            states: part(&read.copies.states, k, agents).to_vec(),
+            clocks: part(&read.copies.clocks, k, agents).to_vec(),
+            returns: part(&read.copies.returns, k, agents).to_vec(),
+        };
+        let seed = self.rules.seed + k as u64;
+        checkpoint.put_env(0, &own.to_state(seed, self.steps));
+        trainer.save_progress(&mut checkpoint);
+        self.read = Some(read);
+        checkpoint
+    }
+
+    /// The place of an agent among the others.
+    fn number(&self, trainer: &Trainer) -> usize {
+        (trainer.config.seed - self.config.seed) as usize
+    }
+
+    /// `None` where there is no kernel.
+    fn job(&self, first_step: u64) -> Option<Job> {
+        let sizes = [self.agents, self.ppo.steps, self.config.num_envs];
+        let position = (self.config.seed, Stream::Action, first_step);
+        job(&self.actor, self.rules, position, sizes, &self.copies)
+    }
+
+    fn collect(&self, first_step: u64) -> Collected {
+        let [actors, critics] = self.params.clone();
+        let norms: Vec<_> = self.norms.iter().map(moments).collect();
+        let norm = if norms.is_empty() {
+            // Not read.
+            actors.clone()
+        } else {
+            Tensor::cat(norms, 0)
+        };
+        let values = |obs: Tensor<3>| {
+            let [steps, envs, width] = obs.dims();
+            let obs = self.normalized(obs.reshape([steps * envs, width]));
+            let shape = self.critic.net.perceptron();
+            let values = shape.and_then(|shape| device_outputs(shape, critics.clone(), obs));
+            let Some(values) = values else {
+                unreachable!("the critic has had a plan")
+            };
+            values.reshape([steps, envs])
+        };
+        let Some(job) = self.job(first_step) else {
+            unreachable!("the policy has had a plan")
+        };
+        run([actors, norm], self.copies.clone(), job, values)
+    }
+
+    /// Who takes the gradient steps on a batch. `None` where there are no kernels for it.
+    fn learner(
+        &self,
+        batch: Batch,
+        now: &Now,
+        kept: Option<DeviceLearner>,
+    ) -> Option<DeviceLearner> {
+        let c = &self.ppo;
+        let (loss, step) = (now.loss(c, c.kl_coef), now.step_size(c));
+        let all = Agents {
+            count: self.agents,
+            like: (&self.actor, &self.critic),
+            params: self.params.clone(),
+            adam: self.adam.clone(),
+        };
+        DeviceLearner::of_agents(kept, all, batch, c.minibatches, &loss, step)
+    }
+
+    /// As large as that of an update.
+    fn empty_batch(&self) -> Batch {
+        let samples = self.agents * self.ppo.steps * self.config.num_envs;
+        let sizes = self.rules.env.sizes();
+        let device = self.params[0].device();
+        let columns = |width| Tensor::zeros([samples, width], &device);
+        let column = || Tensor::zeros([samples], &device);
+        Batch {
+            obs: columns(sizes.obs),
+            actions: columns(sizes.action),
+            log_probs: column(),
+            values: column(),
+            advantages: column(),
+            returns: column(),
+            sequences: None,
+        }
+    }
+
+    /// Observations `[S·B, O]` as the networks see them.
+    fn normalized(&self, obs: Tensor<2>) -> Tensor<2> {
+        if self.norms.is_empty() {
+            return obs;
+        }
+        let parts = self.norms.iter().zip(parts_of(&obs, self.agents));
+        Tensor::cat(parts.map(|(norm, obs)| norm.apply(obs)).collect(), 0)
+    }
+
+    /// Brings rewards to the scale that the configuration asks for.
+    fn scale_rewards(&mut self, rollout: &mut Rollout) {
+        if !self.scalers.is_empty() {
+            let gamma = self.ppo.gamma;
+            let ended = rollout.ended().float();
+            let parts = parts_of(&rollout.rewards, self.agents).zip(parts_of(&ended, self.agents));
+            let scaled = (self.scalers.iter_mut().zip(parts))
+                .map(|(scaler, (rewards, ended))| scaler.scale(rewards, ended.bool(), gamma));
+            rollout.rewards = Tensor::cat(scaled.collect(), 0);
+        }
+        clip_rewards(rollout, &self.config);
+    }
+
+    /// Everything in host memory.
+    fn read(&self) -> Read {
+        let [actors, critics] = self.params.clone();
+        let DeviceState {
+            states,
+            clocks,
+            returns,
+        } = self.copies.clone();
+        let read = Transaction::default()
+            .register(actors)
+            .register(critics)
+            .register(self.adam.first.clone())
+            .register(self.adam.second.clone())
+            .register(states)
+            .register(returns)
+            .register(clocks);
+        let all: [TensorData; 7] = (read.execute().try_into())
+            .unwrap_or_else(|_| unreachable!("seven tensors were registered"));
+        let [actors, critics, first, second, states, returns, clocks] = all;
+        let numbers = |data: TensorData| data.iter().collect();
+        Read {
+            learned: [actors, critics, first, second].map(numbers),
+            copies: CopiesRead {
+                states: numbers(states),
+                clocks: clocks.iter().collect(),
+                returns: numbers(returns),
+            },
+        }
+    }
+}
+
+/// The algorithm, if it is PPO.
+fn ppo_of(trainer: &Trainer) -> Option<&Ppo> {
+    let Learner::Synchronous(algorithm) = &trainer.learner else {
+        return None;
+    };
+    let algorithm: &dyn Any = algorithm.as_ref();
+    algorithm.downcast_ref()
+}
+
+/// One after the other.
+fn joined(parts: impl Iterator<Item = Tensor<1>>) -> Tensor<1> {
+    Tensor::cat(parts.collect(), 0)
+}
+
+/// The `count` equal parts of a tensor, by rows.
+fn parts_of<const D: usize>(
+    all: &Tensor<D>,
+    count: usize,
+) -> impl Iterator<Item = Tensor<D>> + use<D> {
+    let (all, len) = (all.clone(), all.dims()[0] / count);
+    (0..count).map(move |k| all.clone().narrow(0, k * len, len))
+}
+
+/// Number `k` of `count` equal parts.
+fn part<T>(all: &[T], k: usize, count: usize) -> &[T] {
+    let len = all.len() / count;
+    &all[k * len..][..len]
+}

@@ -1,0 +1,25 @@
+//! What [`cohort`](super) offers in a build without GPU backends: nothing.
+
+use crate::{Diverged, Report, Trainer, checkpoint::Checkpoint};
+use std::convert::Infallible;
+
+/// Agents at once on a GPU, of which this build knows none.
+#[derive(Debug)]
+pub struct Cohort(Infallible);
+
+impl Cohort {
+    /// Always `None`.
+    pub fn of(_: &mut [&mut Trainer]) -> Option<Self> {
+        None
+    }
+
+    /// Cannot be called.
+    pub fn step(&mut self, _: &mut [&mut Trainer]) -> Vec<Result<Report, Diverged>> {
+        match self.0 {}
+    }
+
+    /// Cannot be called.
+    pub fn save(&mut self, _: &Trainer) -> Checkpoint {
+        match self.0 {}
+    }
+}

@@ -1,0 +1,59 @@
+//! Agents on a GPU, all in one iteration.
+
+use super::{Agent, Board};
+use uphill_algos::{Cohort, Trainer};
+
+/// Trains the agents until each has spent its budget, has diverged, or is to `stop`, when it saves. `tell` hears of
+/// errors. `false` where they [cannot be trained at once](Cohort::of), and are left to others.
+pub(super) fn together(
+    agents: &mut [Agent],
+    stop: &impl Fn() -> bool,
+    board: &Board,
+    tell: &impl Fn(&Agent),
+) -> bool {
+    catch_up(agents, stop, board, tell);
+    let mut going: Vec<&mut Agent> = agents.iter_mut().filter(|agent| agent.goes_on()).collect();
+    let Some(mut cohort) = Cohort::of(&mut trainers(&mut going)) else {
+        return false;
+    };
+    while !stop() && !going.is_empty() {
+        let before = going[0].session.trainer().env_steps();
+        let mut results = cohort.step(&mut trainers(&mut going)).into_iter();
+        let mut save = |trainer: &Trainer| cohort.save(trainer);
+        going.retain_mut(|agent| {
+            let Some(result) = results.next() else {
+                unreachable!("a result for each")
+            };
+            let result = agent.session.stepped(before, result, &mut save);
+            let more = agent.took(result, board);
+            tell(agent);
+            more
+        });
+    }
+    for agent in going {
+        let mut save = |trainer: &Trainer| cohort.save(trainer);
+        agent.error = agent.session.checkpoint(&mut save).err();
+        tell(agent);
+    }
+    true
+}
+
+/// Brings those that were stopped earlier than others to where these are.
+fn catch_up(agents: &mut [Agent], stop: &impl Fn() -> bool, board: &Board, tell: &impl Fn(&Agent)) {
+    let iteration = |agent: &Agent| agent.session.trainer().iteration();
+    let furthest = agents.iter().map(iteration).max().unwrap_or(0);
+    for agent in agents {
+        agent.session.begin_turn();
+        while !stop() && agent.goes_on() && iteration(agent) < furthest {
+            let result = agent.session.step();
+            agent.took(result, board);
+            tell(agent);
+        }
+        agent.session.begin_turn();
+    }
+}
+
+fn trainers<'a>(agents: &'a mut [&mut Agent]) -> Vec<&'a mut Trainer> {
+    let trainer = |agent: &'a mut &mut Agent| agent.session.trainer_mut();
+    agents.iter_mut().map(trainer).collect()
+}
