@@ -22,12 +22,12 @@ use burn::tensor::{Tensor, TensorData, Transaction};
 use std::any::Any;
 use uphill_core::{
     advantage::{gae_of_agents, standardize},
-    normalize::{ObsNorm, RewardScaler},
+    normalize::{Moments, ObsNorm, RewardScaler},
     ops::{Agents, DeviceLearner, device_outputs, shuffle_keys},
     optim::Adam,
     policy::{Actor, Critic},
     read_back,
-    rollout::{Batch, Rollout},
+    rollout::Batch,
 };
 use uphill_envs::{
     FinishedEpisodes, Stream,
@@ -48,10 +48,10 @@ pub struct Cohort {
     /// Of all actors and of all critics, `[S·P]` each.
     params: [Tensor<1>; 2],
     adam: Adam,
-    /// Of each agent; empty where nothing is normalised.
-    norms: Vec<ObsNorm>,
-    /// Likewise.
-    scalers: Vec<RewardScaler>,
+    /// Of all agents, with moments `[S·F]`.
+    norm: Option<ObsNorm>,
+    /// Of all agents, with moments `[S]` and discounted returns `[S·N]`.
+    scaler: Option<RewardScaler>,
     /// Of all copies, `[S·N, ..]`.
     copies: DeviceState,
     /// Steps of every copy since it was reset.
@@ -129,13 +129,21 @@ impl Cohort {
             second: joined(adams.iter().map(|adam| adam.second.clone())),
             ..adams.swap_remove(0)
         };
-        let norms = trainers.iter().filter_map(|one| one.actor.obs_norm.clone());
-        let scalers = trainers.iter().filter_map(|one| one.reward_scaler.clone());
+        let norms = trainers.iter().map(|one| one.actor.obs_norm.as_ref());
+        let norm = (norms.collect::<Option<Vec<_>>>()).map(|norms| ObsNorm {
+            moments: all_moments(norms.iter().map(|norm| &norm.moments)),
+            clip: norms[0].clip,
+        });
+        let scalers = trainers.iter().map(|one| one.reward_scaler.as_ref());
+        let scaler = (scalers.collect::<Option<Vec<_>>>()).map(|scalers| RewardScaler {
+            moments: all_moments(scalers.iter().map(|scaler| &scaler.moments)),
+            discounted: joined(scalers.iter().map(|scaler| scaler.discounted.clone())),
+        });
         let copies: Vec<DeviceState> = copies.into_iter().map(|(state, _)| state).collect();
         let mut cohort = Self {
             agents,
-            norms: norms.collect(),
-            scalers: scalers.collect(),
+            norm,
+            scaler,
             rules: rules[0],
             params,
             adam,
@@ -179,13 +187,18 @@ impl Cohort {
         self.copies = state;
         self.steps += c.steps as u64;
         let raw_obs = rollout.flat_obs();
-        self.scale_rewards(&mut rollout);
+        if let Some(scaler) = &mut self.scaler {
+            let (rewards, ended) = (rollout.rewards.clone(), rollout.ended());
+            rollout.rewards = scaler.scale_of_agents(rewards, ended, c.gamma, agents);
+        }
+        clip_rewards(&mut rollout, &self.config);
         let finished = last_episodes(ended_returns, ends, WINDOW, agents);
 
         let [advantages, returns] = gae_of_agents(&rollout.trace(), c.gamma, c.gae_lambda, agents);
         let mut batch = rollout.flatten(advantages, returns);
         if c.normalize_advantages == AdvantageNorm::Batch {
-            batch.advantages = joined(parts_of(&batch.advantages, agents).map(standardize));
+            let parts = (0..agents).map(|k| rows_of(&batch.advantages, k, agents));
+            batch.advantages = joined(parts.map(standardize));
         }
         batch.obs = self.normalized(raw_obs.clone());
 
@@ -202,10 +215,8 @@ impl Cohort {
         self.learner = Some(learner);
         // The one wait for the device in an iteration.
         let read = read_back::read(Tensor::cat(vec![summary, finished], 0));
-        if self.config.normalize.obs {
-            for (norm, obs) in self.norms.iter_mut().zip(parts_of(&raw_obs, agents)) {
-                norm.merge(obs);
-            }
+        if let Some(norm) = self.norm.as_mut().filter(|_| self.config.normalize.obs) {
+            norm.moments = norm.moments.merge_of_agents(raw_obs, agents);
         }
         self.read = None;
 
@@ -232,11 +243,14 @@ impl Cohort {
             read.learned.each_ref().map(|all| part(all, k, agents));
         checkpoint.put_params("actor", &self.actor.net, actors);
         checkpoint.put_params("critic", &self.critic.net, critics);
-        if let Some(norm) = self.norms.get(k) {
-            checkpoint.put_moments("obs_norm", &norm.moments);
+        if let Some(norm) = &self.norm {
+            checkpoint.put_moments("obs_norm", &moments_of(&norm.moments, k, agents));
         }
-        if let Some(scaler) = self.scalers.get(k) {
-            checkpoint.put_reward_scaler(scaler);
+        if let Some(scaler) = &self.scaler {
+            checkpoint.put_reward_scaler(&RewardScaler {
+                moments: moments_of(&scaler.moments, k, agents),
+                discounted: rows_of(&scaler.discounted, k, agents),
+            });
         }
         if let Some(ppo) = ppo_of(trainer) {
             let steps = self.adam.steps;
@@ -270,12 +284,10 @@ impl Cohort {
 
     fn collect(&self, first_step: u64) -> Collected {
         let [actors, critics] = self.params.clone();
-        let norms: Vec<_> = self.norms.iter().map(moments).collect();
-        let norm = if norms.is_empty() {
+        let norm = match &self.norm {
+            Some(norm) => moments(norm, self.agents),
             // Not read.
-            actors.clone()
-        } else {
-            Tensor::cat(norms, 0)
+            None => actors.clone(),
         };
         let values = |obs: Tensor<3>| {
             let [steps, envs, width] = obs.dims();
@@ -331,24 +343,10 @@ impl Cohort {
 
     /// Observations `[S·B, O]` as the networks see them.
     fn normalized(&self, obs: Tensor<2>) -> Tensor<2> {
-        if self.norms.is_empty() {
-            return obs;
+        match &self.norm {
+            Some(norm) => norm.apply_of_agents(obs, self.agents),
+            None => obs,
         }
-        let parts = self.norms.iter().zip(parts_of(&obs, self.agents));
-        Tensor::cat(parts.map(|(norm, obs)| norm.apply(obs)).collect(), 0)
-    }
-
-    /// Brings rewards to the scale that the configuration asks for.
-    fn scale_rewards(&mut self, rollout: &mut Rollout) {
-        if !self.scalers.is_empty() {
-            let gamma = self.ppo.gamma;
-            let ended = rollout.ended().float();
-            let parts = parts_of(&rollout.rewards, self.agents).zip(parts_of(&ended, self.agents));
-            let scaled = (self.scalers.iter_mut().zip(parts))
-                .map(|(scaler, (rewards, ended))| scaler.scale(rewards, ended.bool(), gamma));
-            rollout.rewards = Tensor::cat(scaled.collect(), 0);
-        }
-        clip_rewards(rollout, &self.config);
     }
 
     /// Everything in host memory.
@@ -396,13 +394,28 @@ fn joined(parts: impl Iterator<Item = Tensor<1>>) -> Tensor<1> {
     Tensor::cat(parts.collect(), 0)
 }
 
-/// The `count` equal parts of a tensor, by rows.
-fn parts_of<const D: usize>(
-    all: &Tensor<D>,
-    count: usize,
-) -> impl Iterator<Item = Tensor<D>> + use<D> {
-    let (all, len) = (all.clone(), all.dims()[0] / count);
-    (0..count).map(move |k| all.clone().narrow(0, k * len, len))
+/// Moments of agents that have seen the same number of samples.
+fn all_moments<'a>(parts: impl Iterator<Item = &'a Moments> + Clone) -> Moments {
+    Moments {
+        mean: joined(parts.clone().map(|one| one.mean.clone())),
+        variance: joined(parts.clone().map(|one| one.variance.clone())),
+        count: parts.map(|one| one.count).fold(0.0, f64::max),
+    }
+}
+
+/// Those of agent `k`.
+fn moments_of(all: &Moments, k: usize, agents: usize) -> Moments {
+    Moments {
+        mean: rows_of(&all.mean, k, agents),
+        variance: rows_of(&all.variance, k, agents),
+        count: all.count,
+    }
+}
+
+/// Number `k` of `count` equal parts.
+fn rows_of(all: &Tensor<1>, k: usize, count: usize) -> Tensor<1> {
+    let len = all.dims()[0] / count;
+    all.clone().narrow(0, k * len, len)
 }
 
 /// Number `k` of `count` equal parts.

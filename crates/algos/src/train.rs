@@ -260,11 +260,11 @@ impl Trainer {
 
         let report = self.report(steps, metrics, &finished)?;
         // After the update, so that every ratio compared policies on the same inputs.
-        if self.config.normalize.obs {
-            let norms = [&mut self.actor.obs_norm, &mut self.critic.obs_norm];
-            for norm in norms.into_iter().flatten() {
-                norm.merge(raw_obs.clone());
-            }
+        if let Some(norm) = &mut self.actor.obs_norm
+            && self.config.normalize.obs
+        {
+            norm.merge(raw_obs);
+            self.critic.obs_norm = self.actor.obs_norm.clone();
         }
         Ok(report)
     }

@@ -1,6 +1,6 @@
 //! Running moments, and what is scaled by them: observations and rewards.
 
-use crate::scan;
+use crate::{ops, scan};
 use burn::tensor::{Bool, Device, Int, Tensor, assert_shape};
 
 /// Mean and variance of everything seen so far, per feature.
@@ -29,18 +29,50 @@ impl Moments {
 
     /// Moments after also seeing `samples` `[B, F]`.
     pub fn merge(&self, samples: Tensor<2>) -> Self {
-        let [batch, features] = samples.dims();
+        let [_, features] = samples.dims();
         assert_shape!(self.mean, [features]);
-        let (variance, mean) = samples.var_mean_bias(0);
-        let (variance, mean) = (variance.squeeze_dim::<1>(0), mean.squeeze_dim::<1>(0));
+        self.merge_of_agents(samples, 1)
+    }
+
+    /// [`merge`](Self::merge) of `agents` `S`: `samples` `[S·B, W]`, of which the first `F` columns count, change moments
+    /// `[S·F]`, one agent's after the other's.
+    ///
+    /// # Panics
+    ///
+    /// If several agents' samples do not live on a GPU.
+    pub fn merge_of_agents(&self, samples: Tensor<2>, agents: usize) -> Self {
+        let [rows, width] = samples.dims();
+        let batch = rows / agents;
         let total = self.count + batch as f64;
         let (old, new) = (self.count / total, batch as f64 / total);
+        if ops::on_device(&samples) {
+            let [mean, variance] =
+                ops::device_merge_moments(samples, self.numbers(), [old, new], agents);
+            return Self {
+                mean,
+                variance,
+                count: total,
+            };
+        }
+        assert_eq!(agents, 1, "agents in host memory");
+        let features = self.mean.dims()[0];
+        let samples = if width > features {
+            samples.narrow(1, 0, features)
+        } else {
+            samples
+        };
+        let (variance, mean) = samples.var_mean_bias(0);
+        let (variance, mean) = (variance.squeeze_dim::<1>(0), mean.squeeze_dim::<1>(0));
         let delta = mean - self.mean.clone();
         Self {
             mean: self.mean.clone() + delta.clone() * new,
             variance: self.variance.clone() * old + variance * new + delta.square() * (old * new),
             count: total,
         }
+    }
+
+    fn numbers(&self) -> [Tensor<1>; 2] {
+        [self.mean.clone(), self.variance.clone()]
     }
 
     /// √(variance + 1e-8), `[F]`.
@@ -73,6 +105,19 @@ impl ObsNorm {
 
     /// `[B, O]` → `[B, O]`.
     pub fn apply(&self, obs: Tensor<2>) -> Tensor<2> {
+        self.apply_of_agents(obs, 1)
+    }
+
+    /// [`apply`](Self::apply) of `agents` `S` whose moments follow one another: `[S·B, O]` → `[S·B, O]`.
+    ///
+    /// # Panics
+    ///
+    /// If several agents' observations do not live on a GPU.
+    pub fn apply_of_agents(&self, obs: Tensor<2>, agents: usize) -> Tensor<2> {
+        if ops::on_device(&obs) {
+            return ops::device_scaled(obs, self.moments.numbers(), self.clip, true, agents);
+        }
+        assert_eq!(agents, 1, "agents in host memory");
         let ([_, width], features) = (obs.dims(), self.features());
         if width > features {
             let rest = obs.clone().narrow(1, features, width - features);
@@ -89,7 +134,7 @@ impl ObsNorm {
 
     /// Learns from raw observations `[B, O]`.
     pub fn merge(&mut self, obs: Tensor<2>) {
-        self.moments = self.moments.merge(obs.narrow(1, 0, self.features()));
+        self.moments = self.moments.merge_of_agents(obs, 1);
     }
 
     /// Number of columns `F` that are normalised.
@@ -122,9 +167,36 @@ impl RewardScaler {
 
     /// Learns from rewards `[T, N]` and the ends of episodes `[T, N]`, and returns the scaled rewards.
     pub fn scale(&mut self, rewards: Tensor<2>, ended: Tensor<2, Bool>, gamma: f64) -> Tensor<2> {
+        self.scale_of_agents(rewards, ended, gamma, 1)
+    }
+
+    /// [`scale`](Self::scale) of `agents` `S` whose rewards `[S·T, N]`, moments and discounted returns follow one another.
+    ///
+    /// # Panics
+    ///
+    /// If several agents' rewards do not live on a GPU.
+    pub fn scale_of_agents(
+        &mut self,
+        rewards: Tensor<2>,
+        ended: Tensor<2, Bool>,
+        gamma: f64,
+        agents: usize,
+    ) -> Tensor<2> {
         let [steps, envs] = rewards.dims();
         assert_shape!(ended, [steps, envs]);
-        assert_shape!(self.discounted, [envs]);
+        assert_shape!(self.discounted, [agents * envs]);
+        if ops::on_device(&rewards) {
+            let before = self.discounted.clone();
+            let (discounted, after) =
+                ops::device_discounted(rewards.clone(), ended, before, gamma, agents);
+            let samples = discounted.reshape([steps * envs, 1]);
+            self.moments = self.moments.merge_of_agents(samples, agents);
+            self.discounted = after;
+            let rows = rewards.reshape([steps * envs, 1]);
+            let scaled = ops::device_scaled(rows, self.moments.numbers(), 0.0, false, agents);
+            return scaled.reshape([steps, envs]);
+        }
+        assert_eq!(agents, 1, "agents in host memory");
         let continues = ended.float().neg() + 1.0;
         let row = Tensor::<1, Int>::arange(0..steps as i64, &rewards.device());
         let first: Tensor<2> = row.equal_elem(0).float().unsqueeze_dim(1);

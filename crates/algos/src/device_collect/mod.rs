@@ -41,7 +41,7 @@ pub(crate) fn collect_on_device(
     let job = job(actor, rules, position, [1, steps, envs], &state)?;
     let params = actor.net.flat();
     let norm = match &actor.obs_norm {
-        Some(norm) => moments(norm),
+        Some(norm) => moments(norm, 1),
         // Not read.
         None => params.clone(),
     };
@@ -96,9 +96,12 @@ pub(crate) fn job(
     })
 }
 
-/// What the kernel is told of a normaliser, `[2·O]`.
-pub(crate) fn moments(norm: &ObsNorm) -> Tensor<1> {
-    Tensor::cat(vec![norm.moments.mean.clone(), norm.moments.std()], 0)
+/// What the kernel is told of the normalisers of `agents` `S`, `[S·2·O]`.
+pub(crate) fn moments(norm: &ObsNorm, agents: usize) -> Tensor<1> {
+    let (mean, std) = (norm.moments.mean.clone(), norm.moments.std());
+    let len = mean.dims()[0];
+    let rows = [mean, std].map(|x| x.reshape([agents, len / agents]));
+    Tensor::cat(rows.into(), 1).reshape([2 * len])
 }
 
 /// Does the `job`. `params` `[S·P]` are those of the policies, `norm` what is [told](moments) of their normalisers, and `values`

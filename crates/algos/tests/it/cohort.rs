@@ -2,10 +2,12 @@
 
 use crate::{
     device::device,
-    device_iteration::{AROUND, STEP, config, count, is_gpu, launches_of, pendulum},
+    device_iteration::{
+        AROUND, AROUND_NORMALISED, STEP, config, count, is_gpu, launches_of, pendulum,
+    },
     ppo,
 };
-use uphill_algos::{Cohort, RunConfig, Trainer, ppo::AdvantageNorm};
+use uphill_algos::{Cohort, RunConfig, Trainer, optimizer::OptimizerKind, ppo::AdvantageNorm};
 use uphill_core::read_back;
 
 const AGENTS: u64 = 3;
@@ -73,6 +75,10 @@ fn normalised_agents_at_once_do_what_each_does_alone() {
     }
     let mut config = pendulum(2, 4);
     ppo(&mut config).normalize_advantages = AdvantageNorm::Batch;
+    ppo(&mut config).optimizer = OptimizerKind::Separate;
+    config.random_ages = true;
+    config.normalize.obs_clip = 2.0;
+    config.normalize.reward_clip = 1.0;
     is_what_each_does_alone(&config);
 }
 
@@ -81,18 +87,24 @@ fn agents_at_once_take_the_launches_of_one() {
     if !is_gpu() {
         return;
     }
-    let mut trainers = trainers(&config(4));
+    launches_are_those_of_one(&config(4), 4, AROUND);
+    launches_are_those_of_one(&pendulum(2, 4), 8, AROUND_NORMALISED);
+}
+
+/// So many gradient `steps`, and at most `around` launches beside them.
+fn launches_are_those_of_one(config: &RunConfig, steps: usize, around: usize) {
+    let mut trainers = trainers(config);
     let mut cohort = Cohort::of(&mut all(&mut trainers)).unwrap();
     let mut step = || drop(cohort.step(&mut all(&mut trainers)));
     step();
-    let seen = launches_of(&mut step, 4, AROUND);
-    assert!(seen.len() <= STEP.len() * 4 + AROUND, "{seen:#?}");
+    let seen = launches_of(&mut step, steps, around);
+    assert!(seen.len() <= STEP.len() * steps + around, "{seen:#?}");
     for _ in 0..2 {
         step();
     }
-    let seen = launches_of(&mut step, 0, AROUND);
+    let seen = launches_of(&mut step, 0, around);
     assert_eq!(count(&seen, STEP[0]), 0, "{seen:#?}");
-    assert!(seen.len() <= AROUND, "{seen:#?}");
+    assert!(seen.len() <= around, "{seen:#?}");
 }
 
 #[test]

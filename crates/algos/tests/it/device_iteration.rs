@@ -3,7 +3,7 @@
 use crate::{device::device, run};
 use burn::tensor::Device;
 use cubecl::logging::{LaunchObservation, LaunchObserver};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use uphill_algos::{RunConfig, Trainer, ppo::PpoConfig};
 use uphill_core::{ops::device_order, read_back};
 
@@ -61,7 +61,7 @@ const ONCE: [&str; 2] = ["kernel::rollout_kernel", "trace::gae_kernel"];
 /// Launches around the steps of an update, at most.
 pub(crate) const AROUND: usize = 16;
 /// The same where observations and rewards are normalised.
-const AROUND_NORMALISED: usize = 80;
+pub(crate) const AROUND_NORMALISED: usize = 26;
 
 pub(crate) fn count(seen: &[&str], name: &str) -> usize {
     seen.iter().filter(|kernel| kernel.contains(name)).count()
@@ -87,6 +87,9 @@ pub(crate) fn launches_of(
     steps: usize,
     around: usize,
 ) -> Vec<&'static str> {
+    // Only one can watch at a time.
+    static WATCH: Mutex<()> = Mutex::new(());
+    let _watch = WATCH.lock().unwrap_or_else(PoisonError::into_inner);
     let launches = Arc::new(Launches::default());
     let watching = LaunchObservation::new(launches.clone());
     let wanted = |seen: &Vec<&str>| {

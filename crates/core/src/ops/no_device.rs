@@ -81,3 +81,26 @@ pub(crate) fn gae(
 ) -> [Tensor<2>; 2] {
     unreachable!("on_device is false for {:?}", rewards.device())
 }
+
+pub(crate) fn merge_moments(
+    samples: Tensor<2>,
+    _: [Tensor<1>; 2],
+    _: [f64; 2],
+    _: usize,
+) -> [Tensor<1>; 2] {
+    unreachable!("on_device is false for {:?}", samples.device())
+}
+
+pub(crate) fn scaled(x: Tensor<2>, _: [Tensor<1>; 2], _: f64, _: bool, _: usize) -> Tensor<2> {
+    unreachable!("on_device is false for {:?}", x.device())
+}
+
+pub(crate) fn discounted(
+    rewards: Tensor<2>,
+    _: Tensor<2, Bool>,
+    _: Tensor<1>,
+    _: f64,
+    _: usize,
+) -> (Tensor<2>, Tensor<1>) {
+    unreachable!("on_device is false for {:?}", rewards.device())
+}

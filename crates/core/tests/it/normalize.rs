@@ -29,6 +29,16 @@ fn observations_are_centred_scaled_and_clipped() {
     );
 }
 
+/// A run that diverges has to be seen to.
+#[test]
+fn what_is_no_number_is_not_clipped() {
+    let mut norm = ObsNorm::new(1, 1.0, &device());
+    norm.moments = norm.moments.merge(matrix([[1.0], [3.0]]));
+    let found = numbers(norm.apply(matrix([[f32::NAN], [f32::INFINITY]])));
+    assert!(found[0].is_nan(), "{found:?}");
+    assert_eq!(found[1], 1.0);
+}
+
 /// Gym-like reference, one copy, one step at a time.
 fn discounted(rewards: &[f64], ended: &[bool], gamma: f64) -> Vec<f64> {
     let mut g = 0.0;

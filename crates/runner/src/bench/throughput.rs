@@ -7,7 +7,7 @@ use crate::{
 };
 use burn::tensor::Device;
 use std::time::{Duration, Instant};
-use uphill_algos::{Diverged, Horizon, RunConfig, Trainer};
+use uphill_algos::{Cohort, Diverged, Horizon, RunConfig, Trainer};
 
 /// What every device does before its clock runs: kernels get compiled and tuned, launches recorded, buffers
 /// allocated.
@@ -19,6 +19,8 @@ pub(super) const TURN: Duration = Duration::from_millis(400);
 /// A run on one device, or several at once.
 pub(super) struct Subject {
     agents: Vec<Agent>,
+    /// Where they make their iterations at once.
+    cohort: Option<Cohort>,
     crew: Crew,
     device: Device,
     pub(super) counts: Counts,
@@ -57,10 +59,15 @@ impl Subject {
                 diverged: None,
             })
         };
+        let mut agents = with_seeds(&work.config, work.agents)
+            .map(agent)
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        let on_gpu = chosen.processor != Processor::Cpu;
         Ok(Self {
-            agents: with_seeds(&work.config, work.agents)
-                .map(agent)
-                .collect::<anyhow::Result<Vec<_>>>()?,
+            cohort: on_gpu
+                .then(|| Cohort::of(&mut trainers(&mut agents)))
+                .flatten(),
+            agents,
             crew: Crew::new(work.agents as usize, chosen.processor),
             device: chosen.device.clone(),
             counts: Counts::default(),
@@ -78,7 +85,14 @@ impl Subject {
         }
         sync(&self.device)?;
         let clock = Instant::now();
-        self.agents = spread(std::mem::take(&mut self.agents), self.crew, Agent::step)?;
+        if let Some(cohort) = &mut self.cohort {
+            for _ in 0..iterations {
+                let reports = cohort.step(&mut trainers(&mut self.agents));
+                reports.into_iter().collect::<Result<Vec<_>, _>>()?;
+            }
+        } else {
+            self.agents = spread(std::mem::take(&mut self.agents), self.crew, Agent::step)?;
+        }
         sync(&self.device)?;
         let seconds = clock.elapsed().as_secs_f64().max(1e-9);
         if let Some(diverged) = self.agents.iter_mut().find_map(|one| one.diverged.take()) {
@@ -95,6 +109,10 @@ impl Subject {
         let steps = self.agents.iter().map(|agent| agent.trainer.env_steps());
         steps.sum()
     }
+}
+
+fn trainers(agents: &mut [Agent]) -> Vec<&mut Trainer> {
+    agents.iter_mut().map(|agent| &mut agent.trainer).collect()
 }
 
 impl Agent {

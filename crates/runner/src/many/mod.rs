@@ -45,6 +45,10 @@ use uphill_algos::{Report, RunConfig, Trainer};
 /// How long an agent is worked on before another has its turn, so that all advance together.
 const TURN: Duration = Duration::from_millis(100);
 
+/// Said where agents on a GPU cannot be trained at once.
+const TURNS_ON_DEVICE: &str = "these agents take turns on the device; at once it trains those of PPO with clipping and without target_kl, \
+     whose networks and environment have kernels";
+
 /// Whether a directory is that of several seeds.
 pub(crate) fn is_set(path: &Path) -> bool {
     Summary::path(path).is_file()
@@ -239,6 +243,9 @@ impl Set {
         }
         let on_cores = chosen.processor == Processor::Cpu;
         if on_cores || !together(&mut self.agents, &stop, &board, &tell) {
+            if !on_cores && self.agents.len() > 1 && !stop() {
+                board.say(TURNS_ON_DEVICE);
+            }
             let crew = Crew::new(self.agents.len(), chosen.processor);
             self.agents = spread(self.agents, crew, |agent| {
                 let more = agent.turn(&stop, &board);

@@ -58,6 +58,11 @@ minibatches = 2
 optimizer = "separate"
 "#;
 
+/// Name of the device that `UPHILL_TEST_DEVICE` names; flex if it is not set.
+fn device() -> String {
+    std::env::var("UPHILL_TEST_DEVICE").unwrap_or_else(|_| "flex".to_owned())
+}
+
 /// A folder for one test, with the program run inside it.
 struct Sandbox(tempfile::TempDir);
 

@@ -99,7 +99,7 @@ fn a_trained_policy_is_evaluated() {
 /// The same program on whichever device `UPHILL_TEST_DEVICE` names.
 #[test]
 fn it_trains_on_the_device_under_test() {
-    let device = std::env::var("UPHILL_TEST_DEVICE").unwrap_or_else(|_| "flex".to_owned());
+    let device = crate::device();
     let sandbox = Sandbox::new();
     sandbox.write("small.toml", CARTPOLE);
     let train = format!("train small.toml --set total_steps=256 --out run --device {device}");

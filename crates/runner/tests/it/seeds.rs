@@ -1,6 +1,6 @@
 //! Several agents at once: each is the run that its seed makes alone.
 
-use crate::{CARTPOLE, Done, PENDULUM, Sandbox, outcome};
+use crate::{CARTPOLE, Done, PENDULUM, Sandbox, device, outcome};
 use serde_json::Value;
 use std::{fs, process::Stdio, thread::sleep, time::Duration};
 
@@ -53,10 +53,15 @@ fn summary(sandbox: &Sandbox, set: &str) -> Value {
 
 /// Panics unless the runs of these seeds in `set` are those that `config` makes one by one.
 #[track_caller]
-fn are_single_runs(sandbox: &Sandbox, set: &str, config: &str, seeds: std::ops::Range<u64>) {
+fn are_single_runs(
+    sandbox: &Sandbox,
+    on: &str,
+    (set, config): (&str, &str),
+    seeds: std::ops::Range<u64>,
+) {
     for seed in seeds {
         let alone = format!("{set}-alone-{seed}");
-        let args = format!("train {config} --device flex --quiet --seed {seed} --out {alone}");
+        let args = format!("train {config} --device {on} --quiet --seed {seed} --out {alone}");
         sandbox.uphill(&args).succeeds();
         let (alone, together) = (
             outcome(&sandbox.path(&alone)),
@@ -71,10 +76,11 @@ fn each_agent_is_bit_for_bit_the_run_of_its_seed() {
     let sandbox = Sandbox::new();
     for (name, config) in [("choices", CARTPOLE), ("real", PENDULUM)] {
         sandbox.write(&format!("{name}.toml"), config);
+        let on = device();
         let args =
-            format!("train {name}.toml --device flex --quiet --seed 5 --seeds 4 --out {name}");
+            format!("train {name}.toml --device {on} --quiet --seed 5 --seeds 4 --out {name}");
         sandbox.uphill(&args).succeeds();
-        are_single_runs(&sandbox, name, &format!("{name}.toml"), 5..9);
+        are_single_runs(&sandbox, &on, (name, &format!("{name}.toml")), 5..9);
     }
 }
 
@@ -91,7 +97,7 @@ fn agents_that_learn_by_autodiff_do_not_disturb_each_other() {
             .env("RAYON_NUM_THREADS", "6")
             .status()
             .unwrap();
-        are_single_runs(&sandbox, &name, &format!("{name}.toml"), 1..7);
+        are_single_runs(&sandbox, "flex", (&name, &format!("{name}.toml")), 1..7);
     }
 }
 
@@ -156,7 +162,8 @@ fn a_summary_says_what_the_seeds_came_to() {
 fn killed_and_resumed_every_agent_ends_in_the_same_bits() {
     let sandbox = Sandbox::new();
     sandbox.write("run.toml", &PENDULUM.replace("2048", "4096"));
-    let mut command = sandbox.command("train run.toml --device flex --seeds 4 --out set");
+    let on = device();
+    let mut command = sandbox.command(&format!("train run.toml --device {on} --seeds 4 --out set"));
     let mut kills = 0;
     for rows in [2, 6, 12] {
         let mut child = (command.stdout(Stdio::null()).stderr(Stdio::null()))
@@ -186,7 +193,7 @@ fn killed_and_resumed_every_agent_ends_in_the_same_bits() {
     }
     assert!(kills > 0, "it was never caught alive");
     sandbox.uphill("train --resume set").succeeds();
-    are_single_runs(&sandbox, "set", "run.toml", 1..5);
+    are_single_runs(&sandbox, &on, ("set", "run.toml"), 1..5);
 
     // A larger budget is one for all of them.
     let done = sandbox.uphill("train --resume set");
@@ -209,8 +216,11 @@ fn killed_and_resumed_every_agent_ends_in_the_same_bits() {
 fn agents_that_had_not_begun_begin_on_resuming() {
     let sandbox = Sandbox::new();
     sandbox.write("run.toml", CARTPOLE);
+    let on = device();
     sandbox
-        .uphill("train run.toml --device flex --quiet --seeds 3 --out set")
+        .uphill(&format!(
+            "train run.toml --device {on} --quiet --seeds 3 --out set"
+        ))
         .succeeds();
     for seed in [2, 3] {
         let path = |file: &str| sandbox.path(&format!("set/seed-{seed}/{file}"));
@@ -218,7 +228,7 @@ fn agents_that_had_not_begun_begin_on_resuming() {
         fs::remove_file(path("metrics.csv")).unwrap();
     }
     sandbox.uphill("train --resume set --quiet").succeeds();
-    are_single_runs(&sandbox, "set", "run.toml", 1..4);
+    are_single_runs(&sandbox, &on, ("set", "run.toml"), 1..4);
 }
 
 #[cfg(unix)]
@@ -227,7 +237,10 @@ fn ctrl_c_saves_every_agent() {
     let sandbox = Sandbox::new();
     sandbox.write("run.toml", &PENDULUM.replace("2048", "1_000_000_000"));
     let child = sandbox
-        .command("train run.toml --device flex --seeds 3 --out set")
+        .command(&format!(
+            "train run.toml --device {} --seeds 3 --out set",
+            device()
+        ))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

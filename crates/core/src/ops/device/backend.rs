@@ -5,6 +5,7 @@
 use super::copies::{ChangingLaunch, copy_keys_kernel, copy_samples_kernel, copy_state_kernel};
 use super::gradient::{MinibatchLaunch, SamplesLaunch, gradient_kernel};
 use super::layers::{Layers, UNITS};
+use super::moments::{discounted_kernel, merge_kernel, scale_kernel};
 use super::perceptron::perceptron_kernel;
 use super::plan::{Plan, REPORTED};
 use super::shuffle::{bits, order_kernel};
@@ -81,6 +82,40 @@ pub(crate) trait DeviceOps: Backend {
         terminated: BoolTensor<Self>,
         truncated: BoolTensor<Self>,
         decays: [f32; 2],
+        agents: usize,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+
+    /// Means and variances `[S·F]` of `agents` `S` after also seeing `samples` `[S·B, W]`, of which the first F columns
+    /// count. `shares`: of what was seen before, and of these.
+    #[fusion(meta = |_s, mean, _v, _w, _a| (mean.clone(), mean.clone()))]
+    fn merge_moments(
+        samples: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        variance: FloatTensor<Self>,
+        shares: [f32; 2],
+        agents: usize,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+
+    /// The first F columns of `x` `[S·B, W]`, divided by the standard deviations `[S·F]` after subtracting the means if
+    /// they are to be `centred`, clipped to ±`clip` (0: not).
+    #[fusion(dtype = x, shape = x)]
+    fn scaled(
+        x: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        variance: FloatTensor<Self>,
+        clip: f32,
+        centred: bool,
+        agents: usize,
+    ) -> FloatTensor<Self>;
+
+    /// Discounted returns so far `[S·T, N]`, and what the next rollout goes on from, `[S·N]`, as this one does from
+    /// `before`.
+    #[fusion(meta = |rewards, _e, before, _g, _a| (rewards.clone(), before.clone()))]
+    fn discounted(
+        rewards: FloatTensor<Self>,
+        ended: BoolTensor<Self>,
+        before: FloatTensor<Self>,
+        gamma: f32,
         agents: usize,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
 
@@ -244,6 +279,92 @@ impl DeviceOps for CubeBackend {
             dtype_to_storage_type(flags),
         );
         (advantages, returns)
+    }
+
+    fn merge_moments(
+        samples: CubeTensor,
+        mean: CubeTensor,
+        variance: CubeTensor,
+        shares: [f32; 2],
+        agents: usize,
+    ) -> (CubeTensor, CubeTensor) {
+        let [rows, width] = [0, 1].map(|d| samples.shape()[d]);
+        let len = mean.meta.num_elements();
+        let new = [(); 2].map(|()| beside(&mean, [len]));
+        let [new_mean, new_variance] = &new;
+        merge_kernel::launch(
+            &mean.client.clone(),
+            cubes([len / agents, agents, 1]),
+            units(),
+            arg(&into_contiguous(samples)),
+            arg(&into_contiguous(mean)),
+            arg(&into_contiguous(variance)),
+            arg(new_mean),
+            arg(new_variance),
+            rows / agents,
+            width,
+            shares[0],
+            shares[1],
+        );
+        new.into()
+    }
+
+    fn scaled(
+        x: CubeTensor,
+        mean: CubeTensor,
+        variance: CubeTensor,
+        clip: f32,
+        centred: bool,
+        agents: usize,
+    ) -> CubeTensor {
+        let [rows, width] = [0, 1].map(|d| x.shape()[d]);
+        let features = mean.meta.num_elements() / agents;
+        let scaled = beside(&x, [rows, width]);
+        scale_kernel::launch(
+            &x.client.clone(),
+            threads(&x, rows * width),
+            units(),
+            arg(&into_contiguous(x)),
+            arg(&into_contiguous(mean)),
+            arg(&into_contiguous(variance)),
+            arg(&scaled),
+            rows * width,
+            rows / agents,
+            width,
+            features,
+            clip,
+            centred,
+        );
+        scaled
+    }
+
+    fn discounted(
+        rewards: CubeTensor,
+        ended: CubeTensor,
+        before: CubeTensor,
+        gamma: f32,
+        agents: usize,
+    ) -> (CubeTensor, CubeTensor) {
+        let [rows, envs] = [0, 1].map(|d| rewards.shape()[d]);
+        let discounted = beside(&rewards, [rows, envs]);
+        let after = beside(&rewards, [agents * envs]);
+        let flags = ended.dtype;
+        discounted_kernel::launch(
+            &rewards.client.clone(),
+            threads(&rewards, agents * envs),
+            units(),
+            arg(&into_contiguous(rewards)),
+            arg(&into_contiguous(ended)),
+            arg(&into_contiguous(before)),
+            arg(&discounted),
+            arg(&after),
+            gamma,
+            agents,
+            rows / agents,
+            envs,
+            dtype_to_storage_type(flags),
+        );
+        (discounted, after)
     }
 
     fn perceptron(

@@ -15,6 +15,7 @@ mod layers;
 mod learner;
 mod limits;
 mod losses;
+mod moments;
 mod net;
 mod once;
 mod perceptron;
@@ -79,4 +80,63 @@ pub(crate) fn gae(
         agents,
     );
     [advantages, returns].map(Tensor::from_dispatch)
+}
+
+/// Means and variances `[S·F]` of `agents` `S` after also seeing `samples` `[S·B, W]`, of which the first F columns count;
+/// `shares`: of what was seen before, and of these.
+pub(crate) fn merge_moments(
+    samples: Tensor<2>,
+    [mean, variance]: [Tensor<1>; 2],
+    shares: [f64; 2],
+    agents: usize,
+) -> [Tensor<1>; 2] {
+    let (mean, variance) = Dispatch::merge_moments(
+        samples.into_dispatch(),
+        mean.into_dispatch(),
+        variance.into_dispatch(),
+        shares.map(|share| share as f32),
+        agents,
+    );
+    [mean, variance].map(Tensor::from_dispatch)
+}
+
+/// The first F columns of `x` `[S·B, W]`, divided by the standard deviations `[S·F]` of `agents` `S` after subtracting the
+/// means if they are to be `centred`, clipped to ±`clip` (0: not).
+pub(crate) fn scaled(
+    x: Tensor<2>,
+    [mean, variance]: [Tensor<1>; 2],
+    clip: f64,
+    centred: bool,
+    agents: usize,
+) -> Tensor<2> {
+    Tensor::from_dispatch(Dispatch::scaled(
+        x.into_dispatch(),
+        mean.into_dispatch(),
+        variance.into_dispatch(),
+        clip as f32,
+        centred,
+        agents,
+    ))
+}
+
+/// Discounted returns so far of `rewards` `[S·T, N]`, and what the next rollout goes on from, `[S·N]`, as this one does
+/// from `before`.
+pub(crate) fn discounted(
+    rewards: Tensor<2>,
+    ended: Tensor<2, Bool>,
+    before: Tensor<1>,
+    gamma: f64,
+    agents: usize,
+) -> (Tensor<2>, Tensor<1>) {
+    let (discounted, after) = Dispatch::discounted(
+        rewards.into_dispatch(),
+        ended.into_dispatch(),
+        before.into_dispatch(),
+        gamma as f32,
+        agents,
+    );
+    (
+        Tensor::from_dispatch(discounted),
+        Tensor::from_dispatch(after),
+    )
 }
