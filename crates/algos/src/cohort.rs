@@ -79,43 +79,33 @@ impl Cohort {
     /// seed; seeds that do not follow one another; agents that are not equally far.
     pub fn of(trainers: &mut [&mut Trainer]) -> Option<Self> {
         let agents = trainers.len();
-        let (first, others) = trainers.split_first_mut()?;
-        let (config, position) = (first.config.clone(), first.position());
-        let AlgoConfig::Ppo(ppo) = config.algo.clone() else {
+        let first = trainers.first()?;
+        let AlgoConfig::Ppo(ppo) = first.config.algo.clone() else {
             return None;
         };
-        let next = |(k, other): (usize, &mut &mut Trainer)| {
-            let seed = config.seed + k as u64 + 1;
-            let same = RunConfig {
-                seed,
-                ..config.clone()
-            };
-            let (context, first_step) = other.position();
-            let here = (context.iteration, first_step) == (position.0.iteration, position.1);
-            other.config == same && here
-        };
-        let alike = others.iter_mut().enumerate().all(next);
-        if agents < 2 || !alike || ppo.target_kl > 0.0 {
+        if agents < 2 || ppo.target_kl > 0.0 || !follow_one_another(trainers) {
             return None;
         }
-        let (actor, critic) = (first.actor.clone(), first.critic.clone());
-
+        let (config, actor, critic) = (
+            first.config.clone(),
+            first.actor.clone(),
+            first.critic.clone(),
+        );
         let mut adams = vec![];
         let mut copies = vec![];
         let mut rules = vec![];
         for trainer in trainers.iter_mut() {
             adams.push(ppo_of(trainer)?.optimizer().joined()?);
             let env = trainer.envs.first_mut()?.on_device()?;
-            copies.push((env.state(), env.steps()));
-            rules.push(env.rules());
+            copies.push(env.state());
+            rules.push((env.rules(), env.steps()));
         }
-        let follows = |(k, other): (usize, &DeviceRules)| {
-            let seed = rules[0].seed.wrapping_add(k as u64);
-            *other == DeviceRules { seed, ..rules[0] }
+        let (first, steps) = rules[0];
+        let follows = |(k, other): (usize, &(DeviceRules, u64))| {
+            let seed = first.seed.wrapping_add(k as u64);
+            *other == (DeviceRules { seed, ..first }, steps)
         };
-        let steps = copies[0].1;
-        let in_step = copies.iter().all(|(_, other)| *other == steps);
-        if !in_step || !rules.iter().enumerate().all(follows) {
+        if !rules.iter().enumerate().all(follows) {
             return None;
         }
         let all =
@@ -139,12 +129,11 @@ impl Cohort {
             moments: all_moments(scalers.iter().map(|scaler| &scaler.moments)),
             discounted: joined(scalers.iter().map(|scaler| scaler.discounted.clone())),
         });
-        let copies: Vec<DeviceState> = copies.into_iter().map(|(state, _)| state).collect();
         let mut cohort = Self {
             agents,
             norm,
             scaler,
-            rules: rules[0],
+            rules: first,
             params,
             adam,
             copies: DeviceState {
@@ -167,8 +156,8 @@ impl Cohort {
         Some(cohort)
     }
 
-    /// One iteration of all agents. Those in `trainers` count it and report what came of it; others have diverged, and
-    /// what they do does not matter.
+    /// One iteration of all agents. `trainers`, some or all of those that it was made [of](Self::of), count it and report
+    /// what came of it; others have diverged, and what they do does not matter.
     pub fn step(&mut self, trainers: &mut [&mut Trainer]) -> Vec<Result<Report, Diverged>> {
         let Some(first) = trainers.first() else {
             return vec![];
@@ -378,6 +367,20 @@ impl Cohort {
             },
         }
     }
+}
+
+/// Whether trainers differ in their seeds alone, which follow one another, and are equally far.
+fn follow_one_another(trainers: &[&mut Trainer]) -> bool {
+    let (first, far) = (&trainers[0].config, trainers[0].position());
+    let follows = |(k, other): (usize, &&mut Trainer)| {
+        let next = RunConfig {
+            seed: first.seed.wrapping_add(k as u64),
+            ..first.clone()
+        };
+        let (context, first_step) = other.position();
+        other.config == next && (context.iteration, first_step) == (far.0.iteration, far.1)
+    };
+    trainers.iter().enumerate().all(follows)
 }
 
 /// The algorithm, if it is PPO.

@@ -147,6 +147,7 @@ impl Optimizer {
     }
 
     /// Adds states whose moments `[P]` have been read already, the actor's `len` first.
+    #[cfg(feature = "gpu")]
     pub(crate) fn save_moments(
         &self,
         checkpoint: &mut Checkpoint,

@@ -247,6 +247,7 @@ impl Ppo {
     }
 
     /// Its optimiser state.
+    #[cfg(feature = "gpu")]
     pub(crate) fn optimizer(&self) -> &Optimizer {
         &self.optimizer
     }

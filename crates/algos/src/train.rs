@@ -15,6 +15,7 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use uphill_core::{
     normalize::{ObsNorm, RewardScaler},
+    ops::device_knows,
     policy::{Actor, Critic},
     rollout::{Memory, Rollout},
 };
@@ -199,10 +200,13 @@ impl Trainer {
         let cause = if !self.config.network.fused {
             "network.fused = false asks for it"
         } else if networks.iter().any(|net| net.perceptron().is_none()) {
-            "a network with memory, masks, or deviations that depend on the state, or a module of one's own, is no \
-             plain perceptron"
+            "a network with memory, with deviations that depend on the state, or a module of one's own, is no plain \
+             perceptron"
         } else if !self.actor.fused() {
-            "nothing faster is there for Beta policies and several choices at once"
+            "nothing faster is there for Beta policies and more than sixteen choices at once"
+        } else if device_knows(&self.actor, &self.critic) == Some(false) {
+            "a GPU has kernels for Gaussian policies and one choice without masks, on networks that fit into its shared memory and \
+             registers"
         } else {
             return None;
         };

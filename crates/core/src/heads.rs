@@ -3,7 +3,7 @@
 //! Each wraps a network and is one, so whatever works on networks (flat parameters, gradients,
 //! checkpoints) works on them. [`WithLogStd`](crate::network::WithLogStd) is of the same family.
 
-use crate::{dist::mask_logits, network::Network, recurrent::RecurrentNetwork};
+use crate::{dist::mask_logits, network::Network, ops::MlpShape, recurrent::RecurrentNetwork};
 use burn::{
     module::Module,
     tensor::{Tensor, activation::sigmoid},
@@ -128,6 +128,14 @@ impl<M: Network> Network for Masked<M> {
         masked(self.net.forward(obs.clone()), obs)
     }
 
+    fn mlp_shape(&self) -> Option<MlpShape> {
+        let logits = self.net.mlp_shape().filter(MlpShape::is_bare)?;
+        Some(MlpShape {
+            masked: true,
+            ..logits
+        })
+    }
+
     fn jvp(&self, tangent: &Self, obs: Tensor<2>) -> Option<Tensor<2>> {
         let logits = self.net.jvp(&tangent.net, obs.clone())?;
         Some(masked_jvp(logits, obs))
@@ -166,13 +174,13 @@ impl<M: RecurrentNetwork> RecurrentNetwork for Masked<M> {
 }
 
 /// Logits `[B, K]` under the mask in the last columns of observations `[B, O]`.
-fn masked(logits: Tensor<2>, obs: Tensor<2>) -> Tensor<2> {
+pub(crate) fn masked(logits: Tensor<2>, obs: Tensor<2>) -> Tensor<2> {
     let ([_, width], [_, choices]) = (obs.dims(), logits.dims());
     mask_logits(logits, obs.narrow(1, width - choices, choices))
 }
 
 /// Derivative of [`masked`] along that of the logits: those of forbidden actions do not move.
-fn masked_jvp(tangent: Tensor<2>, obs: Tensor<2>) -> Tensor<2> {
+pub(crate) fn masked_jvp(tangent: Tensor<2>, obs: Tensor<2>) -> Tensor<2> {
     let ([_, width], [_, choices]) = (obs.dims(), tangent.dims());
     let mask = obs.narrow(1, width - choices, choices);
     tangent.mask_fill(mask.lower_elem(0.5), 0.0)

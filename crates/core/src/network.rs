@@ -415,7 +415,7 @@ impl<M: Network> Network for WithLogStd<M> {
     }
 
     fn mlp_shape(&self) -> Option<MlpShape> {
-        let mean = self.mean.mlp_shape().filter(|mean| mean.log_stds == 0)?;
+        let mean = self.mean.mlp_shape().filter(MlpShape::is_bare)?;
         Some(MlpShape {
             log_stds: self.log_std.lazy_shape().num_elements(),
             ..mean

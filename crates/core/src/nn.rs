@@ -171,6 +171,7 @@ impl Network for Mlp {
             widths,
             activation: self.activation,
             log_stds: 0,
+            masked: false,
         })
     }
 

@@ -14,6 +14,8 @@ const REGISTERS: usize = 160;
 const OUTPUTS: usize = 32;
 /// Cubes of a launch along one dimension, at most.
 const CUBES: usize = 65_535;
+/// Numbers in a buffer of several agents' rollouts, at most, 1 GiB: GPUs limit the size of a buffer.
+const MOST_NUMBERS: usize = 1 << 28;
 /// Buffers of the kernel.
 const BUFFERS: u32 = 16;
 
@@ -51,7 +53,7 @@ impl Plan {
         [agents, steps, envs]: [usize; 3],
         device: &Device,
     ) -> Option<Self> {
-        let shape = actor.net.perceptron()?;
+        let shape = actor.net.perceptron().filter(|shape| !shape.masked)?;
         let categorical = match &actor.kind {
             DistKind::Categorical { .. } if shape.log_stds == 0 => true,
             DistKind::Gaussian { dim } if shape.log_stds == *dim => false,
@@ -74,7 +76,8 @@ impl Plan {
             && kept <= REGISTERS
             && outputs <= OUTPUTS
             && agents.max(envs.div_ceil(copies)) <= CUBES
-            && u32::try_from(agents * steps * envs * widest_row).is_ok()
+            && (agents == 1 || agents * steps * envs * widest_row <= MOST_NUMBERS)
+            && u32::try_from(steps * envs * widest_row).is_ok()
             && inputs == sizes.obs
             && norm.is_none_or(|norm| norm.features() == inputs);
         let mut widths = [0; LAYERS];

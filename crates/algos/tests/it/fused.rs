@@ -156,6 +156,8 @@ fn same(config: RunConfig, what: &str) {
 fn iterations_learn_the_same_as_on_tensors() {
     let policies = [
         ("CartPole-v1", Distribution::Auto),
+        ("ProbeDigits-v0", Distribution::Auto),
+        ("ProbeMask-v0", Distribution::Auto),
         ("Pendulum-v1", Distribution::Gaussian),
         ("Pendulum-v1", Distribution::SquashedGaussian),
     ];

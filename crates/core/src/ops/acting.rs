@@ -1,7 +1,7 @@
 //! A policy for loops that stay in host memory.
 
 use super::mlp::{BLOCK, Block, Weights, forward_block};
-use super::rows::{RowDist, ln_sech2};
+use super::rows::{RowDist, ln_sech2, mask_rows};
 use super::values;
 use crate::{
     dist::{Bounds, DistKind},
@@ -40,7 +40,7 @@ struct Scratch {
 
 impl HostPolicy {
     /// For `envs` rows at a time. `None` if the network's passes are not fused
-    /// ([`Net::fused`](crate::network::Net::fused)) or the distribution is none of categorical, Gaussian and squashed Gaussian.
+    /// ([`Net::fused`](crate::network::Net::fused)) or the distribution is none of categorical (one choice or several), Gaussian and squashed Gaussian.
     pub fn new(actor: &Actor, envs: usize) -> Option<Self> {
         let shape = actor.net.mlp_shape()?;
         let dist = RowDist::of(&actor.kind, shape.log_stds)?;
@@ -131,13 +131,17 @@ impl HostPolicy {
 
 impl Scratch {
     fn act(&mut self, weights: &Weights, norm: Option<&RowNorm>, obs: &[f32]) {
-        let Some(norm) = norm else {
-            return forward_block(weights, obs, &mut self.block);
+        let obs = match norm {
+            None => obs,
+            Some(norm) => {
+                let normalized = &mut self.obs[..obs.len()];
+                normalized.copy_from_slice(obs);
+                norm.apply(normalized, weights.shape().inputs());
+                normalized
+            }
         };
-        let normalized = &mut self.obs[..obs.len()];
-        normalized.copy_from_slice(obs);
-        norm.apply(normalized, weights.shape().inputs());
-        forward_block(weights, normalized, &mut self.block);
+        forward_block(weights, obs, &mut self.block);
+        mask_rows(self.block.outputs_mut(), obs, weights.shape());
     }
 }
 

@@ -10,7 +10,7 @@
 use super::exp::{exp, ln};
 use super::minibatch::Sums;
 use super::mlp::{BLOCK, MlpShape};
-use super::rows::{ActorCriticLoss, HALF_LN_TAU, RowDist, Surrogate, ln_sech2};
+use super::rows::{ActorCriticLoss, Choices, HALF_LN_TAU, RowDist, Surrogate, ln_sech2};
 use super::simd::dispatch;
 use crate::dist::quadrature::HALF;
 use pulp::{Simd, WithSimd};
@@ -44,6 +44,8 @@ pub(super) struct PolicyBlock {
     scratch: Vec<Column>,
     log_probs: Column,
     entropies: Column,
+    /// Of each of several choices.
+    choice_entropies: Vec<Column>,
     /// KL(old ‖ new)
     divergences: Column,
     /// Gradient by the outputs of what squashing adds to the entropy, `[W]`.
@@ -84,6 +86,10 @@ impl PolicyBlock {
             scratch: vec![column; outputs],
             log_probs: column,
             entropies: column,
+            choice_entropies: match dist {
+                RowDist::Categorical(choices) => vec![column; choices.len()],
+                RowDist::Gaussian | RowDist::SquashedGaussian { .. } => vec![],
+            },
             divergences: column,
             of_squashing: vec![column; outputs],
             slopes: column,
@@ -147,7 +153,7 @@ impl WithSimd for Policy<'_> {
         let (block, log_stds) = (self.block, self.log_stds);
         let d_entropy = -self.loss.entropy_coef * self.share;
         match block.dist {
-            RowDist::Categorical => categorical(block),
+            RowDist::Categorical(choices) => categorical(block, choices),
             RowDist::Gaussian => gaussian(block, log_stds),
             RowDist::SquashedGaussian { ln_scale } => {
                 gaussian(block, log_stds);
@@ -170,7 +176,7 @@ impl WithSimd for Policy<'_> {
         }
         if let Some(kl_coef) = kl_coef {
             match block.dist {
-                RowDist::Categorical => categorical_kl(block),
+                RowDist::Categorical(_) => categorical_kl(block),
                 RowDist::Gaussian | RowDist::SquashedGaussian { .. } => {
                     gaussian_kl(block, log_stds, kl_coef * self.share);
                 }
@@ -179,7 +185,7 @@ impl WithSimd for Policy<'_> {
             self.sums.surrogate -= f64::from(kl_coef) * kl;
         }
         match block.dist {
-            RowDist::Categorical => categorical_gradient(block, d_entropy),
+            RowDist::Categorical(choices) => categorical_gradient(block, choices, d_entropy),
             RowDist::Gaussian => gaussian_gradient(block, log_stds, d_entropy),
             RowDist::SquashedGaussian { .. } => {
                 gaussian_gradient(block, log_stds, d_entropy);
@@ -199,50 +205,61 @@ impl WithSimd for Policy<'_> {
     }
 }
 
-/// log π(a) and the entropy of softmax(outputs). Leaves log-probabilities in `outputs`, probabilities in
-/// `scratch`.
+/// log π(a) and the entropy of softmax(outputs), summed over choices. Leaves log-probabilities in `outputs`,
+/// probabilities in `scratch`.
 #[inline(always)]
-fn categorical(block: &mut PolicyBlock) {
-    let mut max = [f32::NEG_INFINITY; BLOCK];
-    for z in &block.outputs {
-        for (max, z) in max.iter_mut().zip(z) {
-            *max = if *z > *max { *z } else { *max };
-        }
-    }
-    let mut sum = [0.0; BLOCK];
-    for (z, e) in block.outputs.iter().zip(&mut block.scratch) {
-        for i in 0..BLOCK {
-            e[i] = exp(z[i] - max[i]);
-            sum[i] += e[i];
-        }
-    }
-    let mut normaliser = [0.0; BLOCK];
-    for i in 0..BLOCK {
-        normaliser[i] = max[i] + ln(sum[i]);
-        sum[i] = 1.0 / sum[i];
-    }
+fn categorical(block: &mut PolicyBlock, choices: Choices) {
+    block.log_probs = [0.0; BLOCK];
     block.entropies = [0.0; BLOCK];
-    let action = &block.actions[0];
-    for (k, (z, p)) in block.outputs.iter_mut().zip(&mut block.scratch).enumerate() {
+    let each = choices.ranges().zip(&block.actions);
+    for ((range, action), entropies) in each.zip(&mut block.choice_entropies) {
+        let (logits, probs) = (&mut block.outputs[range.clone()], &mut block.scratch[range]);
+        let mut max = [f32::NEG_INFINITY; BLOCK];
+        for z in logits.iter() {
+            for (max, z) in max.iter_mut().zip(z) {
+                *max = if *z > *max { *z } else { *max };
+            }
+        }
+        let mut sum = [0.0; BLOCK];
+        for (z, e) in logits.iter().zip(&mut *probs) {
+            for i in 0..BLOCK {
+                e[i] = exp(z[i] - max[i]);
+                sum[i] += e[i];
+            }
+        }
+        let mut normaliser = [0.0; BLOCK];
         for i in 0..BLOCK {
-            z[i] -= normaliser[i];
-            p[i] *= sum[i];
-            block.entropies[i] -= p[i] * z[i];
-            let chosen = action[i] == k as f32;
-            block.log_probs[i] = if chosen { z[i] } else { block.log_probs[i] };
+            normaliser[i] = max[i] + ln(sum[i]);
+            sum[i] = 1.0 / sum[i];
+        }
+        *entropies = [0.0; BLOCK];
+        for (k, (z, p)) in logits.iter_mut().zip(probs).enumerate() {
+            for i in 0..BLOCK {
+                z[i] -= normaliser[i];
+                p[i] *= sum[i];
+                entropies[i] -= p[i] * z[i];
+                block.log_probs[i] += if action[i] == k as f32 { z[i] } else { 0.0 };
+            }
+        }
+        for i in 0..BLOCK {
+            block.entropies[i] += entropies[i];
         }
     }
 }
 
-/// ∂log p_a/∂z_k = 1[k = a] − p_k, ∂H/∂z_k = −p_k (log p_k + H).
+/// ∂log p_a/∂z_k = 1[k = a] − p_k, ∂H/∂z_k = −p_k (log p_k + H), for every choice by itself.
 #[inline(always)]
-fn categorical_gradient(block: &mut PolicyBlock, d_entropy: f32) {
-    let (action, slopes, entropies) = (&block.actions[0], &block.slopes, &block.entropies);
-    for (k, (z, p)) in block.outputs.iter_mut().zip(&block.scratch).enumerate() {
-        for i in 0..BLOCK {
-            let chosen = if action[i] == k as f32 { 1.0 } else { 0.0 };
-            let of_entropy = d_entropy * p[i] * (z[i] + entropies[i]);
-            z[i] = slopes[i] * (chosen - p[i]) - of_entropy * block.used[i];
+fn categorical_gradient(block: &mut PolicyBlock, choices: Choices, d_entropy: f32) {
+    let slopes = &block.slopes;
+    let each = choices.ranges().zip(&block.actions);
+    for ((range, action), entropies) in each.zip(&block.choice_entropies) {
+        let logits = block.outputs[range.clone()].iter_mut();
+        for (k, (z, p)) in logits.zip(&block.scratch[range]).enumerate() {
+            for i in 0..BLOCK {
+                let chosen = if action[i] == k as f32 { 1.0 } else { 0.0 };
+                let of_entropy = d_entropy * p[i] * (z[i] + entropies[i]);
+                z[i] = slopes[i] * (chosen - p[i]) - of_entropy * block.used[i];
+            }
         }
     }
 }

@@ -2,7 +2,11 @@
 
 use super::mlp::{self, MlpShape, Pass, Weights};
 use super::{tensor, values};
-use crate::{network::ErasedNetwork, params::ParamSpec};
+use crate::{
+    heads::{masked, masked_jvp},
+    network::ErasedNetwork,
+    params::ParamSpec,
+};
 use burn::tensor::{Gradients, Tensor};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -81,8 +85,13 @@ impl ErasedNetwork for FusedMlp {
         let [batch, _] = obs.dims();
         let device = obs.device();
         let shape = [batch, self.shape.outputs()];
+        let masks = self.shape.masked.then(|| obs.clone());
         if self.tape.is_none() {
-            return tensor(mlp::infer(self.weights(), &values(obs)), shape, &device);
+            let outputs = tensor(mlp::infer(self.weights(), &values(obs)), shape, &device);
+            return match masks {
+                Some(obs) => masked(outputs, obs),
+                None => outputs,
+            };
         }
         let (outputs, pass) = mlp::forward(self.weights(), values(obs));
         let outputs = tensor(outputs, shape, &device);
@@ -91,7 +100,10 @@ impl ErasedNetwork for FusedMlp {
             pass,
             outputs: outputs.clone(),
         });
-        outputs
+        match masks {
+            Some(obs) => masked(outputs, obs.autodiff()),
+            None => outputs,
+        }
     }
 
     fn jvp(&self, obs: Tensor<2>, direction: Tensor<1>) -> Tensor<2> {
@@ -100,10 +112,15 @@ impl ErasedNetwork for FusedMlp {
             return net.jvp(obs, direction);
         }
         let ([batch, _], device) = (obs.dims(), obs.device());
+        let masks = self.shape.masked.then(|| obs.clone());
         let (_, pass) = mlp::forward(self.weights(), values(obs));
         let (params, direction) = (values(self.flat.clone()), values(direction));
         let tangents = mlp::jvp(&self.shape, &params, &direction, &pass);
-        tensor(tangents, [batch, self.shape.outputs()], &device)
+        let tangents = tensor(tangents, [batch, self.shape.outputs()], &device);
+        match masks {
+            Some(obs) => masked_jvp(tangents, obs),
+            None => tangents,
+        }
     }
 
     fn flat(&self) -> Tensor<1> {

@@ -54,7 +54,7 @@ pub struct HostLearner {
 impl HostLearner {
     /// To go down `loss`, around the policy `actor`, by minibatches of at most `minibatch` samples. `None` where
     /// this is not possible: networks whose passes are not fused ([`Net::fused`]), distributions that are none of
-    /// categorical, Gaussian and squashed Gaussian.
+    /// categorical (one choice or several, masked or not), Gaussian and squashed Gaussian.
     pub fn new(
         actor: &Actor,
         critic: &Critic,

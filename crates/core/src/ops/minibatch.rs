@@ -5,7 +5,7 @@ use super::gemm::padded;
 use super::mlp::{
     BLOCK, Block, BlockGrad, MlpShape, Weights, backward_block, forward_block, infer,
 };
-use super::rows::{ActorCriticLoss, RowDist, Surrogate, log_softmax};
+use super::rows::{ActorCriticLoss, RowDist, Surrogate, log_softmax, mask_rows};
 use super::values;
 use crate::rollout::Batch;
 use burn::tensor::Tensor;
@@ -63,8 +63,13 @@ impl Samples {
         }
         let width = weights.shape().outputs();
         let mut outputs = infer(weights, &self.obs);
-        if dist == RowDist::Categorical {
-            outputs.chunks_exact_mut(width).for_each(log_softmax);
+        mask_rows(&mut outputs, &self.obs, weights.shape());
+        if let RowDist::Categorical(choices) = dist {
+            for row in outputs.chunks_exact_mut(width) {
+                choices
+                    .ranges()
+                    .for_each(|range| log_softmax(&mut row[range]));
+            }
         }
         let log_stds = weights.log_stds().to_vec();
         self.acted = Some(Acted {
@@ -232,6 +237,7 @@ impl Part {
             }
             if let Some(((side, weights), policy)) = &mut actor {
                 forward_block(weights, obs, &mut side.block);
+                mask_rows(side.block.outputs_mut(), obs, weights.shape());
                 samples.gather_policy(rows, minibatch, policy);
                 take_columns(&mut policy.outputs, side.block.outputs(), rows.len());
                 let (loss, share) = (&minibatch.loss, minibatch.share);

@@ -28,9 +28,17 @@ pub struct MlpShape {
     /// Log standard deviations that are appended to every row of outputs
     /// ([`WithLogStd`](crate::network::WithLogStd)).
     pub log_stds: usize,
+    /// Outputs are logits of which the last columns of the observation forbid some
+    /// ([`Masked`](crate::heads::Masked)).
+    pub masked: bool,
 }
 
 impl MlpShape {
+    /// Whether nothing follows its last layer.
+    pub(crate) fn is_bare(&self) -> bool {
+        self.log_stds == 0 && !self.masked
+    }
+
     /// Number of parameters `P`.
     pub fn num_params(&self) -> usize {
         let layers = self.layers().map(|[i, o]| (i + 1) * o).sum::<usize>();
@@ -155,6 +163,15 @@ impl Block {
             room: rows,
             layers: shape.layers().map(layer).collect(),
         }
+    }
+
+    /// [`outputs`](Self::outputs), to be changed.
+    pub(crate) fn outputs_mut(&mut self) -> &mut [f32] {
+        let (room, rows) = (self.room, self.rows);
+        let last = self.layers.len() - 1;
+        let last = &mut self.layers[last];
+        let len = last.len() / room * rows;
+        &mut last[..len]
     }
 
     /// Outputs of the last layer, padded; log standard deviations are not among them.

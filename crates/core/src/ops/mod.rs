@@ -34,7 +34,7 @@ pub use descent::{HostStep, StepDiagnostics};
 pub(crate) use device::DeviceMlp;
 #[cfg(feature = "gpu")]
 pub use device::{Agents, activated, device_outputs, shared_memory};
-pub use device::{DeviceLearner, device_gradient, device_order};
+pub use device::{DeviceLearner, device_gradient, device_knows, device_order};
 pub(crate) use device::{
     discounted as device_discounted, gae as device_gae, merge_moments as device_merge_moments,
     on_device, scaled as device_scaled, scan_reverse as device_scan,

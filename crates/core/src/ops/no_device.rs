@@ -64,6 +64,11 @@ pub fn device_order(_: [u32; 2], _: usize, _: &Device) -> Option<Tensor<1, Int>>
     None
 }
 
+/// Always `None`.
+pub fn device_knows(_: &Actor, _: &Critic) -> Option<bool> {
+    None
+}
+
 pub(crate) fn on_device<const D: usize>(_: &Tensor<D>) -> bool {
     false
 }

@@ -3,17 +3,21 @@
 //! The same formulas as in [`dist`](crate::dist), which tests compare these with.
 
 use super::exp::{exp, ln};
-use crate::dist::DistKind;
-use std::f32::consts::LN_2;
+use super::mlp::MlpShape;
+use crate::dist::{DistKind, FORBIDDEN};
+use std::{f32::consts::LN_2, ops::Range};
 
 /// ½ ln 2π.
 pub(super) const HALF_LN_TAU: f32 = 0.918_938_5;
 
+/// Choices of one action, at most.
+const MOST_CHOICES: usize = 16;
+
 /// Distributions whose parameters are few enough for a loop over samples.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum RowDist {
-    /// Logits.
-    Categorical,
+    /// Logits of one choice after the other.
+    Categorical(Choices),
     /// Means, with log standard deviations that do not depend on the observation.
     Gaussian,
     /// The same, of what tanh squashes into bounds.
@@ -23,11 +27,50 @@ pub(crate) enum RowDist {
     },
 }
 
+/// How many alternatives each of several independent choices has.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Choices {
+    counts: [u32; MOST_CHOICES],
+    len: usize,
+}
+
+impl Choices {
+    /// `None` if there are too many.
+    fn new(choices: &[usize]) -> Option<Self> {
+        let mut counts = [0; MOST_CHOICES];
+        for (count, choices) in counts.get_mut(..choices.len())?.iter_mut().zip(choices) {
+            *count = u32::try_from(*choices).ok()?;
+        }
+        let len = choices.len();
+        Some(Self { counts, len })
+    }
+
+    /// Number of choices.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Where the logits of each lie.
+    pub(super) fn ranges(self) -> impl Iterator<Item = Range<usize>> {
+        let mut end = 0;
+        (0..self.len).map(move |i| {
+            let start = end;
+            end += self.counts[i] as usize;
+            start..end
+        })
+    }
+}
+
 impl RowDist {
     /// Of a policy whose network appends `log_stds` of its outputs to every row.
     pub(crate) fn of(kind: &DistKind, log_stds: usize) -> Option<Self> {
         match kind {
-            DistKind::Categorical { .. } if log_stds == 0 => Some(Self::Categorical),
+            DistKind::Categorical { choices } if log_stds == 0 => {
+                Choices::new(&[*choices]).map(Self::Categorical)
+            }
+            DistKind::MultiDiscrete { choices } if log_stds == 0 => {
+                Choices::new(choices).map(Self::Categorical)
+            }
             DistKind::Gaussian { dim } if log_stds == *dim => Some(Self::Gaussian),
             DistKind::SquashedGaussian { bounds } if log_stds == bounds.dim() => {
                 let ln_scale = bounds.ln_scale() as f32;
@@ -47,15 +90,20 @@ impl RowDist {
         action: &mut [f32],
     ) -> f32 {
         match self {
-            Self::Categorical => {
-                let mut best = 0;
-                for (k, (z, g)) in outputs.iter().zip(noise).enumerate() {
-                    if z + g > outputs[best] + noise[best] {
-                        best = k;
+            Self::Categorical(choices) => {
+                let mut log_prob = 0.0;
+                for (range, action) in choices.ranges().zip(action) {
+                    let (logits, noise) = (&outputs[range.clone()], &noise[range]);
+                    let mut best = 0;
+                    for (k, (z, g)) in logits.iter().zip(noise).enumerate() {
+                        if z + g > logits[best] + noise[best] {
+                            best = k;
+                        }
                     }
+                    *action = best as f32;
+                    log_prob += logits[best] - log_sum_exp(logits);
                 }
-                action[0] = best as f32;
-                outputs[best] - log_sum_exp(outputs)
+                log_prob
             }
             Self::Gaussian | Self::SquashedGaussian { .. } => {
                 let mut log_prob = 0.0;
@@ -67,6 +115,12 @@ impl RowDist {
                 log_prob + self.correction(action)
             }
         }
+    }
+
+    /// Whether it is one choice.
+    #[cfg(feature = "gpu")]
+    pub(crate) fn is_one_choice(self) -> bool {
+        matches!(self, Self::Categorical(choices) if choices.len() == 1)
     }
 
     /// What the squashing of an action adds to its log-probability, whatever the policy.
@@ -85,6 +139,24 @@ pub(super) fn ln_sech2(u: f32) -> (f32, f32) {
     let e = exp(-2.0 * u.abs());
     let tanh = (1.0 - e) / (1.0 + e);
     (2.0 * (LN_2 - u.abs() - ln(1.0 + e)), tanh.copysign(u))
+}
+
+/// [`mask_logits`](crate::dist::mask_logits), where the network has masks, of the outputs of each row of observations. Rows
+/// of outputs may be padded.
+pub(super) fn mask_rows(outputs: &mut [f32], obs: &[f32], shape: &MlpShape) {
+    if !shape.masked {
+        return;
+    }
+    let (inputs, width) = (shape.inputs(), shape.outputs());
+    let stride = outputs.len() / (obs.len() / inputs);
+    let rows = outputs.chunks_exact_mut(stride);
+    for (logits, obs) in rows.zip(obs.chunks_exact(inputs)) {
+        for (z, allowed) in logits.iter_mut().zip(&obs[inputs - width..]) {
+            if *allowed < 0.5 {
+                *z = FORBIDDEN as f32;
+            }
+        }
+    }
 }
 
 /// ln Σ exp z.

@@ -2,7 +2,7 @@
 
 use crate::{
     device::device,
-    fused::{loss, random, same_by_largest, same_on_any_threads, same_to, step},
+    fused::{loss, random, random_values, same_by_largest, same_on_any_threads, same_to, step},
     numbers,
 };
 use burn::tensor::{Int, Tensor, TensorData};
@@ -10,6 +10,7 @@ use rand::{Rng, SeedableRng, rngs::SmallRng};
 use uphill_core::{
     advantage::standardize,
     dist::{Bounds, DistKind},
+    heads,
     loss::{
         approx_kl, clip_fraction, clipped_surrogate, clipped_value_loss, policy_gradient_surrogate,
         ratio_surrogate, value_loss,
@@ -30,11 +31,15 @@ use uphill_core::{
 #[derive(Clone, Copy, Debug)]
 enum Actions {
     Choices,
+    /// Of which some are forbidden.
+    Masked,
+    /// Several at once.
+    Several,
     Reals,
     /// Squashed by tanh.
     Bounded,
 }
-use Actions::{Bounded, Choices, Reals};
+use Actions::{Bounded, Choices, Masked, Reals, Several};
 
 /// Of the networks of actor and critic, and of what goes in and out.
 #[derive(Clone, Debug)]
@@ -42,7 +47,7 @@ struct Shape {
     inputs: usize,
     hidden: Vec<usize>,
     activation: Activation,
-    /// Choices or real components.
+    /// Alternatives of one choice or several, or real components.
     width: usize,
 }
 
@@ -71,9 +76,24 @@ impl Shape {
     }
 }
 
+/// One of one alternative, one of two, and so on, `width` in all.
+fn some_choices(width: usize) -> Vec<usize> {
+    let (mut choices, mut left) = (vec![], width);
+    while left > 0 {
+        choices.push(left.min(choices.len() + 1));
+        left -= choices[choices.len() - 1];
+    }
+    choices
+}
+
 /// A policy and a value function that have seen some observations.
 fn agent(actions: Actions, shape: &Shape, rng: &mut SmallRng) -> (Actor, Critic) {
-    let &Shape { inputs, width, .. } = shape;
+    let inputs = shape.inputs;
+    let width = match actions {
+        // A mask is a part of the observation.
+        Masked => shape.width.min(inputs),
+        _ => shape.width,
+    };
     let config = MlpConfig {
         hidden: shape.hidden.clone(),
         activation: shape.activation,
@@ -82,6 +102,15 @@ fn agent(actions: Actions, shape: &Shape, rng: &mut SmallRng) -> (Actor, Critic)
     let net = config.build(inputs, width, 1.0, rng, &device());
     let mut actor = match actions {
         Choices => Actor::new(net, DistKind::Categorical { choices: width }),
+        // Numbers on both sides of ½ are masks as well as others.
+        Masked => {
+            let net = heads::Masked::new(net);
+            Actor::new(net, DistKind::Categorical { choices: width })
+        }
+        Several => {
+            let choices = some_choices(width);
+            Actor::new(net, DistKind::MultiDiscrete { choices })
+        }
         Reals => {
             let net = WithLogStd::new(net, width, -0.4, &device());
             Actor::new(net, DistKind::Gaussian { dim: width })
@@ -99,6 +128,17 @@ fn agent(actions: Actions, shape: &Shape, rng: &mut SmallRng) -> (Actor, Critic)
     critic.obs_norm = Some(norm.clone());
     actor.obs_norm = Some(norm);
     (actor, critic)
+}
+
+/// Of which the last column allows an action, where it is a mask.
+fn observations([len, inputs]: [usize; 2], rng: &mut SmallRng) -> Tensor<2> {
+    let mut values = random_values(len * inputs, rng);
+    values
+        .iter_mut()
+        .skip(inputs - 1)
+        .step_by(inputs)
+        .for_each(|last| *last = 2.0);
+    Tensor::from_data(TensorData::new(values, [len, inputs]), &device())
 }
 
 /// How far two vectors have come from where both were.
@@ -124,13 +164,13 @@ fn wide(values: &[f32]) -> Vec<f64> {
 fn acting_is_what_the_actor_does() {
     for seed in 0..30 {
         let mut rng = SmallRng::seed_from_u64(seed);
-        let kind = one_of([Choices, Reals, Bounded], &mut rng);
+        let kind = one_of([Choices, Masked, Several, Reals, Bounded], &mut rng);
         let envs = one_of([1, 3, 8, 64, 70, 257, 300], &mut rng);
         let shape = Shape::any(&mut rng);
         let (actor, _) = agent(kind, &shape, &mut rng);
         let (inputs, (noise, _)) = (shape.inputs, actor.kind.noise());
         let (obs, noise) = (
-            random([envs, inputs], &mut rng),
+            observations([envs, inputs], &mut rng),
             random([envs, noise], &mut rng),
         );
         let dist = actor.dist(obs.clone());
@@ -161,8 +201,10 @@ fn networks_and_distributions_that_need_tensors_are_left_to_them() {
     let actor = Actor::new(net(), kind.clone());
     assert!(HostPolicy::new(&actor, 2).is_some());
     assert!(HostPolicy::new(&actor.with_net(Net::stock(net())), 2).is_none());
-    let choices = vec![2, 1];
-    let several = Actor::new(net(), DistKind::MultiDiscrete { choices });
+    // More choices than there is room for.
+    let many = MlpConfig::default().build(4, 34, 1.0, &mut rng, &device());
+    let choices = vec![2; 17];
+    let several = Actor::new(many, DistKind::MultiDiscrete { choices });
     assert!(HostPolicy::new(&several, 2).is_none());
     // A standard deviation that depends on the observation.
     let wide = MlpConfig::default().build(4, 4, 1.0, &mut rng, &device());
@@ -171,7 +213,7 @@ fn networks_and_distributions_that_need_tensors_are_left_to_them() {
 
 /// `B` samples that `actor` could have made some updates ago.
 fn batch(actor: &Actor, len: usize, inputs: usize, rng: &mut SmallRng) -> Batch {
-    let obs = random([len, inputs], rng);
+    let obs = observations([len, inputs], rng);
     let (noise, _) = actor.kind.noise();
     let dist = actor.dist(obs.clone());
     let actions = dist.sample(random([len, noise], rng));
@@ -366,7 +408,7 @@ fn a_step_is_that_of_autodiff() {
     for seed in 0..60 {
         let mut rng = SmallRng::seed_from_u64(seed + 1000);
         compare(Case {
-            actions: one_of([Choices, Reals, Bounded], &mut rng),
+            actions: one_of([Choices, Masked, Several, Reals, Bounded], &mut rng),
             kl_coef: None,
             steps: 1,
             len: one_of([2, 7, 64, 128, 129, 300, 700], &mut rng),
@@ -385,6 +427,8 @@ fn penalised_steps_are_those_of_autodiff() {
     let cases = [
         (Choices, 2),
         (Choices, 129),
+        (Masked, 66),
+        (Several, 130),
         (Reals, 7),
         (Reals, 300),
         (Bounded, 65),
@@ -454,7 +498,7 @@ fn a_critic_alone_takes_the_steps_of_autodiff() {
 fn the_policy_gradient_is_that_of_autodiff() {
     for seed in 0..30 {
         let mut rng = SmallRng::seed_from_u64(seed);
-        let actions = one_of([Choices, Reals, Bounded], &mut rng);
+        let actions = one_of([Choices, Masked, Several, Reals, Bounded], &mut rng);
         let len = one_of([5, 64, 100, 300, 500], &mut rng);
         let shape = Shape::any(&mut rng);
         let (actor, critic) = agent(actions, &shape, &mut rng);

@@ -24,8 +24,11 @@ pub(crate) struct Layers {
 }
 
 impl Layers {
-    /// `None` for more layers than kernels are written for.
+    /// `None` for more layers than kernels are written for, and for masked outputs.
     pub(super) fn new(shape: &MlpShape) -> Option<Self> {
+        if shape.masked {
+            return None;
+        }
         let count = shape.widths.len() - 1;
         let mut widths = [0; MOST_LAYERS + 1];
         widths.get_mut(..=count)?.copy_from_slice(&shape.widths);

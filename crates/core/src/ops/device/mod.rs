@@ -33,6 +33,7 @@ pub use limits::shared_memory;
 pub(crate) use net::DeviceMlp;
 pub use net::device_outputs;
 pub use once::{device_gradient, device_order};
+pub use setup::device_knows;
 
 use backend::DeviceOps;
 use burn::backend::{Dispatch, DispatchDevice};

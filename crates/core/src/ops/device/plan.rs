@@ -38,6 +38,8 @@ const MOST_GROUPS: usize = 128;
 /// Most numbers of a gradient that a thread adds up in registers, of which it has 255 at most on NVIDIA's GPUs and
 /// needs some for the rest: three layers of up to 144.
 const MOST_SUMS: usize = 128;
+/// Most numbers in the partial gradients of several agents together, 1 GiB: GPUs limit the size of a buffer.
+const MOST_PARTIALS: usize = 1 << 28;
 /// Most cubes along one dimension of a launch: there is one for each minibatch, and for each agent.
 const MOST_CUBES: usize = 65_535;
 /// Columns of the partial gradients that a cube adds up.
@@ -77,7 +79,7 @@ impl Plan {
         let plan = |rows| Self {
             actor,
             critic,
-            categorical: dist == RowDist::Categorical,
+            categorical: dist.is_one_choice(),
             clipped: matches!(loss.surrogate, Surrogate::Clipped { .. }),
             standardize: loss.standardize,
             agents,
@@ -90,12 +92,16 @@ impl Plan {
         let held = sums.into_iter().all(|sums| sums <= MOST_SUMS);
         // The more samples share what a thread reads of the weights, the less waits for shared memory; but there have
         // to be tiles for all groups.
+        let room = |plan: &Self| {
+            let partials = agents.saturating_mul(plan.groups() * plan.partial());
+            agents == 1 || partials <= MOST_PARTIALS
+        };
         let mut plans = [4 * SIDE, 2 * SIDE, SIDE].map(plan).into_iter();
         let fits = |plan: &Self| {
             let enough = plan.rows <= 2 * SIDE || plan.tiles() >= MOST_GROUPS;
             enough && plan.shared() * 4 <= shared
         };
-        plans.find(|plan| narrow && held && fits(plan))
+        plans.find(|plan| narrow && held && fits(plan) && room(plan))
     }
 
     /// Floats of shared memory that a cube needs.
@@ -159,7 +165,7 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{nn::Activation, ops::MlpShape};
+    use crate::{dist::DistKind, nn::Activation, ops::MlpShape};
 
     fn plan(sizes: [usize; 2], shared: usize) -> Option<Plan> {
         plan_of(64, sizes, shared)
@@ -171,6 +177,7 @@ mod tests {
                 widths: vec![4, width, width, outputs],
                 activation: Activation::Tanh,
                 log_stds: 0,
+                masked: false,
             };
             Layers::new(&shape).expect("three layers")
         };
@@ -184,7 +191,9 @@ mod tests {
         let networks = [layers(2), layers(1)];
         let [batch, minibatches] = sizes;
         let sizes = [1, batch, minibatches];
-        Plan::new(networks, RowDist::Categorical, &loss, sizes, shared)
+        let kind = DistKind::Categorical { choices: 2 };
+        let dist = RowDist::of(&kind, 0).expect("a choice");
+        Plan::new(networks, dist, &loss, sizes, shared)
     }
 
     #[test]
@@ -206,6 +215,24 @@ mod tests {
     fn gradients_that_no_thread_can_hold_are_left_to_others() {
         let fits = |width| plan_of(width, [1024, 4], 227 << 10).is_some();
         assert!(fits(128) && fits(144) && !fits(160));
+    }
+
+    #[test]
+    fn so_many_agents_that_no_buffer_holds_their_gradients_are_left_to_others() {
+        let fits = |agents| {
+            let plan = plan([1 << 16, 4], 48 << 10).expect("one agent");
+            let dist = RowDist::of(&DistKind::Categorical { choices: 2 }, 0).expect("a choice");
+            let loss = ActorCriticLoss {
+                surrogate: Surrogate::LogProb,
+                value_clip: 0.0,
+                value_coef: 0.5,
+                entropy_coef: 0.0,
+                standardize: true,
+            };
+            let sizes = [agents, 1 << 16, 4];
+            Plan::new([plan.actor, plan.critic], dist, &loss, sizes, 48 << 10).is_some()
+        };
+        assert!(fits(16) && fits(200) && !fits(300));
     }
 
     #[test]

@@ -20,12 +20,11 @@ pub(super) fn plan(
     loss: &ActorCriticLoss,
 ) -> Option<Plan> {
     let shapes = [actor.net.perceptron()?, critic.net.perceptron()?];
-    let dist = RowDist::of(&actor.kind, shapes[0].log_stds)?;
+    let dist = known_dist(actor)?;
     let shared = shared_memory(&batch.obs.device(), BUFFERS, UNITS)?;
     let penalised = matches!(loss.surrogate, Surrogate::Penalised { .. });
-    let squashed = matches!(dist, RowDist::SquashedGaussian { .. });
     let whole = batch.sequences.is_none() && batch.len().is_multiple_of(agents * minibatches);
-    if penalised || squashed || !whole || !on_device(&batch.obs) {
+    if penalised || !whole || !on_device(&batch.obs) {
         return None;
     }
     let sizes = [agents, batch.len() / agents, minibatches];
@@ -33,7 +32,7 @@ pub(super) fn plan(
     for layers in &layers {
         assert_eq!(batch.obs.dims()[1], layers.inputs(0), "columns of obs");
     }
-    let width = if dist == RowDist::Categorical {
+    let width = if dist.is_one_choice() {
         1
     } else {
         layers[0].heads()
@@ -45,6 +44,31 @@ pub(super) fn plan(
         ..*loss
     };
     Plan::new(layers, dist, &loss, sizes, shared)
+}
+
+/// Whether there are kernels for gradient steps of this actor and critic; `None` where they live on no GPU.
+pub fn device_knows(actor: &Actor, critic: &Critic) -> Option<bool> {
+    let device = actor.net.device();
+    let shared = shared_memory(&device, 0, 0).map(|_| shared_memory(&device, BUFFERS, UNITS))?;
+    let plan = || {
+        let shapes = [actor.net.perceptron()?, critic.net.perceptron()?];
+        let layers = [Layers::new(shapes[0])?, Layers::new(shapes[1])?];
+        let loss = ActorCriticLoss {
+            surrogate: Surrogate::LogProb,
+            value_clip: 0.0,
+            value_coef: 1.0,
+            entropy_coef: 0.0,
+            standardize: false,
+        };
+        Plan::new(layers, known_dist(actor)?, &loss, [1, 1, 1], shared?)
+    };
+    Some(plan().is_some())
+}
+
+/// A policy's distribution, if kernels know it.
+fn known_dist(actor: &Actor) -> Option<RowDist> {
+    let dist = RowDist::of(&actor.kind, actor.net.perceptron()?.log_stds)?;
+    (dist == RowDist::Gaussian || dist.is_one_choice()).then_some(dist)
 }
 
 /// The numbers at [`scalar`].
