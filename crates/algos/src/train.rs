@@ -205,8 +205,8 @@ impl Trainer {
         } else if !self.actor.fused() {
             "nothing faster is there for Beta policies and more than sixteen choices at once"
         } else if device_knows(&self.actor, &self.critic) == Some(false) {
-            "a GPU has kernels for Gaussian policies and one choice without masks, on networks that fit into its shared memory and \
-             registers"
+            "a GPU has kernels for Gaussian policies and one choice without masks, on networks that fit into its \
+             shared memory and registers"
         } else {
             return None;
         };
@@ -273,7 +273,8 @@ impl Trainer {
         Ok(report)
     }
 
-    /// When the next update happens, and how many steps every copy has taken, which is the position of the action noise.
+    /// When the next update happens, and how many steps every copy has taken, which is the position of the action
+    /// noise.
     pub(crate) fn position(&self) -> (UpdateContext, u64) {
         let context = UpdateContext {
             iteration: self.counters.iteration,

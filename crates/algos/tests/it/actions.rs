@@ -203,3 +203,39 @@ fn a_normaliser_that_would_reach_the_mask_is_refused() {
         "env: the actor's normaliser has to cover 4 columns of the observation"
     );
 }
+
+#[test]
+fn a_run_says_when_it_takes_the_slower_path() {
+    let said = |env: &str, change: fn(&mut RunConfig)| {
+        let mut config = run(env, 4, 256, PpoConfig::default());
+        ppo(&mut config).steps = 16;
+        ppo(&mut config).minibatches = 2;
+        change(&mut config);
+        Trainer::new(config, &device()).unwrap().slower_path()
+    };
+    let on_gpu = uphill_core::ops::device_order([1, 2], 3, &device()).is_some();
+    assert_eq!(said("CartPole-v1", |_| {}), None);
+    assert_eq!(said("Pendulum-v1", |_| {}), None);
+    let squashed = |config: &mut RunConfig| {
+        config.network.distribution = Distribution::SquashedGaussian;
+    };
+    for (env, change) in [
+        ("ProbeDigits-v0", (|_| {}) as fn(&mut RunConfig)),
+        ("ProbeMask-v0", |_| {}),
+        ("Pendulum-v1", squashed),
+        ("CartPole-v1", |config| {
+            config.network.hidden = vec![1024, 1024]
+        }),
+    ] {
+        let said = said(env, change);
+        assert_eq!(said.is_some(), on_gpu, "{env}: {said:?}");
+        let why = said.is_none_or(|said| said.contains("a GPU has kernels for"));
+        assert!(why, "{env}");
+    }
+    let beta = said("Pendulum-v1", |config| {
+        config.network.distribution = Distribution::Beta;
+    });
+    assert!(beta.unwrap().contains("Beta"));
+    let stock = said("CartPole-v1", |config| config.network.fused = false);
+    assert!(stock.unwrap().contains("network.fused = false"));
+}

@@ -8,7 +8,7 @@
 //!
 //! Nothing is shared between agents, so each is bit for bit the run that its seed makes alone. What makes them
 //! cheap on a CPU is that an agent stays on one core: small batches gain little from several, and agents are as many
-//! as there are cores to fill ([`spread`]). On a GPU every launch serves all of them ([`together`]).
+//! as there are cores to fill ([`spread()`]). On a GPU every launch serves all of them ([`together()`]).
 
 mod spread;
 mod summary;
@@ -46,8 +46,8 @@ use uphill_algos::{Report, RunConfig, Trainer};
 const TURN: Duration = Duration::from_millis(100);
 
 /// Said where agents on a GPU cannot be trained at once.
-const TURNS_ON_DEVICE: &str = "these agents take turns on the device; at once it trains those of PPO with clipping and without target_kl, \
-     whose networks and environment have kernels";
+const TURNS_ON_DEVICE: &str = "these agents take turns on the device; at once it trains those of PPO with clipping \
+     and without target_kl, whose networks and environment have kernels";
 
 /// Whether a directory is that of several seeds.
 pub(crate) fn is_set(path: &Path) -> bool {
