@@ -160,7 +160,8 @@ def of_summary(summary):
 def after_warm_up(metrics):
     """Seconds of all iterations but the first ones of every agent, and the steps of those.
 
-    Agents share a clock and take turns on the device, so that the time of an iteration is that since any row before it.
+    Agents share a clock and take turns on the device, or make an iteration together and write their rows one after the
+    other, so that the time of an iteration is that since any row before it.
     """
     seconds, before = 0.0, 0.0
     for row in sorted(row for rows in metrics for row in rows):

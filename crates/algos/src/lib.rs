@@ -9,6 +9,8 @@
 //!                └─ normalise learn from the observations  => Report
 //! ```
 //!
+//! Several trainers that differ in their seeds alone are one [`Cohort`] on a GPU, which makes their steps at once.
+//!
 //! A3C's workers collect and update on their own threads; there a step is a fixed number of updates.
 //!
 //! The caller owns the loop around [`Trainer::step`]; there are no callbacks.

@@ -1,32 +1,24 @@
-//! The kernels as operations of Burn's GPU backend, so that everything around them stays tensors.
+//! Networks and their updates as operations of Burn's GPU backend, so that everything around the kernels stays tensors.
 //!
 //! An operation that changes parameters and moments does so in place where nobody else holds them.
 
 use super::copies::{ChangingLaunch, copy_keys_kernel, copy_samples_kernel, copy_state_kernel};
 use super::gradient::{MinibatchLaunch, SamplesLaunch, gradient_kernel};
+use super::launch::{MOST_CUBES, arg, beside, cubes, own, room, some_threads, threads, units};
 use super::layers::{Layers, UNITS};
-use super::moments::{discounted_kernel, merge_kernel, scale_kernel};
 use super::perceptron::perceptron_kernel;
 use super::plan::{Plan, REPORTED};
 use super::shuffle::{bits, order_kernel};
 use super::step::{MomentsLaunch, adam_kernel, reduce_kernel, spread_kernel};
 use super::summary::summary_kernel;
-use super::trace::{gae_kernel, scan_kernel};
 use burn::backend::{
     Backend, ExtensionType, TensorMetadata, backend_extension,
-    cubecl::dtype_to_storage_type,
     fusion::custom::TensorSpec,
-    tensor::{BoolTensor, FloatTensor, IntTensor},
+    tensor::{FloatTensor, IntTensor},
 };
 use burn::tensor::Shape;
-use burn_cubecl::{
-    CubeBackend, kernel::into_contiguous, ops::numeric::empty_device_contiguous_dtype,
-    tensor::CubeTensor,
-};
-use cubecl::{calculate_cube_count_elemwise, prelude::*};
+use burn_cubecl::{CubeBackend, kernel::into_contiguous, tensor::CubeTensor};
 
-/// Most cubes of a forward pass or a copy.
-const MOST_CUBES: usize = 1024;
 /// Buffers of the kernel that has most of them, that of the gradient.
 pub(super) const BUFFERS: u32 = 12;
 
@@ -69,56 +61,6 @@ pub(crate) struct Learned<B: Backend> {
 /// Operations on the device. Tensors are of 32-bit floats and integers.
 #[backend_extension(Cube, Fusion)]
 pub(crate) trait DeviceOps: Backend {
-    /// y_t = x_t + d_t · y_{t+1}, all `[T, N]`.
-    #[fusion(dtype = x, shape = x)]
-    fn scan(x: FloatTensor<Self>, decay: FloatTensor<Self>) -> FloatTensor<Self>;
-
-    /// Generalised advantages and value targets, all `[S·T, N]` for `agents` `S`, with `decays` γ and γλ.
-    #[fusion(meta = |rewards, _v, _n, _t, _u, _f, _a| (rewards.clone(), rewards.clone()))]
-    fn gae(
-        rewards: FloatTensor<Self>,
-        values: FloatTensor<Self>,
-        next_values: FloatTensor<Self>,
-        terminated: BoolTensor<Self>,
-        truncated: BoolTensor<Self>,
-        decays: [f32; 2],
-        agents: usize,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>);
-
-    /// Means and variances `[S·F]` of `agents` `S` after also seeing `samples` `[S·B, W]`, of which the first F columns
-    /// count. `shares`: of what was seen before, and of these.
-    #[fusion(meta = |_s, mean, _v, _w, _a| (mean.clone(), mean.clone()))]
-    fn merge_moments(
-        samples: FloatTensor<Self>,
-        mean: FloatTensor<Self>,
-        variance: FloatTensor<Self>,
-        shares: [f32; 2],
-        agents: usize,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>);
-
-    /// The first F columns of `x` `[S·B, W]`, divided by the standard deviations `[S·F]` after subtracting the means if
-    /// they are to be `centred`, clipped to ±`clip` (0: not).
-    #[fusion(dtype = x, shape = x)]
-    fn scaled(
-        x: FloatTensor<Self>,
-        mean: FloatTensor<Self>,
-        variance: FloatTensor<Self>,
-        clip: f32,
-        centred: bool,
-        agents: usize,
-    ) -> FloatTensor<Self>;
-
-    /// Discounted returns so far `[S·T, N]`, and what the next rollout goes on from, `[S·N]`, as this one does from
-    /// `before`.
-    #[fusion(meta = |rewards, _e, before, _g, _a| (rewards.clone(), before.clone()))]
-    fn discounted(
-        rewards: FloatTensor<Self>,
-        ended: BoolTensor<Self>,
-        before: FloatTensor<Self>,
-        gamma: f32,
-        agents: usize,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>);
-
     /// `[S·B, O]` → `[S·B, W]` through `networks` `S` with parameters `[S·P]`; tiles of `rows` samples.
     #[fusion(meta = perceptron_spec)]
     fn perceptron(
@@ -230,143 +172,6 @@ fn width(layers: &Layers) -> usize {
 }
 
 impl DeviceOps for CubeBackend {
-    fn scan(x: CubeTensor, decay: CubeTensor) -> CubeTensor {
-        let (x, decay) = (into_contiguous(x), into_contiguous(decay));
-        let shape = x.shape();
-        let y = beside(&x, [shape[0], shape[1]]);
-        scan_kernel::launch(
-            &x.client.clone(),
-            threads(&x, shape[1]),
-            units(),
-            x.into_buffer_arg(),
-            decay.into_buffer_arg(),
-            y.clone().into_buffer_arg(),
-            shape[0] as u32,
-            shape[1] as u32,
-        );
-        y
-    }
-
-    fn gae(
-        rewards: CubeTensor,
-        values: CubeTensor,
-        next_values: CubeTensor,
-        terminated: CubeTensor,
-        truncated: CubeTensor,
-        decays: [f32; 2],
-        agents: usize,
-    ) -> (CubeTensor, CubeTensor) {
-        let shape = rewards.shape();
-        let advantages = beside(&rewards, [shape[0], shape[1]]);
-        let returns = beside(&rewards, [shape[0], shape[1]]);
-        let flags = terminated.dtype;
-        gae_kernel::launch(
-            &rewards.client.clone(),
-            threads(&rewards, agents * shape[1]),
-            units(),
-            into_contiguous(rewards).into_buffer_arg(),
-            into_contiguous(values).into_buffer_arg(),
-            into_contiguous(next_values).into_buffer_arg(),
-            into_contiguous(terminated).into_buffer_arg(),
-            into_contiguous(truncated).into_buffer_arg(),
-            advantages.clone().into_buffer_arg(),
-            returns.clone().into_buffer_arg(),
-            decays[0],
-            decays[1],
-            agents as u32,
-            (shape[0] / agents) as u32,
-            shape[1] as u32,
-            dtype_to_storage_type(flags),
-        );
-        (advantages, returns)
-    }
-
-    fn merge_moments(
-        samples: CubeTensor,
-        mean: CubeTensor,
-        variance: CubeTensor,
-        shares: [f32; 2],
-        agents: usize,
-    ) -> (CubeTensor, CubeTensor) {
-        let [rows, width] = [0, 1].map(|d| samples.shape()[d]);
-        let len = mean.meta.num_elements();
-        let new = [(); 2].map(|()| beside(&mean, [len]));
-        let [new_mean, new_variance] = &new;
-        merge_kernel::launch(
-            &mean.client.clone(),
-            cubes([len / agents, agents, 1]),
-            units(),
-            arg(&into_contiguous(samples)),
-            arg(&into_contiguous(mean)),
-            arg(&into_contiguous(variance)),
-            arg(new_mean),
-            arg(new_variance),
-            rows / agents,
-            width,
-            shares[0],
-            shares[1],
-        );
-        new.into()
-    }
-
-    fn scaled(
-        x: CubeTensor,
-        mean: CubeTensor,
-        variance: CubeTensor,
-        clip: f32,
-        centred: bool,
-        agents: usize,
-    ) -> CubeTensor {
-        let [rows, width] = [0, 1].map(|d| x.shape()[d]);
-        let features = mean.meta.num_elements() / agents;
-        let scaled = beside(&x, [rows, width]);
-        scale_kernel::launch(
-            &x.client.clone(),
-            threads(&x, rows * width),
-            units(),
-            arg(&into_contiguous(x)),
-            arg(&into_contiguous(mean)),
-            arg(&into_contiguous(variance)),
-            arg(&scaled),
-            rows * width,
-            rows / agents,
-            width,
-            features,
-            clip,
-            centred,
-        );
-        scaled
-    }
-
-    fn discounted(
-        rewards: CubeTensor,
-        ended: CubeTensor,
-        before: CubeTensor,
-        gamma: f32,
-        agents: usize,
-    ) -> (CubeTensor, CubeTensor) {
-        let [rows, envs] = [0, 1].map(|d| rewards.shape()[d]);
-        let discounted = beside(&rewards, [rows, envs]);
-        let after = beside(&rewards, [agents * envs]);
-        let flags = ended.dtype;
-        discounted_kernel::launch(
-            &rewards.client.clone(),
-            threads(&rewards, agents * envs),
-            units(),
-            arg(&into_contiguous(rewards)),
-            arg(&into_contiguous(ended)),
-            arg(&into_contiguous(before)),
-            arg(&discounted),
-            arg(&after),
-            gamma,
-            agents,
-            rows / agents,
-            envs,
-            dtype_to_storage_type(flags),
-        );
-        (discounted, after)
-    }
-
     fn perceptron(
         obs: CubeTensor,
         params: CubeTensor,
@@ -421,8 +226,7 @@ impl DeviceOps for CubeBackend {
     }
 
     fn room(tensor: CubeTensor, shape: Shape) -> CubeTensor {
-        let (client, device) = (tensor.client.clone(), tensor.device.clone());
-        empty_device_contiguous_dtype(client, device, shape, tensor.dtype)
+        room(&tensor, shape)
     }
 
     fn copy_state(to: State<Self>, from: State<Self>) -> State<Self> {
@@ -657,43 +461,5 @@ impl Gradient {
             arg(&self.scalars),
             self.plan,
         );
-    }
-}
-
-fn arg(tensor: &CubeTensor) -> BufferArg {
-    tensor.clone().into_buffer_arg()
-}
-
-fn cubes(count: [usize; 3]) -> CubeCount {
-    let [x, y, z] = count.map(|n| n as u32);
-    CubeCount::Static(x, y, z)
-}
-
-/// As many cubes as hold `count` threads or more, along as many dimensions as the device wants.
-fn threads(on: &CubeTensor, count: usize) -> CubeCount {
-    calculate_cube_count_elemwise(&on.client, count, units())
-}
-
-/// As many threads as there is something to do for, but no more than a device has at a time.
-fn some_threads(on: &CubeTensor, count: usize) -> CubeCount {
-    threads(on, count.min(MOST_CUBES * UNITS))
-}
-
-fn units() -> CubeDim {
-    CubeDim::new_1d(UNITS as u32)
-}
-
-/// Room for a tensor of the same type on the same device.
-fn beside<const D: usize>(other: &CubeTensor, shape: [usize; D]) -> CubeTensor {
-    CubeBackend::room(other.clone(), shape.into())
-}
-
-/// A tensor that may be written to.
-fn own(tensor: CubeTensor) -> CubeTensor {
-    let tensor = into_contiguous(tensor);
-    if tensor.can_mut() {
-        tensor
-    } else {
-        tensor.copy()
     }
 }

@@ -2,7 +2,7 @@
 //! numbers follow one another.
 
 use super::layers::UNITS;
-use super::step::{AHEAD, sum_up};
+use super::sums::{AHEAD, total};
 use cubecl::prelude::*;
 
 /// What is added to a variance before its root is taken.
@@ -28,14 +28,11 @@ pub(super) fn merge_kernel(
     let first = agent * batch * width + column;
     let len = f32::cast_from(batch as u32);
 
-    terms[UNIT_POS as usize] = part(samples, first, width, batch, 0.0f32, false);
-    sum_up(&mut terms);
-    let sample_mean = terms[0] / len;
-    sync_cube();
-    terms[UNIT_POS as usize] = part(samples, first, width, batch, sample_mean, true);
-    sum_up(&mut terms);
+    let sum = part(samples, first, width, batch, 0.0f32, false);
+    let sample_mean = total(sum, &mut terms) / len;
+    let squares = part(samples, first, width, batch, sample_mean, true);
+    let sample_variance = total(squares, &mut terms) / len;
     if UNIT_POS == 0 {
-        let sample_variance = terms[0] / len;
         let at = agent * CUBE_COUNT_X as usize + column;
         let delta = sample_mean - old_mean[at];
         mean[at] = old_mean[at] + delta * new;

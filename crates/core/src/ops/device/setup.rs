@@ -3,7 +3,7 @@
 use super::backend::BUFFERS;
 use super::layers::{Layers, UNITS};
 use super::plan::{Plan, scalar};
-use super::{on_device, shared_memory};
+use super::{on_cube, on_device, shared_memory};
 use crate::{
     ops::{ActorCriticLoss, HostStep, Surrogate, rows::RowDist},
     optim::Adam,
@@ -49,8 +49,9 @@ pub(super) fn plan(
 /// Whether there are kernels for gradient steps of this actor and critic; `None` where they live on no GPU.
 pub fn device_knows(actor: &Actor, critic: &Critic) -> Option<bool> {
     let device = actor.net.device();
-    let shared = shared_memory(&device, 0, 0).map(|_| shared_memory(&device, BUFFERS, UNITS))?;
+    on_cube(&device)?;
     let plan = || {
+        let shared = shared_memory(&device, BUFFERS, UNITS)?;
         let shapes = [actor.net.perceptron()?, critic.net.perceptron()?];
         let layers = [Layers::new(shapes[0])?, Layers::new(shapes[1])?];
         let loss = ActorCriticLoss {
@@ -60,7 +61,7 @@ pub fn device_knows(actor: &Actor, critic: &Critic) -> Option<bool> {
             entropy_coef: 0.0,
             standardize: false,
         };
-        Plan::new(layers, known_dist(actor)?, &loss, [1, 1, 1], shared?)
+        Plan::new(layers, known_dist(actor)?, &loss, [1, 1, 1], shared)
     };
     Some(plan().is_some())
 }

@@ -3,25 +3,8 @@
 use super::layers::UNITS;
 use super::plan::{COLUMNS, MEASURED, Plan, REPORTED, SLICES, scalar};
 use super::shuffle::{bits, shuffled};
+use super::sums::{AHEAD, sum_up, total};
 use cubecl::prelude::*;
-
-/// Numbers that a thread has on their way from memory at a time where it reads many of them one after the other.
-pub(super) const AHEAD: usize = 8;
-
-/// The sum of `terms[0]`, .., one for each thread, in the first; a tree whose shape is always the same.
-#[cube]
-pub(super) fn sum_up(terms: &mut [f32]) {
-    let unit = UNIT_POS as usize;
-    #[unroll]
-    for level in 0..comptime!(UNITS.trailing_zeros()) {
-        let half = comptime!(UNITS >> (level + 1));
-        sync_cube();
-        if unit < half {
-            terms[unit] += terms[unit + half];
-        }
-    }
-    sync_cube();
-}
 
 /// This thread's part of Σ (A − `mean`)ᵖ over the minibatch of agent `CUBE_POS_Z` that begins at `start` in the order of
 /// `epoch`, with p = 2 if `squared`, else 1.
@@ -76,22 +59,18 @@ pub(super) fn spread_kernel(
     #[comptime] plan: Plan,
 ) {
     let mut terms = Shared::<[f32]>::new_slice(UNITS);
-    let unit = UNIT_POS as usize;
     let len = comptime!(plan.len());
     let epoch = CUBE_POS_Y as usize;
     let start = CUBE_POS_X as usize * len;
     let minibatch = epoch * comptime!(plan.minibatches) + CUBE_POS_X as usize;
     let minibatch = minibatch * plan.agents + CUBE_POS_Z as usize;
 
-    terms[unit] = part(advantages, keys, epoch, start, 0.0f32, false, plan);
-    sum_up(&mut terms);
-    let mean = terms[0] / comptime!(plan.len() as f32);
-    sync_cube();
-
-    terms[unit] = part(advantages, keys, epoch, start, mean, true, plan);
-    sum_up(&mut terms);
-    if unit == 0 {
-        let std = (terms[0] / comptime!(plan.len() as f32 - 1.0)).sqrt();
+    let sum = part(advantages, keys, epoch, start, 0.0f32, false, plan);
+    let mean = total(sum, &mut terms) / comptime!(plan.len() as f32);
+    let squares = part(advantages, keys, epoch, start, mean, true, plan);
+    let squares = total(squares, &mut terms);
+    if UNIT_POS == 0 {
+        let std = (squares / comptime!(plan.len() as f32 - 1.0)).sqrt();
         spread[2 * minibatch] = mean;
         spread[2 * minibatch + 1] = 1.0f32 / (std + 1e-8f32);
     }

@@ -2,17 +2,8 @@
 
 use super::layers::UNITS;
 use super::plan::REPORTED;
-use super::step::{AHEAD, sum_up};
+use super::sums::{AHEAD, total};
 use cubecl::prelude::*;
-
-/// The sum of a number of each thread, for all of them.
-#[cube]
-fn total(own: f32, terms: &mut [f32]) -> f32 {
-    sync_cube();
-    terms[UNIT_POS as usize] = own;
-    sum_up(terms);
-    terms[0]
-}
 
 /// This thread's part of Σ (r − `mean`)ᵖ and of Σ (r − v − `residual`)ᵖ over returns r and values v `[B]`, which begin at
 /// `own`, with p = 2 if `squared`, else 1.
