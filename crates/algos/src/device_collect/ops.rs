@@ -3,18 +3,13 @@
 // The macros below make types and functions that nobody calls by name.
 #![allow(missing_docs)]
 
-use burn::backend::{
-    Backend, ExtensionType, backend_extension, fusion::custom::TensorSpec, tensor::FloatTensor,
-};
+use burn::backend::{Backend, ExtensionType, backend_extension, tensor::FloatTensor};
 use burn::tensor::{DType, Shape};
 use burn_cubecl::{CubeBackend, kernel::into_contiguous, tensor::CubeTensor};
 use cubecl::prelude::{CubeCount, CubeDim};
 use uphill_envs::{
     CartPole, Pendulum,
-    device::{
-        BatchTensors, BatchTensorsMetadata, DeviceEnv, DeviceRules, ResultTensors,
-        ResultTensorsMetadata, empty_beside, result_specs,
-    },
+    device::{BatchTensors, DeviceEnv, DeviceRules, ResultTensors, empty_beside},
 };
 
 use super::{
@@ -24,7 +19,6 @@ use super::{
 
 /// Where the `N` copies of each of `S` agents stand after `T` steps, and what these bring.
 #[derive(ExtensionType)]
-#[extension_type(fusion)]
 pub(super) struct RolloutTensors<B: Backend> {
     #[extension_type]
     pub batch: BatchTensors<B>,
@@ -55,39 +49,15 @@ pub(crate) struct Job {
 }
 
 /// Operations of a policy on environments.
-#[backend_extension(Cube, Fusion)]
+#[backend_extension(Cube)]
 pub(super) trait RolloutOps: Backend {
     /// `params` `[S·P]` of the policies, `norm` `[S·2 O]` means and standard deviations of observations.
-    #[fusion(meta = specs)]
     fn rollout(
         params: FloatTensor<Self>,
         norm: FloatTensor<Self>,
         #[extension_type] batch: BatchTensors<Self>,
         job: Job,
     ) -> RolloutTensors<Self>;
-}
-
-fn specs(
-    _params: &TensorSpec,
-    _norm: &TensorSpec,
-    batch: &BatchTensorsMetadata,
-    job: &Job,
-) -> RolloutTensorsMetadata {
-    let sizes = job.plan.sizes;
-    let copies = batch.returns.shape[0] / job.agents;
-    let steps = job.agents * job.steps;
-    let floats = |shape: Shape| TensorSpec::new(shape, DType::F32);
-    let results = result_specs(sizes, [steps, copies]);
-    RolloutTensorsMetadata {
-        results: ResultTensorsMetadata {
-            obs: floats([job.agents * copies, sizes.obs].into()),
-            ..results
-        },
-        batch: batch.clone(),
-        obs: floats([steps, copies, sizes.obs].into()),
-        actions: floats([steps, copies, sizes.action].into()),
-        log_probs: floats([steps, copies].into()),
-    }
 }
 
 impl RolloutOps for CubeBackend {

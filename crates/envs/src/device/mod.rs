@@ -15,10 +15,7 @@ mod slices;
 pub use batch::{CopiesRead, DeviceBatch, DeviceSteps, how_ended};
 pub use episodes::{EpisodeLog, last_episodes};
 pub use kernel::{Dynamics, Sizes, advance, carry_over};
-pub use ops::{
-    BatchTensors, BatchTensorsMetadata, ResultTensors, ResultTensorsMetadata, empty_beside,
-    result_specs,
-};
+pub use ops::{BatchTensors, ResultTensors, empty_beside};
 pub use random::{philox, uniform};
 pub use slices::{Copies, CopiesLaunch, Results, ResultsLaunch, Rules, RulesLaunch};
 

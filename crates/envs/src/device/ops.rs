@@ -5,7 +5,6 @@
 
 use burn::backend::{
     Backend, ExtensionType, backend_extension,
-    fusion::custom::TensorSpec,
     tensor::{FloatTensor, IntTensor},
 };
 use burn::tensor::{DType, Shape};
@@ -25,7 +24,6 @@ use crate::{CartPole, Pendulum};
 
 /// [`DeviceState`](super::DeviceState) below the tensors.
 #[derive(ExtensionType)]
-#[extension_type(fusion)]
 pub struct BatchTensors<B: Backend> {
     /// `[N, S]`
     pub states: FloatTensor<B>,
@@ -37,7 +35,6 @@ pub struct BatchTensors<B: Backend> {
 
 /// What `T` steps of all copies bring.
 #[derive(ExtensionType)]
-#[extension_type(fusion)]
 pub struct ResultTensors<B: Backend> {
     /// `[N, O]`, what the policy sees next.
     pub obs: FloatTensor<B>,
@@ -53,7 +50,6 @@ pub struct ResultTensors<B: Backend> {
 
 /// Where the copies stand after a step, and what it brings.
 #[derive(ExtensionType)]
-#[extension_type(fusion)]
 pub(super) struct StepTensors<B: Backend> {
     #[extension_type]
     pub batch: BatchTensors<B>,
@@ -62,10 +58,9 @@ pub(super) struct StepTensors<B: Backend> {
 }
 
 /// Operations on environments.
-#[backend_extension(Cube, Fusion)]
+#[backend_extension(Cube)]
 pub(super) trait EnvOps: Backend {
     /// One step of all copies under `actions` `[N, A]`.
-    #[fusion(meta = step_specs)]
     fn step_envs(
         #[extension_type] batch: BatchTensors<Self>,
         actions: FloatTensor<Self>,
@@ -74,41 +69,12 @@ pub(super) trait EnvOps: Backend {
 
     /// [`Finished::Device`](crate::Finished::Device) of `ended_returns` and `ends`, `[T, N]` each, for each of the
     /// `batches` that follow one another.
-    #[fusion(meta = last_specs)]
     fn last_episodes(
         ended_returns: FloatTensor<Self>,
         ends: IntTensor<Self>,
         most: usize,
         batches: usize,
     ) -> FloatTensor<Self>;
-}
-
-fn step_specs(
-    batch: &BatchTensorsMetadata,
-    _actions: &TensorSpec,
-    rules: &DeviceRules,
-) -> StepTensorsMetadata {
-    StepTensorsMetadata {
-        batch: batch.clone(),
-        results: result_specs(rules.env.sizes(), [1, batch.returns.shape[0]]),
-    }
-}
-
-/// For `steps` of `copies`.
-#[must_use]
-pub fn result_specs(sizes: Sizes, [steps, copies]: [usize; 2]) -> ResultTensorsMetadata {
-    let floats = |shape: Shape| TensorSpec::new(shape, DType::F32);
-    ResultTensorsMetadata {
-        obs: floats([copies, sizes.obs].into()),
-        next_obs: floats([steps, copies, sizes.obs].into()),
-        rewards: floats([steps, copies].into()),
-        ended_returns: floats([steps, copies].into()),
-        ends: TensorSpec::new([steps, copies].into(), DType::I32),
-    }
-}
-
-fn last_specs(_r: &TensorSpec, _e: &TensorSpec, most: &usize, batches: &usize) -> TensorSpec {
-    TensorSpec::new([batches * (2 + 4 * most)].into(), DType::F32)
 }
 
 /// Threads that look for the last episodes.
@@ -157,17 +123,17 @@ impl BatchTensors<CubeBackend> {
 }
 
 impl ResultTensors<CubeBackend> {
-    /// Room for what `steps` of `copies` bring, where `tensor` is.
+    /// Room for what `[steps, copies]` bring, where `tensor` is.
     #[must_use]
     pub fn empty(tensor: &CubeTensor, sizes: Sizes, size: [usize; 2]) -> Self {
-        let specs = result_specs(sizes, size);
-        let empty = |spec: TensorSpec| empty_beside(tensor, spec.shape, spec.dtype);
+        let [steps, copies] = size;
+        let floats = |shape: Shape| empty_beside(tensor, shape, DType::F32);
         Self {
-            obs: empty(specs.obs),
-            next_obs: empty(specs.next_obs),
-            rewards: empty(specs.rewards),
-            ended_returns: empty(specs.ended_returns),
-            ends: empty(specs.ends),
+            obs: floats([copies, sizes.obs].into()),
+            next_obs: floats([steps, copies, sizes.obs].into()),
+            rewards: floats([steps, copies].into()),
+            ended_returns: floats([steps, copies].into()),
+            ends: empty_beside(tensor, [steps, copies].into(), DType::I32),
         }
     }
 

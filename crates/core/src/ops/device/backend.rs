@@ -13,7 +13,6 @@ use super::step::{MomentsLaunch, adam_kernel, reduce_kernel, spread_kernel};
 use super::summary::summary_kernel;
 use burn::backend::{
     Backend, ExtensionType, TensorMetadata, backend_extension,
-    fusion::custom::TensorSpec,
     tensor::{FloatTensor, IntTensor},
 };
 use burn::tensor::Shape;
@@ -24,7 +23,6 @@ pub(super) const BUFFERS: u32 = 12;
 
 /// What an update changes, of one agent after the other.
 #[derive(ExtensionType)]
-#[extension_type(fusion)]
 pub(crate) struct State<B: Backend> {
     /// Parameters of both networks.
     pub(crate) actor: FloatTensor<B>,
@@ -38,7 +36,6 @@ pub(crate) struct State<B: Backend> {
 
 /// Observations `[S·B, O]`, actions `[S·B, A]` and what else a sample has, `[S·B]`, for `S` agents.
 #[derive(ExtensionType)]
-#[extension_type(fusion)]
 pub(crate) struct Batch<B: Backend> {
     pub(crate) obs: FloatTensor<B>,
     pub(crate) actions: FloatTensor<B>,
@@ -50,7 +47,6 @@ pub(crate) struct Batch<B: Backend> {
 
 /// What an update leaves.
 #[derive(ExtensionType)]
-#[extension_type(fusion)]
 pub(crate) struct Learned<B: Backend> {
     #[extension_type]
     pub(crate) state: State<B>,
@@ -59,10 +55,9 @@ pub(crate) struct Learned<B: Backend> {
 }
 
 /// Operations on the device. Tensors are of 32-bit floats and integers.
-#[backend_extension(Cube, Fusion)]
+#[backend_extension(Cube)]
 pub(crate) trait DeviceOps: Backend {
     /// `[S·B, O]` → `[S·B, W]` through `networks` `S` with parameters `[S·P]`; tiles of `rows` samples.
-    #[fusion(meta = perceptron_spec)]
     fn perceptron(
         obs: FloatTensor<Self>,
         params: FloatTensor<Self>,
@@ -72,14 +67,10 @@ pub(crate) trait DeviceOps: Backend {
     ) -> FloatTensor<Self>;
 
     /// The numbers below `len` in the order of one epoch, `[len]`. `keys` `[2·epochs]`.
-    #[fusion(meta = |keys, _epoch, len| TensorSpec::new([*len].into(), keys.dtype))]
     fn order(keys: IntTensor<Self>, epoch: usize, len: usize) -> IntTensor<Self>;
 
     /// The gradient by the parameters of both networks over the whole batch, and the sums of what is measured,
     /// `[P + MEASURED]`. `keys` `[2]`.
-    #[fusion(meta = |actor, _c, _s, _b, _k, plan| {
-        TensorSpec::new([plan.partial()].into(), actor.dtype)
-    })]
     fn gradient(
         actor: FloatTensor<Self>,
         critic: FloatTensor<Self>,
@@ -90,34 +81,28 @@ pub(crate) trait DeviceOps: Backend {
     ) -> FloatTensor<Self>;
 
     /// Uninitialised, where `tensor` is, and without gaps between rows, which kernels do not know of.
-    #[fusion(meta = |tensor, shape| TensorSpec::new(shape.clone(), tensor.dtype))]
     fn room(tensor: FloatTensor<Self>, shape: Shape) -> FloatTensor<Self>;
 
     /// Writes `from` over `to`, whose buffers the caller alone has.
-    #[fusion(meta = |to, _from| to.clone())]
     fn copy_state(
         #[extension_type] to: State<Self>,
         #[extension_type] from: State<Self>,
     ) -> State<Self>;
 
     /// Writes `from` over `to`, whose buffers the caller alone has.
-    #[fusion(meta = |to, _from| to.clone())]
     fn copy_batch(
         #[extension_type] to: Batch<Self>,
         #[extension_type] from: Batch<Self>,
     ) -> Batch<Self>;
 
     /// Writes `from` over `to`, whose buffer the caller alone has.
-    #[fusion(dtype = to, shape = to)]
     fn copy_keys(to: IntTensor<Self>, from: IntTensor<Self>) -> IntTensor<Self>;
 
     /// The same numbers in a buffer of their own.
-    #[fusion(dtype = from, shape = from)]
     fn duplicate(from: FloatTensor<Self>) -> FloatTensor<Self>;
 
     /// A step on each minibatch of `epochs` epochs. `keys` `[2·S·epochs]`. The state is changed in place, so that
     /// the caller alone has to have its buffers.
-    #[fusion(meta = learn_spec)]
     fn learn(
         #[extension_type] state: State<Self>,
         #[extension_type] batch: Batch<Self>,
@@ -127,9 +112,6 @@ pub(crate) trait DeviceOps: Backend {
     ) -> Learned<Self>;
 
     /// Means of the columns of `reported`, explained variance and norm of the parameters, `[S·(REPORTED + 2)]`.
-    #[fusion(meta = |reported, _v, _r, _a, _c, agents| {
-        TensorSpec::new([agents * (REPORTED + 2)].into(), reported.dtype)
-    })]
     fn summary(
         reported: FloatTensor<Self>,
         values: FloatTensor<Self>,
@@ -138,32 +120,6 @@ pub(crate) trait DeviceOps: Backend {
         critic: FloatTensor<Self>,
         agents: usize,
     ) -> FloatTensor<Self>;
-}
-
-fn perceptron_spec(
-    obs: &TensorSpec,
-    _: &TensorSpec,
-    _: &usize,
-    _: &usize,
-    layers: &Layers,
-) -> TensorSpec {
-    TensorSpec::new([obs.shape[0], width(layers)].into(), obs.dtype)
-}
-
-fn learn_spec(
-    state: &StateMetadata,
-    _: &BatchMetadata,
-    _: &TensorSpec,
-    epochs: &usize,
-    plan: &Plan,
-) -> LearnedMetadata {
-    LearnedMetadata {
-        reported: TensorSpec::new(
-            [epochs * plan.minibatches * plan.agents, REPORTED].into(),
-            state.actor.dtype,
-        ),
-        state: state.clone(),
-    }
 }
 
 /// Columns of a network's outputs.

@@ -98,14 +98,12 @@ pub(crate) fn discounted(
 }
 
 /// Operations on the device. Tensors are of 32-bit floats.
-#[backend_extension(Cube, Fusion)]
+#[backend_extension(Cube)]
 trait ExperienceOps: Backend {
     /// y_t = x_t + d_t · y_{t+1}, all `[T, N]`.
-    #[fusion(dtype = x, shape = x)]
     fn scan(x: FloatTensor<Self>, decay: FloatTensor<Self>) -> FloatTensor<Self>;
 
     /// Generalised advantages and value targets, all `[S·T, N]` for `agents` `S`, with `decays` γ and γλ.
-    #[fusion(meta = |rewards, _v, _n, _t, _u, _f, _a| (rewards.clone(), rewards.clone()))]
     fn gae(
         rewards: FloatTensor<Self>,
         values: FloatTensor<Self>,
@@ -118,7 +116,6 @@ trait ExperienceOps: Backend {
 
     /// Means and variances `[S·F]` of `agents` `S` after also seeing `samples` `[S·B, W]`, of which the first F columns
     /// count. `shares`: of what was seen before, and of these.
-    #[fusion(meta = |_s, mean, _v, _w, _a| (mean.clone(), mean.clone()))]
     fn merge_moments(
         samples: FloatTensor<Self>,
         mean: FloatTensor<Self>,
@@ -129,7 +126,6 @@ trait ExperienceOps: Backend {
 
     /// The first F columns of `x` `[S·B, W]`, divided by the standard deviations `[S·F]` after subtracting the means if
     /// they are to be `centred`, clipped to ±`clip` (0: not).
-    #[fusion(dtype = x, shape = x)]
     fn scaled(
         x: FloatTensor<Self>,
         mean: FloatTensor<Self>,
@@ -141,7 +137,6 @@ trait ExperienceOps: Backend {
 
     /// Discounted returns so far `[S·T, N]`, and what the next rollout goes on from, `[S·N]`, as this one does from
     /// `before`.
-    #[fusion(meta = |rewards, _e, before, _g, _a| (rewards.clone(), before.clone()))]
     fn discounted(
         rewards: FloatTensor<Self>,
         ended: BoolTensor<Self>,
