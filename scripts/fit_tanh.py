@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Finds the coefficients of crates/core/src/ops/tanh.rs. Needs numpy.
+"""Finds the coefficients of crates/cpu/src/tanh.rs. Needs numpy.
 
 tanh(x) = x P(x^2) / Q(x^2) on |x| <= LIMIT, beyond which tanh rounds to 1 in single precision. The
 rational function is fitted to the relative error by least squares on Chebyshev nodes, reweighted

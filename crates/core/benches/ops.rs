@@ -16,22 +16,12 @@ use uphill_core::{
     advantage::{Trace, gae},
     dist::DistKind,
     network::Net,
-    nn::{self, Mlp, MlpConfig},
+    nn::{Mlp, MlpConfig},
     ops::{ActorCriticLoss, HostLearner, HostStep, Surrogate, host_values},
     optim::Adam,
     policy::{Actor, Critic},
     rollout::Batch,
 };
-
-/// What the crate keeps to itself, compiled once more.
-#[allow(unused)]
-#[path = "../src/ops"]
-mod ops {
-    pub(crate) mod gemm;
-    mod narrow;
-    mod simd;
-    mod tanh;
-}
 
 fn main() {
     divan::main();
@@ -137,8 +127,8 @@ mod forward_backward {
 #[divan::bench_group(max_time = 1)]
 mod product {
     use super::*;
-    use crate::ops::gemm::{self, Epilogue, Panels, padded};
     use uphill_core::nn::Activation;
+    use uphill_cpu::gemm::{self, Epilogue, Panels, padded};
 
     const SIZES: [[usize; 3]; 4] = [
         [64, 64, 64],

@@ -9,27 +9,26 @@ use serde::{Deserialize, Serialize};
 
 use crate::{network::Network, ops::MlpShape};
 
-/// Nonlinearity between layers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Activation {
-    /// tanh(x), the usual choice for small policy networks.
-    #[default]
-    Tanh,
-    /// max(x, 0).
-    Relu,
+pub use uphill_cpu::shape::Activation;
+
+/// An [`Activation`] of tensors.
+pub trait Activate {
+    /// f(x), element by element.
+    fn apply(self, x: Tensor<2>) -> Tensor<2>;
+
+    /// f(z) and its derivative f'(z) ż along ż.
+    fn jvp(self, z: Tensor<2>, tangent: Tensor<2>) -> (Tensor<2>, Tensor<2>);
 }
 
-impl Activation {
-    pub(crate) fn apply(self, x: Tensor<2>) -> Tensor<2> {
+impl Activate for Activation {
+    fn apply(self, x: Tensor<2>) -> Tensor<2> {
         match self {
             Self::Tanh => x.tanh(),
             Self::Relu => burn::tensor::activation::relu(x),
         }
     }
 
-    /// f(z) and its derivative f'(z) ż along ż.
-    pub(crate) fn jvp(self, z: Tensor<2>, tangent: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+    fn jvp(self, z: Tensor<2>, tangent: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
         let y = self.apply(z);
         let slope = match self {
             Self::Tanh => y.clone().square().neg() + 1.0,

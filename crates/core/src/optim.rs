@@ -86,10 +86,10 @@ impl Adam {
     pub fn step(&mut self, params: Tensor<1>, grad: Tensor<1>, lr: f64) -> Tensor<1> {
         assert_eq!(params.dims(), self.first.dims(), "shape of params");
         assert_eq!(grad.dims(), self.first.dims(), "shape of grad");
-        self.steps += 1;
         if ops::on_host(&params) {
             return ops::adam_step(self, params, grad, lr);
         }
+        self.steps += 1;
         let (b1, b2) = (self.beta1, self.beta2);
         self.first = self.first.clone() * b1 + grad.clone() * (1.0 - b1);
         self.second = self.second.clone() * b2 + grad.square() * (1.0 - b2);
@@ -117,7 +117,7 @@ impl Adam {
     }
 
     /// 1 / (1 − βᵗ), which makes up for moments that began at zero.
-    pub(crate) fn unbias(&self, beta: f64) -> f64 {
+    fn unbias(&self, beta: f64) -> f64 {
         1.0 / (1.0 - beta.powf(self.steps as f64))
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     dist::{Dist, DistKind},
     network::{Net, Network},
     normalize::ObsNorm,
-    ops::RowDist,
+    ops::row_dist,
     recurrent::RecurrentNetwork,
     rollout::{Batch, Sequences},
 };
@@ -45,7 +45,7 @@ impl Actor {
     /// device or another. A policy without takes Burn's operations.
     pub fn fused(&self) -> bool {
         let shape = self.net.perceptron();
-        shape.is_some_and(|shape| RowDist::of(&self.kind, shape.log_stds).is_some())
+        shape.is_some_and(|shape| row_dist(&self.kind, shape.log_stds).is_some())
     }
 
     /// π(·|s) for raw observations `[B, O]`; with memory, at the first step of an episode.

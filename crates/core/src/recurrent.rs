@@ -2,7 +2,7 @@
 
 use crate::{
     network::{Network, WithLogStd},
-    nn::{Activation, Init, Linear, Mlp, MlpConfig},
+    nn::{Activate, Activation, Init, Linear, Mlp, MlpConfig},
 };
 use burn::{
     module::{Module, ModuleDisplay},

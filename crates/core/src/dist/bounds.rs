@@ -36,9 +36,10 @@ impl Bounds {
         shares * row(self.widths().collect()).unsqueeze() + low
     }
 
-    /// One component of [`at`](Self::at).
-    pub(crate) fn component_at(&self, i: usize, share: f32) -> f32 {
-        share * (self.high[i] - self.low[i]) + self.low[i]
+    /// The smallest and the largest value of each component.
+    pub(crate) fn pairs(&self) -> Vec<[f32; 2]> {
+        let pairs = self.low.iter().zip(&self.high);
+        pairs.map(|(low, high)| [*low, *high]).collect()
     }
 
     /// ln Π_i (high_i − low_i)/2.

@@ -4,7 +4,7 @@ use burn::tensor::{Tensor, activation::log_softmax, assert_shape};
 
 /// Logit of a forbidden action. Its probability underflows to exactly 0, while products with its
 /// logarithm stay finite and are 0 too.
-pub(crate) const FORBIDDEN: f64 = -1e9;
+const FORBIDDEN: f64 = uphill_cpu::dist::FORBIDDEN as f64;
 
 /// Logits `[B, K]` with those of forbidden actions replaced, so that these have probability exactly
 /// 0: never sampled, without a share in entropy, KL and Fisher information, and without gradient.

@@ -22,14 +22,13 @@ mod bounds;
 mod categorical;
 mod gaussian;
 mod multi_discrete;
-pub(crate) mod quadrature;
+mod quadrature;
 pub mod special;
 mod squashed_gaussian;
 
 pub use beta::Beta;
 pub use bounds::Bounds;
 use burn::tensor::{Tensor, activation::sigmoid};
-pub(crate) use categorical::FORBIDDEN;
 pub use categorical::{Categorical, mask_logits};
 pub use gaussian::Gaussian;
 pub use multi_discrete::MultiDiscrete;

@@ -1,7 +1,7 @@
 //! A perceptron whose passes are fused, behind the same face as any other network.
 
-use super::mlp::{self, MlpShape, Pass, Weights};
-use super::{tensor, values};
+use super::slices::{tensor, values};
+use super::{MlpShape, Weights};
 use crate::{
     heads::{masked, masked_jvp},
     network::ErasedNetwork,
@@ -9,6 +9,7 @@ use crate::{
 };
 use burn::tensor::{Gradients, Tensor};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use uphill_cpu::mlp::{self, Pass};
 
 /// A perceptron in host memory.
 ///

@@ -3,10 +3,8 @@
 //!
 //! Autodiff on a graph of tensors computes the same, and tests compare the two.
 
-use super::descent::{Descent, HostStep, Learner, Problem, StepDiagnostics, Trainee, write};
-use super::minibatch::Samples;
-use super::rows::{ActorCriticLoss, RowDist, Surrogate};
-use super::{on_host, tensor};
+use super::slices::{self, learner, row_dist, tensor};
+use super::{ActorCriticLoss, HostStep, StepDiagnostics, Surrogate, on_host};
 use crate::{
     network::Net,
     optim::Adam,
@@ -14,7 +12,11 @@ use crate::{
     rollout::Batch,
 };
 use burn::tensor::{Device, Tensor};
-use std::sync::{Arc, RwLock};
+use uphill_cpu::{
+    adam,
+    descent::Descent,
+    minibatch::{Problem, Samples},
+};
 
 /// Gradients of `loss` over the batch by the parameters of actor and critic, `[P]` each, and what was measured.
 /// `None` where [`HostLearner::new`] has none.
@@ -25,15 +27,10 @@ pub fn actor_critic_gradient(
     loss: &ActorCriticLoss,
 ) -> Option<([Tensor<1>; 2], StepDiagnostics)> {
     let nets = [actor.net.host_weights()?, critic.net.host_weights()?];
-    let dist = RowDist::of(&actor.kind, nets[0].shape().log_stds)?;
-    let mut samples = samples(actor.normalized(batch.obs.clone()), batch)?;
-    samples.prepare(dist, &nets[0], loss);
-    let problem = Problem {
-        dist: Some(dist),
-        loss: *loss,
-        samples,
-    };
-    let (gradients, means) = problem.gradient(nets.each_ref().map(|net| Some(&**net)), batch.len());
+    let dist = row_dist(&actor.kind, nets[0].shape().log_stds)?;
+    let samples = samples(actor.normalized(batch.obs.clone()), batch)?;
+    let problem = Problem::new(Some((dist, &nets[0])), samples, loss);
+    let (gradients, means) = problem.gradient(nets.each_ref().map(|net| Some(&**net)));
     let device = batch.obs.device();
     let gradients = gradients.map(|gradient| {
         let len = [gradient.len()];
@@ -46,8 +43,6 @@ pub fn actor_critic_gradient(
 #[derive(Debug)]
 pub struct HostLearner {
     descent: Descent,
-    /// Actor and critic.
-    learners: [Trainee; 2],
     device: Device,
 }
 
@@ -63,27 +58,15 @@ impl HostLearner {
         [of_actor, of_critic]: [Adam; 2],
         loss: &ActorCriticLoss,
     ) -> Option<Self> {
-        let dist = RowDist::of(&actor.kind, actor.net.mlp_shape()?.log_stds)?;
+        let dist = row_dist(&actor.kind, actor.net.mlp_shape()?.log_stds)?;
         critic.net.mlp_shape()?;
-        let mut samples = samples(actor.normalized(batch.obs.clone()), batch)?;
-        let learners = [
-            Learner::new(&actor.net, of_actor)?,
-            Learner::new(&critic.net, of_critic)?,
-        ];
-        samples.prepare(dist, learners[0].weights(), loss);
-        let problem = Problem {
-            dist: Some(dist),
-            loss: *loss,
-            samples,
-        };
-        let learners = learners.map(|learner| Arc::new(RwLock::new(learner)));
+        let samples = samples(actor.normalized(batch.obs.clone()), batch)?;
+        let of_actor = learner(&actor.net, of_actor)?;
+        let of_critic = learner(&critic.net, of_critic)?;
+        let problem = Problem::new(Some((dist, of_actor.weights())), samples, loss);
+        let learners = [Some(of_actor), Some(of_critic)];
         Some(Self {
-            descent: Descent::new(
-                problem,
-                learners.each_ref().map(|l| Some(l.clone())),
-                minibatch,
-            ),
-            learners,
+            descent: Descent::new(problem, learners, minibatch),
             device: batch.obs.device(),
         })
     }
@@ -98,7 +81,7 @@ impl HostLearner {
 
     /// Hands the networks and the optimisers back.
     pub fn finish(self, actor: &mut Net, critic: &mut Net) -> [Adam; 2] {
-        let [of_actor, of_critic] = &self.learners;
+        let [of_actor, of_critic] = self.descent.finish();
         [
             hand_back(of_actor, actor, &self.device),
             hand_back(of_critic, critic, &self.device),
@@ -110,7 +93,6 @@ impl HostLearner {
 #[derive(Debug)]
 pub struct HostCritic {
     descent: Descent,
-    learner: Trainee,
     device: Device,
 }
 
@@ -125,21 +107,18 @@ impl HostCritic {
         value_clip: f32,
     ) -> Option<Self> {
         critic.net.mlp_shape()?;
-        let problem = Problem {
-            dist: None,
-            loss: ActorCriticLoss {
-                surrogate: Surrogate::LogProb,
-                value_clip,
-                value_coef: 1.0,
-                entropy_coef: 0.0,
-                standardize: false,
-            },
-            samples: samples(critic.normalized(batch.obs.clone()), batch)?,
+        let loss = ActorCriticLoss {
+            surrogate: Surrogate::LogProb,
+            value_clip,
+            value_coef: 1.0,
+            entropy_coef: 0.0,
+            standardize: false,
         };
-        let learner = Arc::new(RwLock::new(Learner::new(&critic.net, adam)?));
+        let samples = samples(critic.normalized(batch.obs.clone()), batch)?;
+        let problem = Problem::new(None, samples, &loss);
+        let learners = [None, Some(learner(&critic.net, adam)?)];
         Some(Self {
-            descent: Descent::new(problem, [None, Some(learner.clone())], minibatch),
-            learner,
+            descent: Descent::new(problem, learners, minibatch),
             device: batch.obs.device(),
         })
     }
@@ -166,17 +145,19 @@ impl HostCritic {
 
     /// Hands the network and the optimiser back.
     pub fn finish(self, critic: &mut Net) -> Adam {
-        hand_back(&self.learner, critic, &self.device)
+        let [_, learnt] = self.descent.finish();
+        hand_back(learnt, critic, &self.device)
     }
 }
 
 fn samples(obs: Tensor<2>, batch: &Batch) -> Option<Samples> {
     let here = batch.sequences.is_none() && on_host(&batch.obs);
-    here.then(|| Samples::new(obs, batch))
+    here.then(|| slices::samples(obs, batch))
 }
 
-fn hand_back(learner: &Trainee, net: &mut Net, device: &Device) -> Adam {
-    let (adam, params) = write(learner).hand_back(device);
-    *net = net.with_flat(params);
-    adam
+fn hand_back(learnt: Option<(adam::Adam, Vec<f32>)>, net: &mut Net, device: &Device) -> Adam {
+    let (adam, params) = learnt.unwrap_or_else(|| unreachable!("a network that learnt"));
+    let len = [params.len()];
+    *net = net.with_flat(tensor(params, len, device));
+    slices::adam(adam, device)
 }

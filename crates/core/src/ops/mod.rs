@@ -1,35 +1,23 @@
 //! Fused operations: what Burn's tensor operations compute one node at a time, in one pass.
 //!
-//! On the CPU a perceptron's forward pass and its backward pass are one
-//! loop over blocks of rows each (`FusedMlp`). Two loops leave tensors altogether: [`HostPolicy`] acts on
+//! On the CPU the loops of [`uphill_cpu`] do the work: a perceptron's forward pass and its backward pass are one
+//! loop over blocks of rows each (`FusedMlp`). Two leave tensors altogether: [`HostPolicy`] acts on
 //! slices, and [`HostLearner`] takes gradient steps, from the samples of a minibatch to new parameters. On GPUs
 //! they are kernels behind a Burn backend extension (`device`), and [`DeviceLearner`] takes the steps.
 //! Burn's operations stay as the reference that tests compare with, and as the path of a user's own module.
 //! Only this folder knows that backends differ.
 
 mod acting;
-mod adam;
-mod block_loss;
-mod descent;
 #[cfg(feature = "gpu")]
 mod device;
 #[cfg(not(feature = "gpu"))]
 #[path = "no_device.rs"]
 mod device;
-mod exp;
 mod fused;
-mod gemm;
 mod learner;
-mod minibatch;
-mod mlp;
-mod narrow;
-mod rows;
-mod simd;
-mod tanh;
-mod team;
+mod slices;
 
 pub use acting::HostPolicy;
-pub use descent::{HostStep, StepDiagnostics};
 #[cfg(feature = "gpu")]
 pub(crate) use device::DeviceMlp;
 #[cfg(feature = "gpu")]
@@ -41,14 +29,17 @@ pub(crate) use device::{
 };
 pub(crate) use fused::FusedMlp;
 pub use learner::{HostCritic, HostLearner, actor_critic_gradient};
-pub use mlp::MlpShape;
-pub(crate) use mlp::Weights;
-pub(crate) use rows::RowDist;
-pub use rows::{ActorCriticLoss, Surrogate};
+pub(crate) use slices::row_dist;
+pub(crate) use uphill_cpu::mlp::Weights;
+pub use uphill_cpu::{
+    descent::{HostStep, StepDiagnostics},
+    loss::{ActorCriticLoss, Surrogate},
+    shape::MlpShape,
+};
 
 use crate::optim::Adam;
-use adam::AdamStep;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use slices::{adam, take_adam, tensor, values};
 
 /// True where tensors lie in host memory as 32-bit floats, which is what these operations read.
 pub(crate) fn on_host<const D: usize>(tensor: &Tensor<D>) -> bool {
@@ -83,43 +74,19 @@ pub fn host_values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     values(tensor)
 }
 
-/// The elements in row-major order; moved out where nobody else holds the tensor.
-fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    let data = tensor.into_data();
-    data.try_into_vec()
-        .unwrap_or_else(|e| unreachable!("a tensor of 32-bit floats: {e:?}"))
-}
-
-fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &Device) -> Tensor<D> {
-    Tensor::from_data(TensorData::new(values, shape), device)
-}
-
-/// [`Adam::step`] in host memory; `adam.steps` already counts this one.
-pub(crate) fn adam_step(adam: &mut Adam, params: Tensor<1>, grad: Tensor<1>, lr: f64) -> Tensor<1> {
+/// [`Adam::step`] in host memory.
+pub(crate) fn adam_step(
+    state: &mut Adam,
+    params: Tensor<1>,
+    grad: Tensor<1>,
+    lr: f64,
+) -> Tensor<1> {
     let (device, shape) = (params.device(), params.dims());
-    let [mut first, mut second] = adam.take_moments();
+    let mut host = take_adam(state);
     let mut params = values(params);
-    let grad = values(grad);
-    AdamStep::of(
-        adam,
-        &mut params,
-        (&grad, 1.0),
-        [&mut first, &mut second],
-        lr,
-    )
-    .run();
-    adam.first = tensor(first, shape, &device);
-    adam.second = tensor(second, shape, &device);
+    host.step(&mut params, &values(grad), 1.0, lr);
+    *state = adam(host, &device);
     tensor(params, shape, &device)
-}
-
-impl Adam {
-    /// Both moments as numbers; leaves none behind.
-    fn take_moments(&mut self) -> [Vec<f32>; 2] {
-        let device = self.first.device();
-        [&mut self.first, &mut self.second]
-            .map(|moment| values(std::mem::replace(moment, Tensor::empty([0], &device))))
-    }
 }
 
 /// y_t = x_t + d_t · y_{t+1} over rows of `[T, N]`, in host memory.
@@ -140,13 +107,7 @@ pub(crate) fn scan_reverse(x: Tensor<2>, decay: Tensor<2>) -> Tensor<2> {
 pub(crate) fn clip_grad_norm(grad: Tensor<1>, max_norm: f64) -> (Tensor<1>, Tensor<1>) {
     let (device, shape) = (grad.device(), grad.dims());
     let mut grad = values(grad);
-    let norm = adam::norm(&grad);
-    if max_norm > 0.0 {
-        let scale = max_norm as f32 / (norm + 1e-6);
-        if scale < 1.0 || scale.is_nan() {
-            grad.iter_mut().for_each(|g| *g *= scale);
-        }
-    }
+    let norm = uphill_cpu::adam::clip_norm(&mut grad, max_norm);
     let norm = tensor(vec![norm], [1], &device);
     (tensor(grad, shape, &device), norm)
 }

@@ -1,5 +1,5 @@
 //! Losses of single samples in kernels, with their gradients by a network's outputs: the formulas of
-//! [`rows`](crate::ops::rows), one thread per sample.
+//! [`uphill_cpu::dist`], one thread per sample.
 
 use super::gradient::{Minibatch, Room, Samples};
 use super::plan::{Plan, scalar};

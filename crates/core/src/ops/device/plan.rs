@@ -1,7 +1,8 @@
 //! What an update looks like: everything that its kernels are specialised by.
 
 use super::layers::{Layers, SIDE, UNITS};
-use crate::ops::rows::{ActorCriticLoss, RowDist, Surrogate};
+use crate::ops::{ActorCriticLoss, Surrogate};
+use uphill_cpu::dist::RowDist;
 
 /// Positions in the scalars of an update, which live on the device: numbers that change from update to update
 /// or from step to step.
@@ -165,7 +166,11 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{dist::DistKind, nn::Activation, ops::MlpShape};
+    use crate::{
+        dist::DistKind,
+        nn::Activation,
+        ops::{MlpShape, row_dist},
+    };
 
     fn plan(sizes: [usize; 2], shared: usize) -> Option<Plan> {
         plan_of(64, sizes, shared)
@@ -192,7 +197,7 @@ mod tests {
         let [batch, minibatches] = sizes;
         let sizes = [1, batch, minibatches];
         let kind = DistKind::Categorical { choices: 2 };
-        let dist = RowDist::of(&kind, 0).expect("a choice");
+        let dist = row_dist(&kind, 0).expect("a choice");
         Plan::new(networks, dist, &loss, sizes, shared)
     }
 
@@ -221,7 +226,7 @@ mod tests {
     fn so_many_agents_that_no_buffer_holds_their_gradients_are_left_to_others() {
         let fits = |agents| {
             let plan = plan([1 << 16, 4], 48 << 10).expect("one agent");
-            let dist = RowDist::of(&DistKind::Categorical { choices: 2 }, 0).expect("a choice");
+            let dist = row_dist(&DistKind::Categorical { choices: 2 }, 0).expect("a choice");
             let loss = ActorCriticLoss {
                 surrogate: Surrogate::LogProb,
                 value_clip: 0.0,

@@ -5,11 +5,12 @@ use super::layers::{Layers, UNITS};
 use super::plan::{Plan, scalar};
 use super::{on_cube, on_device, shared_memory};
 use crate::{
-    ops::{ActorCriticLoss, HostStep, Surrogate, rows::RowDist},
+    ops::{ActorCriticLoss, HostStep, Surrogate, row_dist},
     optim::Adam,
     policy::{Actor, Critic},
     rollout::Batch,
 };
+use uphill_cpu::dist::RowDist;
 
 /// Sizes of an update of `agents` like these on `minibatches` equal parts of the batch of each; `None` where there are no
 /// kernels for it. The batch has those of all agents, one after the other.
@@ -68,7 +69,7 @@ pub fn device_knows(actor: &Actor, critic: &Critic) -> Option<bool> {
 
 /// A policy's distribution, if kernels know it.
 fn known_dist(actor: &Actor) -> Option<RowDist> {
-    let dist = RowDist::of(&actor.kind, actor.net.perceptron()?.log_stds)?;
+    let dist = row_dist(&actor.kind, actor.net.perceptron()?.log_stds)?;
     (dist == RowDist::Gaussian || dist.is_one_choice()).then_some(dist)
 }
 

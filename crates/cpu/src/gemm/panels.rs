@@ -7,14 +7,14 @@ pub(super) const PANEL: usize = 16;
 
 /// Length of a row in the buffers of layers that are `width` wide: whole panels, and an odd number of them.
 /// Rows an even number of cache lines apart would compete for the same places in the cache.
-pub(crate) fn padded(width: usize) -> usize {
+pub fn padded(width: usize) -> usize {
     (width.div_ceil(PANEL) | 1) * PANEL
 }
 
 /// The columns of a `[K, N]` matrix cut into panels, each stored contiguously as `[K, 16]` and filled up with
 /// zeros.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Panels {
+pub struct Panels {
     pub(super) values: Vec<f32>,
     pub(super) inner: usize,
     pub(super) columns: usize,
@@ -22,7 +22,7 @@ pub(crate) struct Panels {
 
 impl Panels {
     /// From a row-major matrix `[inner, columns]`.
-    pub(crate) fn packed(matrix: &[f32], inner: usize, columns: usize) -> Self {
+    pub fn packed(matrix: &[f32], inner: usize, columns: usize) -> Self {
         let mut panels = Self::default();
         panels.pack(matrix, inner, columns);
         panels

@@ -1,21 +1,21 @@
-//! Distributions of single samples, and the loss, as settings: what loops in host memory act and learn by.
-//!
-//! The same formulas as in [`dist`](crate::dist), which tests compare these with.
+//! Distributions of single samples.
 
-use super::exp::{exp, ln};
-use super::mlp::MlpShape;
-use crate::dist::{DistKind, FORBIDDEN};
+use crate::exp::{exp, ln};
+use crate::shape::MlpShape;
 use std::{f32::consts::LN_2, ops::Range};
 
 /// ½ ln 2π.
-pub(super) const HALF_LN_TAU: f32 = 0.918_938_5;
+pub(crate) const HALF_LN_TAU: f32 = 0.918_938_5;
+
+/// Logit of an action that a mask forbids: e^FORBIDDEN is 0, and differences of logits stay finite.
+pub const FORBIDDEN: f32 = -1e9;
 
 /// Choices of one action, at most.
 const MOST_CHOICES: usize = 16;
 
 /// Distributions whose parameters are few enough for a loop over samples.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum RowDist {
+pub enum RowDist {
     /// Logits of one choice after the other.
     Categorical(Choices),
     /// Means, with log standard deviations that do not depend on the observation.
@@ -29,14 +29,14 @@ pub(crate) enum RowDist {
 
 /// How many alternatives each of several independent choices has.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Choices {
+pub struct Choices {
     counts: [u32; MOST_CHOICES],
     len: usize,
 }
 
 impl Choices {
-    /// `None` if there are too many.
-    fn new(choices: &[usize]) -> Option<Self> {
+    /// Of that many alternatives each; `None` if there are more than 16 choices.
+    pub fn new(choices: &[usize]) -> Option<Self> {
         let mut counts = [0; MOST_CHOICES];
         for (count, choices) in counts.get_mut(..choices.len())?.iter_mut().zip(choices) {
             *count = u32::try_from(*choices).ok()?;
@@ -46,12 +46,12 @@ impl Choices {
     }
 
     /// Number of choices.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.len
     }
 
     /// Where the logits of each lie.
-    pub(super) fn ranges(self) -> impl Iterator<Item = Range<usize>> {
+    pub(crate) fn ranges(self) -> impl Iterator<Item = Range<usize>> {
         let mut end = 0;
         (0..self.len).map(move |i| {
             let start = end;
@@ -62,26 +62,8 @@ impl Choices {
 }
 
 impl RowDist {
-    /// Of a policy whose network appends `log_stds` of its outputs to every row.
-    pub(crate) fn of(kind: &DistKind, log_stds: usize) -> Option<Self> {
-        match kind {
-            DistKind::Categorical { choices } if log_stds == 0 => {
-                Choices::new(&[*choices]).map(Self::Categorical)
-            }
-            DistKind::MultiDiscrete { choices } if log_stds == 0 => {
-                Choices::new(choices).map(Self::Categorical)
-            }
-            DistKind::Gaussian { dim } if log_stds == *dim => Some(Self::Gaussian),
-            DistKind::SquashedGaussian { bounds } if log_stds == bounds.dim() => {
-                let ln_scale = bounds.ln_scale() as f32;
-                Some(Self::SquashedGaussian { ln_scale })
-            }
-            _ => None,
-        }
-    }
-
-    /// An action `[A]` from noise as in [`DistKind::noise`]; returns its log-probability. `outputs` are the
-    /// network's.
+    /// An action `[A]` from noise, one Gumbel per logit or one normal number per mean; returns its log-probability.
+    /// `outputs` are the network's.
     pub(crate) fn sample(
         self,
         outputs: &[f32],
@@ -117,14 +99,21 @@ impl RowDist {
         }
     }
 
+    /// Numbers in an action of a policy with `width` logits or means.
+    pub(crate) fn action_width(self, width: usize) -> usize {
+        match self {
+            Self::Categorical(choices) => choices.len(),
+            Self::Gaussian | Self::SquashedGaussian { .. } => width,
+        }
+    }
+
     /// Whether it is one choice.
-    #[cfg(feature = "gpu")]
-    pub(crate) fn is_one_choice(self) -> bool {
+    pub fn is_one_choice(self) -> bool {
         matches!(self, Self::Categorical(choices) if choices.len() == 1)
     }
 
     /// What the squashing of an action adds to its log-probability, whatever the policy.
-    pub(super) fn correction(self, action: &[f32]) -> f32 {
+    pub(crate) fn correction(self, action: &[f32]) -> f32 {
         let Self::SquashedGaussian { ln_scale } = self else {
             return 0.0;
         };
@@ -133,17 +122,17 @@ impl RowDist {
     }
 }
 
-/// ln(1 − tanh² u) and tanh u, as in [`special`](crate::dist::special).
+/// ln(1 − tanh² u) and tanh u, finite however large |u| is.
 #[inline(always)]
-pub(super) fn ln_sech2(u: f32) -> (f32, f32) {
+pub(crate) fn ln_sech2(u: f32) -> (f32, f32) {
     let e = exp(-2.0 * u.abs());
     let tanh = (1.0 - e) / (1.0 + e);
     (2.0 * (LN_2 - u.abs() - ln(1.0 + e)), tanh.copysign(u))
 }
 
-/// [`mask_logits`](crate::dist::mask_logits), where the network has masks, of the outputs of each row of observations. Rows
-/// of outputs may be padded.
-pub(super) fn mask_rows(outputs: &mut [f32], obs: &[f32], shape: &MlpShape) {
+/// Where the network has masks, replaces the logits that the last columns of each row of observations forbid. Rows of
+/// outputs may be padded.
+pub(crate) fn mask_rows(outputs: &mut [f32], obs: &[f32], shape: &MlpShape) {
     if !shape.masked {
         return;
     }
@@ -153,7 +142,7 @@ pub(super) fn mask_rows(outputs: &mut [f32], obs: &[f32], shape: &MlpShape) {
     for (logits, obs) in rows.zip(obs.chunks_exact(inputs)) {
         for (z, allowed) in logits.iter_mut().zip(&obs[inputs - width..]) {
             if *allowed < 0.5 {
-                *z = FORBIDDEN as f32;
+                *z = FORBIDDEN;
             }
         }
     }
@@ -167,42 +156,7 @@ fn log_sum_exp(z: &[f32]) -> f32 {
 }
 
 /// Unnormalised logits to log-probabilities.
-pub(super) fn log_softmax(z: &mut [f32]) {
+pub(crate) fn log_softmax(z: &mut [f32]) {
     let normaliser = log_sum_exp(z);
     z.iter_mut().for_each(|z| *z -= normaliser);
-}
-
-/// What a policy climbs, sample by sample.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Surrogate {
-    /// log π(a|s) · A, see [`policy_gradient_surrogate`](crate::loss::policy_gradient_surrogate).
-    LogProb,
-    /// min(ρ A, clip(ρ, 1 ± `clip`) A), see [`clipped_surrogate`](crate::loss::clipped_surrogate).
-    Clipped {
-        /// ε of the ratios.
-        clip: f32,
-    },
-    /// ρ A − `kl_coef` · KL(old ‖ new), see [`ratio_surrogate`](crate::loss::ratio_surrogate).
-    Penalised {
-        /// β.
-        kl_coef: f32,
-        /// Ratios further than this from 1 count in the clip fraction, and are not clipped.
-        clip: f32,
-    },
-}
-
-/// The loss of an actor and a critic: `value_coef` · L_V − surrogate − `entropy_coef` · H, means over samples.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ActorCriticLoss {
-    /// What the policy climbs.
-    pub surrogate: Surrogate,
-    /// Clip the value function's move to ±this as in
-    /// [`clipped_value_loss`](crate::loss::clipped_value_loss); 0: never.
-    pub value_clip: f32,
-    /// Weight of the value loss.
-    pub value_coef: f32,
-    /// Weight of the entropy bonus.
-    pub entropy_coef: f32,
-    /// Advantages are brought to mean 0 and standard deviation 1 over the samples.
-    pub standardize: bool,
 }

@@ -28,7 +28,7 @@ pub(crate) fn dispatch<W: WithSimd>(op: W) -> W::Output {
 macro_rules! on_every_width {
     ($result:ident in $new:expr, $op:expr => $check:expr) => {{
         use pulp::{Scalar, Scalar128b, Scalar256b, Scalar512b, WithSimd};
-        use $crate::ops::simd::{dispatch, on_every_width};
+        use $crate::simd::{dispatch, on_every_width};
         on_every_width!(@one $result, $new, $op, $check, |op| op.with_simd(Scalar));
         on_every_width!(@one $result, $new, $op, $check, |op| op.with_simd(Scalar128b));
         on_every_width!(@one $result, $new, $op, $check, |op| op.with_simd(Scalar256b));
@@ -43,4 +43,4 @@ macro_rules! on_every_width {
     }};
 }
 #[cfg(test)]
-pub(super) use on_every_width;
+pub(crate) use on_every_width;

@@ -51,8 +51,8 @@ fn clamp<S: Simd>(simd: S, x: S::f32s, limit: f32) -> S::f32s {
 
 #[cfg(test)]
 mod tests {
-    use super::super::simd::on_every_width;
     use super::*;
+    use crate::simd::on_every_width;
     use pulp::WithSimd;
 
     /// tanh of whole vectors of numbers, in place.
@@ -133,6 +133,6 @@ mod tests {
             assert!(values.iter().all(|x| x.is_nan()), "{values:?}");
         };
         check(|map| map.with_simd(pulp::Scalar));
-        check(|map| super::super::simd::dispatch(map));
+        check(|map| crate::simd::dispatch(map));
     }
 }

@@ -11,31 +11,35 @@ mod panels;
 mod tests;
 
 pub(crate) use gradient::{Gradient, gradient};
-pub(crate) use panels::{Panels, padded};
+pub use panels::{Panels, padded};
 
-use super::simd::dispatch;
-use crate::nn::Activation;
+use crate::shape::Activation;
+use crate::simd::dispatch;
 use finish::{Finish, Identity, OfRelu, OfTanh, TimesReluDerivative, TimesTanhDerivative};
 use panels::{PANEL, load};
 use pulp::{Simd, WithSimd};
 
 /// What a product starts from and what happens to it before it is stored.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Epilogue<'a> {
+pub enum Epilogue<'a> {
     /// act(A B + b) with a bias padded to whole panels.
     Layer {
+        /// b, padded.
         bias: &'a [f32],
+        /// act; none is the identity.
         activation: Option<Activation>,
     },
     /// (A B) ∘ act′, with the derivative taken from the layer's outputs (same rows as the result).
     Derivative {
+        /// Of the layer, as many and as far apart as the results.
         outputs: &'a [f32],
+        /// act.
         activation: Activation,
     },
 }
 
 /// C = epilogue(A B): A `[M, K]` with rows `stride` apart, B packed, C `[M, padded(N)]`.
-pub(crate) fn product(a: &[f32], stride: usize, b: &Panels, epilogue: Epilogue<'_>, c: &mut [f32]) {
+pub fn product(a: &[f32], stride: usize, b: &Panels, epilogue: Epilogue<'_>, c: &mut [f32]) {
     dispatch(Product::new((a, stride), b, epilogue, c));
 }
 

@@ -4,9 +4,9 @@
 //! Rows are split over threads in chunks that depend on the batch alone, and partial gradients are
 //! added in the order of the chunks, so a result does not depend on the number of threads.
 
-use super::gemm::{self, Epilogue, Gradient, Panels, padded};
-use super::narrow::{self, NARROW, Narrow};
-use crate::nn::Activation;
+use crate::gemm::{self, Epilogue, Gradient, Panels, padded};
+use crate::narrow::{self, NARROW, Narrow};
+use crate::shape::MlpShape;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -17,52 +17,9 @@ const CHUNK: usize = 128;
 /// Most parts that a batch is split into.
 const MAX_CHUNKS: usize = 16;
 
-/// What a perceptron looks like inside its flat parameter vector: per layer the weights `[I, O]` and
-/// the bias `[O]`, then any log standard deviations.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MlpShape {
-    /// Inputs, hidden widths, outputs.
-    pub widths: Vec<usize>,
-    /// Between layers.
-    pub activation: Activation,
-    /// Log standard deviations that are appended to every row of outputs
-    /// ([`WithLogStd`](crate::network::WithLogStd)).
-    pub log_stds: usize,
-    /// Outputs are logits of which the last columns of the observation forbid some
-    /// ([`Masked`](crate::heads::Masked)).
-    pub masked: bool,
-}
-
-impl MlpShape {
-    /// Whether nothing follows its last layer.
-    pub(crate) fn is_bare(&self) -> bool {
-        self.log_stds == 0 && !self.masked
-    }
-
-    /// Number of parameters `P`.
-    pub fn num_params(&self) -> usize {
-        let layers = self.layers().map(|[i, o]| (i + 1) * o).sum::<usize>();
-        layers + self.log_stds
-    }
-
-    /// Columns of the outputs `W`.
-    pub fn outputs(&self) -> usize {
-        self.widths[self.widths.len() - 1] + self.log_stds
-    }
-
-    /// Columns of the observations `O`.
-    pub fn inputs(&self) -> usize {
-        self.widths[0]
-    }
-
-    fn layers(&self) -> impl DoubleEndedIterator<Item = [usize; 2]> + ExactSizeIterator + '_ {
-        self.widths.windows(2).map(|w| [w[0], w[1]])
-    }
-}
-
 /// Parameters in the order in which the kernels read them.
 #[derive(Clone, Debug)]
-pub(crate) struct Weights {
+pub struct Weights {
     shape: MlpShape,
     layers: Vec<Layer>,
     log_stds: Vec<f32>,
@@ -86,7 +43,7 @@ enum Forward {
 
 impl Weights {
     /// From a flat parameter vector `[P]`.
-    pub(crate) fn new(shape: &MlpShape, params: &[f32]) -> Self {
+    pub fn new(shape: &MlpShape, params: &[f32]) -> Self {
         let last = shape.layers().len() - 1;
         let layer = |(l, [_, outputs]): (usize, [usize; 2])| Layer {
             forward: if l > 0 && l == last && outputs <= NARROW {
@@ -107,7 +64,7 @@ impl Weights {
     }
 
     /// Takes other parameters `[P]`.
-    pub(crate) fn refill(&mut self, params: &[f32]) {
+    pub fn refill(&mut self, params: &[f32]) {
         assert_eq!(params.len(), self.shape.num_params(), "length of params");
         let mut rest = params;
         for (l, [inputs, outputs]) in self.shape.layers().enumerate() {
@@ -128,19 +85,19 @@ impl Weights {
     }
 
     /// What the weights are of.
-    pub(crate) fn shape(&self) -> &MlpShape {
+    pub fn shape(&self) -> &MlpShape {
         &self.shape
     }
 
     /// The log standard deviations that are appended to every row of outputs.
-    pub(crate) fn log_stds(&self) -> &[f32] {
+    pub fn log_stds(&self) -> &[f32] {
         &self.log_stds
     }
 }
 
 /// What a forward pass leaves for the passes after it.
 #[derive(Clone, Debug)]
-pub(crate) struct Pass {
+pub struct Pass {
     obs: Vec<f32>,
     blocks: Vec<Block>,
 }
@@ -226,7 +183,7 @@ pub(crate) fn spread<T: Send, R: Send>(
 }
 
 /// Outputs `[B, W]` for observations `[B, O]`, and what backward needs.
-pub(crate) fn forward(weights: &Weights, obs: Vec<f32>) -> (Vec<f32>, Pass) {
+pub fn forward(weights: &Weights, obs: Vec<f32>) -> (Vec<f32>, Pass) {
     let (shape, inputs) = (&weights.shape, weights.shape.inputs());
     let batch = obs.len() / inputs;
     assert_eq!(obs.len(), batch * inputs, "shape of obs");
@@ -245,7 +202,7 @@ pub(crate) fn forward(weights: &Weights, obs: Vec<f32>) -> (Vec<f32>, Pass) {
 }
 
 /// Outputs `[B, W]` for observations `[B, O]`, where no other pass follows.
-pub(crate) fn infer(weights: &Weights, obs: &[f32]) -> Vec<f32> {
+pub fn infer(weights: &Weights, obs: &[f32]) -> Vec<f32> {
     let shape = &weights.shape;
     let batch = obs.len() / shape.inputs();
     assert_eq!(obs.len(), batch * shape.inputs(), "shape of obs");
@@ -335,7 +292,7 @@ fn append_rows(outputs: &mut Vec<f32>, rows: &[f32], shape: &MlpShape, log_stds:
 ///
 /// With a dot for derivatives, ż = ẋ W + x Ẇ + ḃ is one product of rows (ẋ, x, 1) with W, Ẇ and ḃ on
 /// top of each other.
-pub(crate) fn jvp(shape: &MlpShape, params: &[f32], direction: &[f32], pass: &Pass) -> Vec<f32> {
+pub fn jvp(shape: &MlpShape, params: &[f32], direction: &[f32], pass: &Pass) -> Vec<f32> {
     assert_eq!(params.len(), shape.num_params(), "length of params");
     assert_eq!(direction.len(), params.len(), "length of direction");
     let mut at = 0;
@@ -401,7 +358,7 @@ fn jvp_block(shape: &MlpShape, layers: &[Panels], block: &Block, obs: &[f32]) ->
 }
 
 /// Gradient by all parameters `[P]` from the gradient by the outputs `[B, W]`.
-pub(crate) fn backward(weights: &Weights, pass: &Pass, grad_outputs: &[f32]) -> Vec<f32> {
+pub fn backward(weights: &Weights, pass: &Pass, grad_outputs: &[f32]) -> Vec<f32> {
     let shape = &weights.shape;
     let batch = pass.obs.len() / shape.inputs();
     assert_eq!(

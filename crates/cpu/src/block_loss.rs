@@ -1,45 +1,46 @@
 //! Losses of a block of samples with their gradients by the networks' outputs.
 //!
 //! Samples stand in columns, so that every loop runs over neighbouring numbers and is compiled to vector
-//! instructions. The same formulas as in [`dist`](crate::dist) and [`loss`](crate::loss), which tests compare
-//! these with.
+//! instructions. Tests compare them with the same formulas on tensors.
 
 // Several columns of one length at a time: an index says it more plainly than pairs of pairs.
 #![allow(clippy::needless_range_loop)]
 
-use super::exp::{exp, ln};
-use super::minibatch::Sums;
-use super::mlp::{BLOCK, MlpShape};
-use super::rows::{ActorCriticLoss, Choices, HALF_LN_TAU, RowDist, Surrogate, ln_sech2};
-use super::simd::dispatch;
-use crate::dist::quadrature::HALF;
+use crate::dist::{Choices, HALF_LN_TAU, RowDist, ln_sech2};
+use crate::exp::{exp, ln};
+use crate::loss::{ActorCriticLoss, Surrogate};
+use crate::minibatch::Sums;
+use crate::mlp::BLOCK;
+use crate::quadrature::HALF;
+use crate::shape::MlpShape;
+use crate::simd::dispatch;
 use pulp::{Simd, WithSimd};
 
 /// One number of every sample in a block.
-pub(super) type Column = [f32; BLOCK];
+pub(crate) type Column = [f32; BLOCK];
 
 /// What the policy's loss reads, and room for what it works out.
 #[derive(Clone, Debug)]
-pub(super) struct PolicyBlock {
+pub(crate) struct PolicyBlock {
     dist: RowDist,
     /// 1 for a sample, 0 for a place that is not used.
-    pub(super) used: Column,
+    pub(crate) used: Column,
     /// Outputs of the network without log standard deviations, `[W]`; afterwards the gradient by them.
-    pub(super) outputs: Vec<Column>,
+    pub(crate) outputs: Vec<Column>,
     /// `[A]`
-    pub(super) actions: Vec<Column>,
+    pub(crate) actions: Vec<Column>,
     /// log π(a|s) of the policy that acted.
-    pub(super) old_log_probs: Column,
-    pub(super) advantages: Column,
+    pub(crate) old_log_probs: Column,
+    pub(crate) advantages: Column,
     /// What squashing adds to log π(a|s).
-    pub(super) corrections: Column,
+    pub(crate) corrections: Column,
     /// Log-probabilities or means of the policy that acted, `[W]`, where the loss penalises a divergence from
     /// it; afterwards the gradient of that divergence by the outputs.
-    pub(super) acted: Vec<Column>,
+    pub(crate) acted: Vec<Column>,
     /// Its log standard deviations.
-    pub(super) acted_log_stds: Vec<f32>,
+    pub(crate) acted_log_stds: Vec<f32>,
     /// Gradient by the log standard deviations, `[W]` or none.
-    pub(super) of_log_stds: Vec<f32>,
+    pub(crate) of_log_stds: Vec<f32>,
     /// Probabilities, or distances from the mean in standard deviations, `[W]`.
     scratch: Vec<Column>,
     log_probs: Column,
@@ -56,19 +57,19 @@ pub(super) struct PolicyBlock {
 
 /// What the critic's loss reads.
 #[derive(Clone, Debug)]
-pub(super) struct ValueBlock {
+pub(crate) struct ValueBlock {
     /// As in [`PolicyBlock`].
-    pub(super) used: Column,
+    pub(crate) used: Column,
     /// V(s); afterwards the gradient by it.
-    pub(super) values: Column,
+    pub(crate) values: Column,
     /// V(s) as it was when the sample was taken.
-    pub(super) old_values: Column,
-    pub(super) returns: Column,
+    pub(crate) old_values: Column,
+    pub(crate) returns: Column,
 }
 
 impl PolicyBlock {
     /// For a policy whose network has this shape, and actions of `actions` numbers.
-    pub(super) fn new(dist: RowDist, shape: &MlpShape, actions: usize) -> Self {
+    pub(crate) fn new(dist: RowDist, shape: &MlpShape, actions: usize) -> Self {
         let column = [0.0; BLOCK];
         let log_stds = shape.log_stds;
         let outputs = shape.outputs() - log_stds;
@@ -98,7 +99,7 @@ impl PolicyBlock {
 
     /// Replaces the outputs by the gradient of the loss, each sample of which weighs `share`, and adds to
     /// `sums`.
-    pub(super) fn run(
+    pub(crate) fn run(
         &mut self,
         loss: &ActorCriticLoss,
         share: f32,
@@ -116,7 +117,7 @@ impl PolicyBlock {
 }
 
 impl ValueBlock {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let column = [0.0; BLOCK];
         Self {
             used: column,
@@ -128,7 +129,7 @@ impl ValueBlock {
 
     /// Replaces the values by the gradient of the loss, each sample of which weighs `share`; returns the sum
     /// of the losses.
-    pub(super) fn run(&mut self, loss: &ActorCriticLoss, share: f32) -> f64 {
+    pub(crate) fn run(&mut self, loss: &ActorCriticLoss, share: f32) -> f64 {
         dispatch(Value {
             block: self,
             clip: loss.value_clip,
@@ -282,8 +283,8 @@ fn gaussian(block: &mut PolicyBlock, log_stds: &[f32]) {
     block.entropies = [entropy; BLOCK];
 }
 
-/// What squashing adds: a constant to log π(a), and ln_scale + Σ E ln(1 − tanh² u) to the entropy, by the quadrature
-/// of [`SquashedGaussian`](crate::dist::SquashedGaussian). Leaves the gradient of the latter by the means in
+/// What squashing adds: a constant to log π(a), and ln_scale + Σ E ln(1 − tanh² u) to the entropy, by Gauss–Hermite
+/// quadrature. Leaves the gradient of the latter by the means in
 /// `of_squashing`. The one by log σ is added to the others, each sample weighing `weight`.
 #[inline(always)]
 fn squashed(block: &mut PolicyBlock, log_stds: &[f32], ln_scale: f32, weight: f32) {

@@ -1,8 +1,8 @@
 //! Products with a few columns, as the last layers of policies and value functions have them: vectors run
 //! along the inputs, where panels of columns would be nearly empty.
 
-use super::gemm::{Gradient, padded};
-use super::simd::dispatch;
+use crate::gemm::{Gradient, padded};
+use crate::simd::dispatch;
 use pulp::{Simd, WithSimd};
 
 /// Most columns.
@@ -108,7 +108,7 @@ impl Product<'_> {
     }
 }
 
-/// As [`gemm::gradient`](super::gemm::gradient), for a layer with few outputs.
+/// As [`gemm::gradient`](crate::gemm::gradient), for a layer with few outputs.
 pub(crate) fn gradient(a: &[f32], stride: usize, d: &[f32], into: Gradient<'_>) {
     dispatch(OfLayer { a, stride, d, into });
 }

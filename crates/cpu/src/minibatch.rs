@@ -1,26 +1,38 @@
 //! What one gradient step computes: from the samples of a minibatch to sums of gradients, part by part.
 
-use super::block_loss::{Column, PolicyBlock, ValueBlock};
-use super::gemm::padded;
-use super::mlp::{
-    BLOCK, Block, BlockGrad, MlpShape, Weights, backward_block, forward_block, infer,
-};
-use super::rows::{ActorCriticLoss, RowDist, Surrogate, log_softmax, mask_rows};
-use super::values;
-use crate::rollout::Batch;
-use burn::tensor::Tensor;
+use crate::block_loss::{Column, PolicyBlock, ValueBlock};
+use crate::dist::{RowDist, log_softmax, mask_rows};
+use crate::gemm::padded;
+use crate::loss::{ActorCriticLoss, Surrogate};
+use crate::mlp::{BLOCK, Block, BlockGrad, Weights, backward_block, forward_block, infer};
+use crate::shape::MlpShape;
 
-/// A [`Batch`] as numbers.
+/// `B` samples to learn from.
+#[derive(Clone, Debug)]
+pub struct Samples {
+    /// As the networks see them, `[B, O]`.
+    pub obs: Vec<f32>,
+    /// `[B, A]`
+    pub actions: Vec<f32>,
+    /// Numbers in an action `A`.
+    pub action_width: usize,
+    /// log π(a|s) of the policy that acted, `[B]`.
+    pub log_probs: Vec<f32>,
+    /// V(s) as it was when the sample was taken, `[B]`.
+    pub values: Vec<f32>,
+    /// `[B]`
+    pub advantages: Vec<f32>,
+    /// Targets of the value function, `[B]`.
+    pub returns: Vec<f32>,
+}
+
+/// What gradient steps go down: a loss over samples.
 #[derive(Debug)]
-pub(super) struct Samples {
-    /// Normalised.
-    obs: Vec<f32>,
-    actions: Vec<f32>,
-    action_width: usize,
-    log_probs: Vec<f32>,
-    values: Vec<f32>,
-    advantages: Vec<f32>,
-    returns: Vec<f32>,
+pub struct Problem {
+    /// The policy's, where it learns.
+    dist: Option<RowDist>,
+    pub(crate) loss: ActorCriticLoss,
+    samples: Samples,
     /// [`RowDist::correction`] of each action; empty where there is none.
     corrections: Vec<f32>,
     acted: Option<Acted>,
@@ -35,35 +47,39 @@ struct Acted {
     log_stds: Vec<f32>,
 }
 
-impl Samples {
-    /// With observations as the networks see them.
-    pub(super) fn new(obs: Tensor<2>, batch: &Batch) -> Self {
-        let [_, action_width] = batch.actions.dims();
-        Self {
-            obs: values(obs),
-            actions: values(batch.actions.clone()),
-            action_width,
-            log_probs: values(batch.log_probs.clone()),
-            values: values(batch.values.clone()),
-            advantages: values(batch.advantages.clone()),
-            returns: values(batch.returns.clone()),
+impl Problem {
+    /// `policy`: the actor's distribution and its network as it acted, where it learns.
+    pub fn new(
+        policy: Option<(RowDist, &Weights)>,
+        samples: Samples,
+        loss: &ActorCriticLoss,
+    ) -> Self {
+        let mut problem = Self {
+            dist: policy.map(|(dist, _)| dist),
+            loss: *loss,
+            samples,
             corrections: vec![],
             acted: None,
+        };
+        if let Some((dist, weights)) = policy {
+            problem.prepare(dist, weights);
         }
+        problem
     }
 
-    /// What `loss` needs to know of the actions and of the policy that acted, which is that of `weights`.
-    pub(super) fn prepare(&mut self, dist: RowDist, weights: &Weights, loss: &ActorCriticLoss) {
+    /// What the loss needs to know of the actions and of the policy that acted.
+    fn prepare(&mut self, dist: RowDist, weights: &Weights) {
+        let samples = &self.samples;
         if matches!(dist, RowDist::SquashedGaussian { .. }) {
-            let actions = self.actions.chunks_exact(self.action_width);
+            let actions = samples.actions.chunks_exact(samples.action_width);
             self.corrections = actions.map(|action| dist.correction(action)).collect();
         }
-        if !matches!(loss.surrogate, Surrogate::Penalised { .. }) {
+        if !matches!(self.loss.surrogate, Surrogate::Penalised { .. }) {
             return;
         }
         let width = weights.shape().outputs();
-        let mut outputs = infer(weights, &self.obs);
-        mask_rows(&mut outputs, &self.obs, weights.shape());
+        let mut outputs = infer(weights, &samples.obs);
+        mask_rows(&mut outputs, &samples.obs, weights.shape());
         if let RowDist::Categorical(choices) = dist {
             for row in outputs.chunks_exact_mut(width) {
                 choices
@@ -79,15 +95,27 @@ impl Samples {
         });
     }
 
+    /// Number of samples `B`.
+    pub(crate) fn len(&self) -> usize {
+        self.samples.advantages.len()
+    }
+
+    /// Room for a part of a minibatch of networks like these.
+    pub(crate) fn part(&self, nets: [Option<&Weights>; 2]) -> Part {
+        let width = self.samples.action_width;
+        Part::new(nets, self.dist.map(|dist| (dist, width)))
+    }
+
     /// What the policy's loss reads of the samples at `rows`.
     fn gather_policy(&self, rows: &[i32], minibatch: &Minibatch, block: &mut PolicyBlock) {
+        let samples = &self.samples;
         let (mean, scale) = minibatch.advantages;
         mark_used(&mut block.used, rows.len());
         for (i, &row) in rows.iter().enumerate() {
             let row = row as usize;
-            block.old_log_probs[i] = self.log_probs[row];
-            block.advantages[i] = (self.advantages[row] - mean) * scale;
-            let action = &self.actions[row * self.action_width..][..self.action_width];
+            block.old_log_probs[i] = samples.log_probs[row];
+            block.advantages[i] = (samples.advantages[row] - mean) * scale;
+            let action = &samples.actions[row * samples.action_width..][..samples.action_width];
             for (column, x) in block.actions.iter_mut().zip(action) {
                 column[i] = *x;
             }
@@ -110,30 +138,25 @@ impl Samples {
 
     /// What the critic's loss reads of them.
     fn gather_values(&self, rows: &[i32], block: &mut ValueBlock) {
+        let samples = &self.samples;
         mark_used(&mut block.used, rows.len());
         for (i, &row) in rows.iter().enumerate() {
-            block.old_values[i] = self.values[row as usize];
-            block.returns[i] = self.returns[row as usize];
+            block.old_values[i] = samples.values[row as usize];
+            block.returns[i] = samples.returns[row as usize];
         }
     }
 
-    /// Numbers in an action.
-    pub(super) fn action_width(&self) -> usize {
-        self.action_width
-    }
-
-    /// Mean and inverse spread of the advantages at `rows`, as [`standardize`] takes them; (0, 1) leaves them
-    /// as they are.
-    ///
-    /// [`standardize`]: crate::advantage::standardize
+    /// Mean and inverse spread of the advantages at `rows`, with Bessel's correction and 1e-8 added to the standard deviation; (0, 1)
+    /// leaves them as they are.
     fn scale(&self, rows: &[i32], standardize: bool) -> (f32, f32) {
+        let samples = &self.samples;
         let len = rows.len() as f64;
         if !standardize || len < 2.0 {
             return (0.0, 1.0);
         }
         let advantages = || {
             rows.iter()
-                .map(|&row| f64::from(self.advantages[row as usize]))
+                .map(|&row| f64::from(samples.advantages[row as usize]))
         };
         let mean = advantages().sum::<f64>() / len;
         let squares = advantages().map(|a| (a - mean) * (a - mean)).sum::<f64>();
@@ -144,7 +167,7 @@ impl Samples {
 
 /// What all parts of a minibatch share.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Minibatch {
+pub(crate) struct Minibatch {
     loss: ActorCriticLoss,
     /// Mean and inverse spread of its advantages.
     advantages: (f32, f32),
@@ -154,10 +177,11 @@ pub(super) struct Minibatch {
 
 impl Minibatch {
     /// Of the samples at `rows` `[M]`.
-    pub(super) fn new(loss: ActorCriticLoss, samples: &Samples, rows: &[i32]) -> Self {
+    pub(crate) fn new(problem: &Problem, rows: &[i32]) -> Self {
+        let loss = problem.loss;
         Self {
             loss,
-            advantages: samples.scale(rows, loss.standardize),
+            advantages: problem.scale(rows, loss.standardize),
             share: 1.0 / rows.len() as f32,
         }
     }
@@ -165,14 +189,14 @@ impl Minibatch {
 
 /// Room for one part of a minibatch, and what it adds up to.
 #[derive(Debug)]
-pub(super) struct Part {
+pub(crate) struct Part {
     obs: Vec<f32>,
     /// Where the actor learns.
     policy: Option<PolicyBlock>,
     value: ValueBlock,
     /// Of actor and critic, whichever learn.
     sides: [Option<Side>; 2],
-    pub(super) sums: Sums,
+    pub(crate) sums: Sums,
 }
 
 /// Of one network.
@@ -186,22 +210,22 @@ struct Side {
 
 /// Sums over samples; added up in f64, so that their order hardly matters.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Sums {
-    pub(super) surrogate: f64,
-    pub(super) value_loss: f64,
-    pub(super) entropy: f64,
-    pub(super) approx_kl: f64,
-    pub(super) clip_fraction: f64,
+pub(crate) struct Sums {
+    pub(crate) surrogate: f64,
+    pub(crate) value_loss: f64,
+    pub(crate) entropy: f64,
+    pub(crate) approx_kl: f64,
+    pub(crate) clip_fraction: f64,
 }
 
 impl Part {
     /// Gradient by the parameters of the actor (0) or the critic (1), if it learns.
-    pub(super) fn total(&self, side: usize) -> Option<&[f32]> {
+    pub(crate) fn total(&self, side: usize) -> Option<&[f32]> {
         self.sides[side].as_ref().map(|side| &side.total[..])
     }
 
     /// For networks like these. `policy`: the actor's distribution, and how many numbers an action has.
-    pub(super) fn new(nets: [Option<&Weights>; 2], policy: Option<(RowDist, usize)>) -> Self {
+    pub(crate) fn new(nets: [Option<&Weights>; 2], policy: Option<(RowDist, usize)>) -> Self {
         let [actor, critic] = nets.map(|net| net.map(Weights::shape));
         let inputs = actor.or(critic).map_or(0, MlpShape::inputs);
         let block = |((dist, action_width), shape)| PolicyBlock::new(dist, shape, action_width);
@@ -215,10 +239,10 @@ impl Part {
     }
 
     /// Gradients of actor and critic, whichever learn, over the samples at `rows`, and their sums.
-    pub(super) fn run(
+    pub(crate) fn run(
         &mut self,
         [of_actor, of_critic]: [Option<&Weights>; 2],
-        samples: &Samples,
+        problem: &Problem,
         minibatch: &Minibatch,
         rows: &[i32],
     ) {
@@ -233,12 +257,12 @@ impl Part {
         for (i, rows) in rows.chunks(BLOCK).enumerate() {
             let obs = &mut self.obs[..rows.len() * width];
             for (to, &row) in obs.chunks_exact_mut(width).zip(rows) {
-                copy_row(to, &samples.obs[row as usize * width..][..width]);
+                copy_row(to, &problem.samples.obs[row as usize * width..][..width]);
             }
             if let Some(((side, weights), policy)) = &mut actor {
                 forward_block(weights, obs, &mut side.block);
                 mask_rows(side.block.outputs_mut(), obs, weights.shape());
-                samples.gather_policy(rows, minibatch, policy);
+                problem.gather_policy(rows, minibatch, policy);
                 take_columns(&mut policy.outputs, side.block.outputs(), rows.len());
                 let (loss, share) = (&minibatch.loss, minibatch.share);
                 policy.run(loss, share, weights.log_stds(), &mut self.sums);
@@ -247,7 +271,7 @@ impl Part {
             }
             if let Some((side, weights)) = &mut critic {
                 forward_block(weights, obs, &mut side.block);
-                samples.gather_values(rows, &mut self.value);
+                problem.gather_values(rows, &mut self.value);
                 let values = std::slice::from_mut(&mut self.value.values);
                 take_columns(values, side.block.outputs(), rows.len());
                 self.sums.value_loss += self.value.run(&minibatch.loss, minibatch.share);

@@ -2,8 +2,8 @@
 
 use super::gradient::OfLayer;
 use super::*;
-use crate::ops::narrow::{self, NARROW, Narrow};
-use crate::ops::simd::on_every_width;
+use crate::narrow::{self, NARROW, Narrow};
+use crate::simd::on_every_width;
 
 fn numbers(len: usize) -> Vec<f32> {
     (0..len)

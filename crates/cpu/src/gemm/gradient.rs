@@ -1,7 +1,7 @@
 //! The gradient of a layer: the product of its inputs, transposed, with the gradient of its outputs.
 
 use super::panels::{PANEL, load, padded};
-use crate::ops::simd::dispatch;
+use crate::simd::dispatch;
 use pulp::{Simd, WithSimd};
 
 /// Where a gradient goes: the weights `[K, N]` and the bias `[N]` of a layer.

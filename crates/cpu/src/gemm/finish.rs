@@ -1,7 +1,7 @@
 //! What is done to the results of a product while they are in registers.
 
 use super::panels::load;
-use crate::ops::tanh::tanh;
+use crate::tanh::tanh;
 use pulp::Simd;
 
 /// What happens to a vector of results, whose first stands at `at`, before it is stored.

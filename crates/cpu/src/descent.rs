@@ -1,28 +1,25 @@
 //! Gradient steps of one or two networks in host memory, by a team of threads: each minibatch is one pass over its
 //! samples, then a sum of gradients and a step of Adam for each network.
 
-use super::adam::{self, AdamStep};
-use super::minibatch::{Minibatch, Part, Samples, Sums};
-use super::mlp::{Weights, chunks, max_chunks, spread};
-use super::rows::{ActorCriticLoss, RowDist};
-use super::team::Team;
-use super::{tensor, values};
-use crate::{network::Net, optim::Adam};
-use burn::tensor::{Device, Tensor};
+use crate::adam::{self, Adam, shortening};
+use crate::minibatch::{Minibatch, Part, Problem, Sums};
+use crate::mlp::{Weights, chunks, max_chunks, spread};
+use crate::shape::MlpShape;
+use crate::team::Team;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Means over a minibatch, and what the step did.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepDiagnostics {
-    /// Of what the policy climbs.
+    /// Mean surrogate objective.
     pub surrogate: f32,
     /// ½ squared error, clipped where the loss says so.
     pub value_loss: f32,
     /// Nats.
     pub entropy: f32,
-    /// [`approx_kl`](crate::loss::approx_kl).
+    /// Mean of ρ − 1 − ln ρ, in nats.
     pub approx_kl: f32,
-    /// [`clip_fraction`](crate::loss::clip_fraction).
+    /// Share of samples whose ratio is outside of the clip range.
     pub clip_fraction: f32,
     /// Of both gradients together, before clipping.
     pub grad_norm: f32,
@@ -39,33 +36,16 @@ pub struct HostStep {
     pub joint_norm: bool,
 }
 
-/// What steps go down: a loss over samples.
-#[derive(Debug)]
-pub(super) struct Problem {
-    /// The policy's, where it learns.
-    pub(super) dist: Option<RowDist>,
-    pub(super) loss: ActorCriticLoss,
-    pub(super) samples: Samples,
-}
-
 impl Problem {
-    fn part(&self, nets: [Option<&Weights>; 2]) -> Part {
-        let width = self.samples.action_width();
-        Part::new(nets, self.dist.map(|dist| (dist, width)))
-    }
-
-    /// Gradients over the whole batch of `len` samples by the parameters of the networks, none of one that is
-    /// not there, and what was measured.
-    pub(super) fn gradient(
-        &self,
-        nets: [Option<&Weights>; 2],
-        len: usize,
-    ) -> ([Vec<f32>; 2], StepDiagnostics) {
+    /// Gradients over the whole batch by the parameters of actor and critic, `[P]` each, none of one that is not
+    /// there, and what was measured.
+    pub fn gradient(&self, nets: [Option<&Weights>; 2]) -> ([Vec<f32>; 2], StepDiagnostics) {
+        let len = self.len();
         let rows: Vec<i32> = (0..len as i32).collect();
-        let minibatch = Minibatch::new(self.loss, &self.samples, &rows);
+        let minibatch = Minibatch::new(self, &rows);
         let parts = spread(chunks(len).collect(), |range| {
             let mut part = self.part(nets);
-            part.run(nets, &self.samples, &minibatch, &rows[range]);
+            part.run(nets, self, &minibatch, &rows[range]);
             RwLock::new(part)
         });
         let gradients = [0, 1].map(|side| {
@@ -79,12 +59,9 @@ impl Problem {
     }
 }
 
-/// A network in training, of which a team and its owner know.
-pub(super) type Trainee = Arc<RwLock<Learner>>;
-
 /// A problem and the threads that are at it.
 #[derive(Debug)]
-pub(super) struct Descent {
+pub struct Descent {
     shared: Arc<Shared>,
     team: Team,
 }
@@ -94,7 +71,7 @@ pub(super) struct Descent {
 struct Shared {
     problem: Problem,
     /// Actor and critic, whichever learn.
-    learners: [Option<Trainee>; 2],
+    learners: [Option<RwLock<Learner>>; 2],
     /// One for each part that a minibatch is cut into.
     parts: Vec<RwLock<Part>>,
     /// Indices of the minibatch's samples.
@@ -115,30 +92,25 @@ enum Round {
 
 /// A perceptron with the state of its optimiser.
 #[derive(Debug)]
-pub(super) struct Learner {
+pub struct Learner {
     weights: Weights,
     params: Vec<f32>,
     gradient: Vec<f32>,
     grad_norm: f32,
-    first: Vec<f32>,
-    second: Vec<f32>,
     adam: Adam,
 }
 
 impl Descent {
-    /// For minibatches of at most `minibatch` samples.
-    pub(super) fn new(problem: Problem, learners: [Option<Trainee>; 2], minibatch: usize) -> Self {
-        let parts = {
-            let learners = learners.each_ref().map(|l| l.as_ref().map(|l| read(l)));
-            let nets = learners.each_ref().map(|l| l.as_ref().map(|l| &l.weights));
-            let part = || RwLock::new(problem.part(nets));
-            (0..max_chunks(minibatch)).map(|_| part()).collect()
-        };
+    /// Of actor and critic, whichever learn, by minibatches of at most `minibatch` samples.
+    pub fn new(problem: Problem, learners: [Option<Learner>; 2], minibatch: usize) -> Self {
+        let nets = learners.each_ref().map(|l| l.as_ref().map(|l| &l.weights));
+        let part = |_| RwLock::new(problem.part(nets));
+        let parts = (0..max_chunks(minibatch)).map(part).collect();
         let shared = Arc::new(Shared {
             problem,
             parts,
             rows: RwLock::default(),
-            learners,
+            learners: learners.map(|learner| learner.map(RwLock::new)),
             round: RwLock::new(Round::Sum { parts: 0 }),
         });
         let of_team = shared.clone();
@@ -154,7 +126,7 @@ impl Descent {
     ///
     /// # Panics
     /// If a minibatch is larger than said before.
-    pub(super) fn epoch(&self, minibatches: &[Vec<i32>], step: HostStep) -> Vec<StepDiagnostics> {
+    pub fn epoch(&self, minibatches: &[Vec<i32>], step: HostStep) -> Vec<StepDiagnostics> {
         minibatches
             .iter()
             .map(|rows| self.step(rows, step))
@@ -165,25 +137,30 @@ impl Descent {
     fn step(&self, rows: &[i32], step: HostStep) -> StepDiagnostics {
         let shared = &*self.shared;
         let parts = chunks(rows.len()).len();
-        let minibatch = Minibatch::new(shared.problem.loss, &shared.problem.samples, rows);
+        let minibatch = Minibatch::new(&shared.problem, rows);
         write(&shared.rows).clear();
         write(&shared.rows).extend_from_slice(rows);
         self.round(Round::Gradient(minibatch), parts);
         self.round(Round::Sum { parts }, 2);
 
-        let norm = |learner: &Option<Trainee>| learner.as_ref().map_or(0.0, |l| read(l).grad_norm);
+        let norm =
+            |learner: &Option<RwLock<Learner>>| learner.as_ref().map_or(0.0, |l| read(l).grad_norm);
         let norms = shared.learners.each_ref().map(norm);
         let joint = norms[0].hypot(norms[1]);
         let scales = norms.map(|norm| {
             let norm = if step.joint_norm { joint } else { norm };
-            let scale = step.max_grad_norm as f32 / (norm + 1e-6);
-            let shortens = step.max_grad_norm > 0.0 && (scale < 1.0 || scale.is_nan());
-            if shortens { scale } else { 1.0 }
+            shortening(norm, step.max_grad_norm)
         });
         let rates = step.learning_rates;
         self.round(Round::Descend { scales, rates }, 2);
 
         diagnostics(&shared.parts[..parts], rows.len(), norms)
+    }
+
+    /// The optimisers and the parameters of whichever learnt.
+    pub fn finish(self) -> [Option<(Adam, Vec<f32>)>; 2] {
+        let learners = self.shared.learners.each_ref();
+        learners.map(|learner| learner.as_ref().map(|learner| write(learner).take()))
     }
 
     fn round(&self, round: Round, tasks: usize) {
@@ -208,7 +185,7 @@ impl Shared {
                     .map(|l| l.as_ref().map(|l| read(l)));
                 let nets = learners.each_ref().map(|l| l.as_ref().map(|l| &l.weights));
                 let mut part = write(&self.parts[task]);
-                part.run(nets, &self.problem.samples, &minibatch, &rows[range]);
+                part.run(nets, &self.problem, &minibatch, &rows[range]);
             }
             Round::Sum { parts } => {
                 if let Some(learner) = &self.learners[task] {
@@ -225,20 +202,18 @@ impl Shared {
 }
 
 impl Learner {
-    /// Takes over the optimiser's moments. `None` where passes through the network are not fused.
-    pub(super) fn new(net: &Net, mut adam: Adam) -> Option<Self> {
-        let params = values(net.flat());
-        let weights = Weights::new(net.mlp_shape()?, &params);
-        let [first, second] = adam.take_moments();
-        Some(Self {
-            weights,
+    /// From parameters `[P]`.
+    ///
+    /// # Panics
+    /// If there are not as many as the shape has.
+    pub fn new(shape: &MlpShape, params: Vec<f32>, adam: Adam) -> Self {
+        Self {
+            weights: Weights::new(shape, &params),
             gradient: vec![0.0; params.len()],
             params,
             grad_norm: 0.0,
-            first,
-            second,
             adam,
-        })
+        }
     }
 
     /// Takes the sum of gradients of this network, which is the `side`th.
@@ -249,28 +224,29 @@ impl Learner {
 
     /// One step of Adam down the gradient times `scale`.
     fn descend(&mut self, scale: f32, learning_rate: f64) {
-        self.adam.steps += 1;
-        let moments = [&mut self.first[..], &mut self.second];
-        let (params, gradient) = (&mut self.params, (&self.gradient[..], scale));
-        AdamStep::of(&self.adam, params, gradient, moments, learning_rate).run();
+        self.adam
+            .step(&mut self.params, &self.gradient, scale, learning_rate);
         self.weights.refill(&self.params);
     }
 
-    /// The parameters as they were given.
-    pub(super) fn weights(&self) -> &Weights {
+    /// The network.
+    pub fn weights(&self) -> &Weights {
         &self.weights
     }
 
-    /// The optimiser and the parameters as tensors; leaves nothing behind.
-    pub(super) fn hand_back(&mut self, device: &Device) -> (Adam, Tensor<1>) {
-        let mut adam = self.adam.clone();
-        let [params, first, second] = [&mut self.params, &mut self.first, &mut self.second]
-            .map(std::mem::take)
-            .map(|values| {
-                let len = [values.len()];
-                tensor(values, len, device)
-            });
-        (adam.first, adam.second) = (first, second);
+    /// The optimiser and the parameters; leaves nothing behind.
+    fn take(&mut self) -> (Adam, Vec<f32>) {
+        let [first, second, params] = [
+            &mut self.adam.first,
+            &mut self.adam.second,
+            &mut self.params,
+        ]
+        .map(std::mem::take);
+        let adam = Adam {
+            first,
+            second,
+            ..self.adam.clone()
+        };
         (adam, params)
     }
 }
@@ -315,11 +291,11 @@ fn diagnostics(parts: &[RwLock<Part>], len: usize, norms: [f32; 2]) -> StepDiagn
 }
 
 /// A panic while a lock was held ends the whole update, so what is behind it is never seen half done.
-pub(super) fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
     lock.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// As [`read`].
-pub(super) fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
     lock.write().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,0 +1,34 @@
+//! Loops of policy gradients on the CPU, on slices: no tensors, no graph.
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | [`shape`] | the shape of a perceptron and where its weights lie |
+//! | [`mlp`] | passes through a perceptron: forward, backward, along a direction |
+//! | [`gemm`] | matrix products with what surrounds them, gradients of layers |
+//! | [`dist`] | distributions of single samples |
+//! | [`loss`] | the loss of actor and critic as settings |
+//! | [`acting`] | a policy on slices |
+//! | [`minibatch`] | samples, and the gradient of a loss over some of them |
+//! | [`descent`] | gradient steps by a team of threads |
+//! | [`adam`] | Adam, norms |
+//! | [`quadrature`] | nodes of the Gauss–Hermite rule |
+//!
+//! Everything is plain Rust without `unsafe`; vector instructions are chosen at run time. Results do not depend on the
+//! number of threads.
+
+pub mod acting;
+pub mod adam;
+mod block_loss;
+pub mod descent;
+pub mod dist;
+mod exp;
+pub mod gemm;
+pub mod loss;
+pub mod minibatch;
+pub mod mlp;
+mod narrow;
+pub mod quadrature;
+pub mod shape;
+mod simd;
+mod tanh;
+mod team;
