@@ -3,14 +3,12 @@
 //! The synchronous form of A3C (Mnih et al., arXiv:1602.01783), as OpenAI Baselines has it.
 
 use crate::{
-    Algorithm, Horizon, Learner, Measured, SequenceUse, Settings, UpdateContext,
+    Algorithm, Horizon, Learner, Measured, SequenceUse, Settings, UpdateContext, check_settings,
     checkpoint::{Checkpoint, CheckpointError},
     config::ConfigError,
     optimizer::{Optimizer, OptimizerKind, StepSize},
     policy_gradient::{actor_critic, param_norm},
-    settings::{
-        at_least_one, not_negative, positive, positive_schedules, rollout_fits, unit_interval,
-    },
+    settings::{COUNT, NOT_NEGATIVE, POSITIVE, SHARE, rollout_samples},
 };
 use serde::{Deserialize, Serialize};
 use uphill_core::{
@@ -124,22 +122,23 @@ impl Settings for A2cConfig {
     }
 
     fn validate(&self, num_envs: usize) -> Result<(), ConfigError> {
-        at_least_one(&[("algo.steps", self.steps), ("algo.n_step", self.n_step)])?;
-        rollout_fits(self.steps, num_envs)?;
-        unit_interval(&[
-            ("algo.gamma", self.gamma),
-            ("algo.gae_lambda", self.gae_lambda),
-        ])?;
-        positive_schedules(&[
-            ("algo.learning_rate", self.learning_rate),
-            ("algo.critic_learning_rate", self.critic_learning_rate),
-        ])?;
-        positive(&[("algo.epsilon", self.epsilon)])?;
-        not_negative(&[
-            ("algo.value_coef", self.value_coef),
-            ("algo.entropy_coef", self.entropy_coef.min()),
-            ("algo.max_grad_norm", self.max_grad_norm),
-        ])
+        check_settings!(self, "algo.", {
+            steps: COUNT,
+            estimator: _,
+            n_step: COUNT,
+            gae_lambda: SHARE,
+            gamma: SHARE,
+            normalize_advantages: _,
+            learning_rate: POSITIVE,
+            critic_learning_rate: POSITIVE,
+            optimizer: _,
+            rule: _,
+            epsilon: POSITIVE,
+            value_coef: NOT_NEGATIVE,
+            entropy_coef: NOT_NEGATIVE,
+            max_grad_norm: NOT_NEGATIVE,
+        })?;
+        rollout_samples("algo.steps", self.steps, num_envs).map(|_| ())
     }
 
     fn sequences(&self) -> SequenceUse {

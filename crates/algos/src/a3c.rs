@@ -9,13 +9,13 @@
 //! operating system. With one worker it is.
 
 use crate::{
-    Horizon, Learner, Measured, Metrics, Settings, UpdateContext,
+    Horizon, Learner, Measured, Metrics, Settings, UpdateContext, check_settings,
     checkpoint::{Checkpoint, CheckpointError},
     collect::collect,
     config::ConfigError,
     policy_gradient::{actor_critic, param_norm},
     random::worker_seed,
-    settings::{at_least_one, ensure, not_negative, positive, positive_schedules, unit_interval},
+    settings::{COUNT, NOT_NEGATIVE, POSITIVE, SHARE, ensure, rollout_samples},
 };
 use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
@@ -93,29 +93,27 @@ impl Settings for A3cConfig {
     }
 
     fn validate(&self, num_envs: usize) -> Result<(), ConfigError> {
-        at_least_one(&[
-            ("algo.workers", self.workers),
-            ("algo.steps", self.steps),
-            ("algo.updates", self.updates),
-        ])?;
-        ensure(
-            num_envs.is_multiple_of(self.workers),
-            "algo.workers",
-            || {
-                format!(
-                    "{} workers cannot share {num_envs} copies evenly (num_envs); choose a divisor of {num_envs}",
-                    self.workers
-                )
-            },
-        )?;
-        unit_interval(&[("algo.gamma", self.gamma), ("algo.decay", self.decay)])?;
-        positive_schedules(&[("algo.learning_rate", self.learning_rate)])?;
-        positive(&[("algo.epsilon", self.epsilon)])?;
-        not_negative(&[
-            ("algo.value_coef", self.value_coef),
-            ("algo.entropy_coef", self.entropy_coef.min()),
-            ("algo.max_grad_norm", self.max_grad_norm),
-        ])
+        check_settings!(self, "algo.", {
+            workers: COUNT,
+            steps: COUNT,
+            updates: COUNT,
+            gamma: SHARE,
+            learning_rate: POSITIVE,
+            decay: SHARE,
+            epsilon: POSITIVE,
+            value_coef: NOT_NEGATIVE,
+            entropy_coef: NOT_NEGATIVE,
+            max_grad_norm: NOT_NEGATIVE,
+        })?;
+        let even = num_envs.is_multiple_of(self.workers);
+        ensure(even, "algo.workers", || {
+            format!(
+                "{} workers cannot share {num_envs} copies evenly (num_envs); choose a divisor of {num_envs}",
+                self.workers
+            )
+        })?;
+        let samples = rollout_samples("algo.steps", self.steps, num_envs)?;
+        rollout_samples("algo.updates", self.updates, samples).map(|_| ())
     }
 
     fn build(&self, actor: &Actor, critic: &Critic) -> Learner {

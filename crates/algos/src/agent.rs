@@ -2,6 +2,7 @@
 
 use crate::{
     config::{ConfigError, Distribution, MemoryKind, NetworkConfig, RunConfig, Std},
+    footprint::network,
     settings::ensure,
 };
 use burn::tensor::Device;
@@ -155,23 +156,8 @@ fn net_of(module: impl Network, network: &NetworkConfig) -> Net {
 /// # Errors
 /// As [`dist_kind`].
 pub fn agent_params(config: &RunConfig, spec: &EnvSpec) -> Result<usize, ConfigError> {
-    let network = &config.network;
-    let count = |outputs| {
-        let mut widths = [&[spec.obs.dim()], network.hidden.as_slice()].concat();
-        let mut cell = 0;
-        if network.memory == MemoryKind::Gru {
-            let (inputs, state) = (widths[widths.len() - 1], network.memory_width);
-            cell = 3 * state * (inputs + 1 + state + 1);
-            widths.push(state);
-            // From the last hidden layer to the state there are gates and no layer.
-            cell -= (inputs + 1) * state;
-        }
-        widths.push(outputs);
-        let layers = widths.windows(2).map(|io| (io[0] + 1) * io[1]);
-        layers.sum::<usize>() + cell
-    };
-    let (outputs, log_stds) = policy_outputs(&dist_kind(spec, network)?, network);
-    Ok(count(outputs) + log_stds + count(1))
+    let (params, _) = network(&config.network, spec, spec.obs.dim() as u128)?;
+    Ok(params.try_into().unwrap_or(usize::MAX))
 }
 
 /// What stands between a network and its distribution's parameters.
@@ -194,7 +180,7 @@ fn head(kind: &DistKind, spec: &EnvSpec, network: &NetworkConfig) -> Head {
 }
 
 /// Outputs of the policy's perceptron, and log standard deviations that are parameters of their own.
-fn policy_outputs(kind: &DistKind, network: &NetworkConfig) -> (usize, usize) {
+pub(crate) fn policy_outputs(kind: &DistKind, network: &NetworkConfig) -> (usize, usize) {
     let width = kind.param_width();
     match (kind, network.std) {
         (DistKind::Gaussian { .. } | DistKind::SquashedGaussian { .. }, Std::Independent) => {

@@ -1,8 +1,8 @@
 //! What a run is: environment, budget, network, normalisation, algorithm.
 
 use crate::{
-    AlgoConfig, Horizon,
-    settings::{SequenceUse, at_least_one, ensure},
+    AlgoConfig, Horizon, check_settings,
+    settings::{CLIP, COUNT, FROM_ONE, InRange, LOG_STD, SequenceUse, ensure},
 };
 use serde::{Deserialize, Serialize};
 use uphill_core::{
@@ -159,6 +159,31 @@ impl Default for NetworkConfig {
 }
 
 impl NetworkConfig {
+    fn validate(&self) -> Result<(), ConfigError> {
+        check_settings!(self, "network.", {
+            hidden: _,
+            activation: _,
+            init: _,
+            distribution: _,
+            std: _,
+            log_std: LOG_STD,
+            memory: _,
+            memory_width: COUNT,
+            fused: _,
+        })?;
+        ensure(!self.hidden.contains(&0), "network.hidden", || {
+            "every layer needs at least 1 unit, for example [64, 64]".to_owned()
+        })?;
+        (self.hidden.iter()).try_for_each(|width| width.check("network.hidden", COUNT))?;
+        let ([low, high], log_std) = (LOG_STD_RANGE, self.log_std);
+        let inside = low < log_std && log_std < high;
+        ensure(
+            inside || self.std == Std::Independent,
+            "network.log_std",
+            || format!("is {log_std}, must lie between {low} and {high} where std is dependent"),
+        )
+    }
+
     /// The part that a perceptron is built from.
     pub fn mlp(&self) -> MlpConfig {
         MlpConfig {
@@ -181,6 +206,17 @@ pub struct NormalizeConfig {
     pub reward: bool,
     /// Clip (scaled) rewards to ±this; 0: never.
     pub reward_clip: f64,
+}
+
+impl NormalizeConfig {
+    fn validate(&self) -> Result<(), ConfigError> {
+        check_settings!(self, "normalize.", {
+            obs: _,
+            obs_clip: CLIP,
+            reward: _,
+            reward_clip: CLIP,
+        })
+    }
 }
 
 impl RunConfig {
@@ -212,36 +248,31 @@ impl RunConfig {
 
     /// Checks every value that does not need the environment.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        at_least_one(&[("num_envs", self.num_envs), ("frames", self.frames)])?;
-        ensure(self.total_steps > 0, "total_steps", || {
-            "must be at least 1".to_owned()
+        check_settings!(self, "", {
+            env: _,
+            num_envs: FROM_ONE,
+            total_steps: FROM_ONE,
+            seed: _,
+            checkpoint_every: _,
+            random_ages: _,
+            frames: COUNT,
+            host_steps: _,
+            network: _,
+            normalize: _,
+            algo: _,
         })?;
         // TOML, in which a run directory keeps its configuration, has no larger whole numbers.
-        ensure(self.seed <= i64::MAX as u64, "seed", || {
-            format!("is {}, must be at most {}", self.seed, i64::MAX)
-        })?;
-        ensure(!self.network.hidden.contains(&0), "network.hidden", || {
-            "every layer needs at least 1 unit, for example [64, 64]".to_owned()
-        })?;
-        let log_std = self.network.log_std;
-        ensure(log_std.is_finite(), "network.log_std", || {
-            "must be a finite number".to_owned()
-        })?;
-        let [low, high] = LOG_STD_RANGE;
-        let inside = low < log_std && log_std < high;
-        ensure(
-            inside || self.network.std == Std::Independent,
-            "network.log_std",
-            || format!("is {log_std}, must lie between {low} and {high} where std is dependent"),
-        )?;
-        for (key, clip) in [
-            ("normalize.obs_clip", self.normalize.obs_clip),
-            ("normalize.reward_clip", self.normalize.reward_clip),
+        for (key, value) in [
+            ("total_steps", self.total_steps),
+            ("seed", self.seed),
+            ("checkpoint_every", self.checkpoint_every),
         ] {
-            ensure(clip >= 0.0 && clip.is_finite(), key, || {
-                format!("is {clip}, must be a positive number, or 0 for no clipping")
+            ensure(value <= i64::MAX as u64, key, || {
+                format!("is {value}, must be at most {}", i64::MAX)
             })?;
         }
+        self.network.validate()?;
+        self.normalize.validate()?;
         if matches!(self.algo.settings().horizon(), Horizon::Episodes { .. }) {
             for (key, on) in [
                 ("random_ages", self.random_ages),
@@ -278,7 +309,6 @@ impl RunConfig {
     }
 
     fn validate_memory(&self) -> Result<(), ConfigError> {
-        at_least_one(&[("network.memory_width", self.network.memory_width)])?;
         ensure(!self.network.hidden.is_empty(), "network.hidden", || {
             "needs at least one layer before the memory, for example [64]".to_owned()
         })?;

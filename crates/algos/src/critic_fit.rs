@@ -1,12 +1,12 @@
 //! Regression of the value function on returns, as its own step after the policy's.
 
 use crate::{
-    SequenceUse, UpdateContext,
+    SequenceUse, UpdateContext, check_settings,
     checkpoint::{Checkpoint, CheckpointError},
     config::ConfigError,
     optimizer::{descend, load_rule, save_rule},
     random::{index_tensor, minibatches},
-    settings::{at_least_one, ensure, not_negative, positive, positive_schedules},
+    settings::{COUNT, NOT_NEGATIVE, POSITIVE, ensure},
 };
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
@@ -68,26 +68,22 @@ impl Default for CriticConfig {
 impl CriticConfig {
     /// Checks every setting, alone and against a batch of `batch` samples.
     pub fn validate(&self, batch: usize) -> Result<(), ConfigError> {
-        at_least_one(&[
-            ("algo.critic.epochs", self.epochs),
-            ("algo.critic.minibatches", self.minibatches),
-        ])?;
-        ensure(
-            batch.is_multiple_of(self.minibatches),
-            "algo.critic.minibatches",
-            || {
-                format!(
-                    "{} parts do not divide the batch of {batch} samples (algo.steps × num_envs); choose a divisor of {batch}",
-                    self.minibatches
-                )
-            },
-        )?;
-        positive_schedules(&[("algo.critic.learning_rate", self.learning_rate)])?;
-        positive(&[("algo.critic.adam_epsilon", self.adam_epsilon)])?;
-        not_negative(&[
-            ("algo.critic.max_grad_norm", self.max_grad_norm),
-            ("algo.critic.value_clip", self.value_clip),
-        ])?;
+        check_settings!(self, "algo.critic.", {
+            method: _,
+            epochs: COUNT,
+            minibatches: COUNT,
+            learning_rate: POSITIVE,
+            adam_epsilon: POSITIVE,
+            max_grad_norm: NOT_NEGATIVE,
+            value_clip: NOT_NEGATIVE,
+        })?;
+        let whole = batch.is_multiple_of(self.minibatches);
+        ensure(whole, "algo.critic.minibatches", || {
+            format!(
+                "{} parts do not divide the batch of {batch} samples (algo.steps × num_envs); choose a divisor of {batch}",
+                self.minibatches
+            )
+        })?;
         // A line search along directions of a loss that is flat in places finds no way.
         ensure(
             self.value_clip == 0.0 || self.method == CriticMethod::Adam,

@@ -4,15 +4,13 @@
 //! arXiv:1703.02660 §3.
 
 use crate::{
-    Algorithm, Horizon, Learner, Measured, SequenceUse, Settings, UpdateContext,
+    Algorithm, Horizon, Learner, Measured, SequenceUse, Settings, UpdateContext, check_settings,
     checkpoint::{Checkpoint, CheckpointError},
     config::ConfigError,
     critic_fit::{CriticConfig, CriticFit},
     policy_step::{Objective, advantage_batch, diagnostics},
     random::subset,
-    settings::{
-        at_least_one, ensure, not_negative, positive_schedules, rollout_fits, unit_interval,
-    },
+    settings::{COUNT, NOT_NEGATIVE, PART, POSITIVE, SHARE, rollout_samples},
 };
 use serde::{Deserialize, Serialize};
 use uphill_core::{
@@ -81,16 +79,20 @@ impl Settings for NpgConfig {
     }
 
     fn validate(&self, num_envs: usize) -> Result<(), ConfigError> {
-        at_least_one(&[("algo.steps", self.steps)])?;
-        rollout_fits(self.steps, num_envs)?;
-        unit_interval(&[
-            ("algo.gamma", self.gamma),
-            ("algo.gae_lambda", self.gae_lambda),
-        ])?;
-        positive_schedules(&[("algo.max_kl", self.max_kl)])?;
-        not_negative(&[("algo.entropy_coef", self.entropy_coef.min())])?;
-        natural_gradient_settings(self.cg_steps, self.cg_damping, self.fisher_subsample)?;
-        self.critic.validate(self.steps * num_envs)
+        check_settings!(self, "algo.", {
+            steps: COUNT,
+            gamma: SHARE,
+            gae_lambda: SHARE,
+            max_kl: POSITIVE,
+            cg_steps: COUNT,
+            cg_damping: NOT_NEGATIVE,
+            fisher_subsample: PART,
+            normalize_advantages: _,
+            entropy_coef: NOT_NEGATIVE,
+            critic: _,
+        })?;
+        let batch = rollout_samples("algo.steps", self.steps, num_envs)?;
+        self.critic.validate(batch)
     }
 
     fn sequences(&self) -> SequenceUse {
@@ -100,21 +102,6 @@ impl Settings for NpgConfig {
     fn build(&self, _actor: &Actor, critic: &Critic) -> Learner {
         Learner::Synchronous(Box::new(Npg::new(self.clone(), critic)))
     }
-}
-
-/// Checks what NPG and TRPO solve for the natural gradient with.
-pub(crate) fn natural_gradient_settings(
-    cg_steps: usize,
-    cg_damping: f64,
-    fisher_subsample: f64,
-) -> Result<(), ConfigError> {
-    at_least_one(&[("algo.cg_steps", cg_steps)])?;
-    not_negative(&[("algo.cg_damping", cg_damping)])?;
-    ensure(
-        fisher_subsample > 0.0 && fisher_subsample <= 1.0,
-        "algo.fisher_subsample",
-        || format!("is {fisher_subsample}, must be a share above 0 and at most 1"),
-    )
 }
 
 /// Natural policy gradient with the state of its value fit.

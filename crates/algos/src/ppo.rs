@@ -5,16 +5,13 @@
 //! are in [`RunConfig`](crate::RunConfig), because every algorithm has them).
 
 use crate::{
-    Algorithm, Horizon, Learner, Measured, SequenceUse, Settings, UpdateContext,
+    Algorithm, Horizon, Learner, Measured, SequenceUse, Settings, UpdateContext, check_settings,
     checkpoint::{Checkpoint, CheckpointError},
     config::ConfigError,
     optimizer::{Optimizer, OptimizerKind, StepSize},
     policy_gradient::param_norm,
     random::{index_tensor, minibatches, shuffle_key},
-    settings::{
-        at_least_one, ensure, not_negative, positive, positive_schedules, rollout_fits,
-        unit_interval,
-    },
+    settings::{COUNT, NOT_NEGATIVE, POSITIVE, SHARE, ensure, rollout_samples},
 };
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
@@ -147,44 +144,35 @@ impl Settings for PpoConfig {
     }
 
     fn validate(&self, num_envs: usize) -> Result<(), ConfigError> {
-        at_least_one(&[
-            ("algo.steps", self.steps),
-            ("algo.epochs", self.epochs),
-            ("algo.minibatches", self.minibatches),
-        ])?;
-        rollout_fits(self.steps, num_envs)?;
-        let batch = self.steps * num_envs;
-        ensure(
-            batch.is_multiple_of(self.minibatches),
-            "algo.minibatches",
-            || {
-                format!(
-                    "{} parts do not divide the batch of {batch} samples (algo.steps {} × num_envs {num_envs}); choose a divisor of {batch}",
-                    self.minibatches, self.steps
-                )
-            },
-        )?;
-        unit_interval(&[
-            ("algo.gamma", self.gamma),
-            ("algo.gae_lambda", self.gae_lambda),
-        ])?;
-        positive_schedules(&[
-            ("algo.learning_rate", self.learning_rate),
-            ("algo.critic_learning_rate", self.critic_learning_rate),
-            ("algo.clip", self.clip),
-        ])?;
-        positive(&[
-            ("algo.adam_epsilon", self.adam_epsilon),
-            ("algo.kl_coef", self.kl_coef),
-            ("algo.kl_target", self.kl_target),
-        ])?;
-        not_negative(&[
-            ("algo.value_clip", self.value_clip),
-            ("algo.value_coef", self.value_coef),
-            ("algo.entropy_coef", self.entropy_coef.min()),
-            ("algo.max_grad_norm", self.max_grad_norm),
-            ("algo.target_kl", self.target_kl),
-        ])
+        check_settings!(self, "algo.", {
+            steps: COUNT,
+            epochs: COUNT,
+            minibatches: COUNT,
+            learning_rate: POSITIVE,
+            critic_learning_rate: POSITIVE,
+            optimizer: _,
+            adam_epsilon: POSITIVE,
+            gamma: SHARE,
+            gae_lambda: SHARE,
+            objective: _,
+            clip: POSITIVE,
+            kl_coef: POSITIVE,
+            kl_target: POSITIVE,
+            value_clip: NOT_NEGATIVE,
+            value_coef: NOT_NEGATIVE,
+            entropy_coef: NOT_NEGATIVE,
+            max_grad_norm: NOT_NEGATIVE,
+            normalize_advantages: _,
+            target_kl: NOT_NEGATIVE,
+        })?;
+        let batch = rollout_samples("algo.steps", self.steps, num_envs)?;
+        let whole = batch.is_multiple_of(self.minibatches);
+        ensure(whole, "algo.minibatches", || {
+            format!(
+                "{} parts do not divide the batch of {batch} samples (algo.steps {} × num_envs {num_envs}); choose a divisor of {batch}",
+                self.minibatches, self.steps
+            )
+        })
     }
 
     fn sequences(&self) -> SequenceUse {

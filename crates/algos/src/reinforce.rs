@@ -10,12 +10,12 @@
 //! are not discounted, and a value function that goes on where the clock cut an episode off.
 
 use crate::{
-    Algorithm, Horizon, Learner, Measured, SequenceUse, Settings, UpdateContext,
+    Algorithm, Horizon, Learner, Measured, SequenceUse, Settings, UpdateContext, check_settings,
     checkpoint::{Checkpoint, CheckpointError},
     config::ConfigError,
     optimizer::{descend, load_rule, save_rule},
     policy_gradient::{moved, param_norm, policy_gradient},
-    settings::{at_least_one, not_negative, positive, positive_schedules, unit_interval},
+    settings::{COUNT, NOT_NEGATIVE, POSITIVE, SHARE, rollout_samples},
     value_fit::fit_values,
 };
 use burn::tensor::Tensor;
@@ -126,21 +126,23 @@ impl Settings for ReinforceConfig {
         self.episodes * num_envs * TYPICAL_LENGTH
     }
 
-    fn validate(&self, _num_envs: usize) -> Result<(), ConfigError> {
-        at_least_one(&[
-            ("algo.episodes", self.episodes),
-            ("algo.critic_steps", self.critic_steps),
-        ])?;
-        unit_interval(&[("algo.gamma", self.gamma)])?;
-        positive_schedules(&[
-            ("algo.learning_rate", self.learning_rate),
-            ("algo.critic_learning_rate", self.critic_learning_rate),
-        ])?;
-        positive(&[("algo.epsilon", self.epsilon)])?;
-        not_negative(&[
-            ("algo.max_grad_norm", self.max_grad_norm),
-            ("algo.entropy_coef", self.entropy_coef.min()),
-        ])
+    fn validate(&self, num_envs: usize) -> Result<(), ConfigError> {
+        check_settings!(self, "algo.", {
+            episodes: COUNT,
+            credit: _,
+            baseline: _,
+            gamma: SHARE,
+            discount_steps: _,
+            learning_rate: POSITIVE,
+            rule: _,
+            epsilon: POSITIVE,
+            max_grad_norm: NOT_NEGATIVE,
+            entropy_coef: NOT_NEGATIVE,
+            critic_learning_rate: POSITIVE,
+            critic_steps: COUNT,
+        })?;
+        // An episode has at least one step.
+        rollout_samples("algo.episodes", self.episodes, num_envs).map(|_| ())
     }
 
     fn sequences(&self) -> SequenceUse {

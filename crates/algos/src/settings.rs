@@ -1,10 +1,12 @@
 //! What every algorithm's configuration has to tell, and the checks that they share.
 
+mod range;
+
 use crate::{Learner, config::ConfigError};
-use uphill_core::{
-    policy::{Actor, Critic},
-    schedule::Schedule,
+pub use range::{
+    CLIP, COUNT, FROM_ONE, InRange, LOG_STD, NOT_NEGATIVE, PART, POSITIVE, Range, SHARE, SHRINKING,
 };
+use uphill_core::policy::{Actor, Critic};
 
 /// What one rollout is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,60 +80,19 @@ pub(crate) fn ensure(
     }
 }
 
-/// Counts that cannot be zero.
-pub(crate) fn at_least_one(settings: &[(&str, usize)]) -> Result<(), ConfigError> {
-    settings
-        .iter()
-        .try_for_each(|(key, value)| ensure(*value > 0, key, || "must be at least 1".to_owned()))
-}
+/// The largest number of samples, units or parameters: on every device they are counted in 32 bits.
+pub(crate) const LARGEST: usize = i32::MAX as usize;
 
-/// Numbers between 0 and 1, both included.
-pub(crate) fn unit_interval(settings: &[(&str, f64)]) -> Result<(), ConfigError> {
-    settings.iter().try_for_each(|(key, value)| {
-        ensure((0.0..=1.0).contains(value), key, || {
-            format!("is {value}, must lie between 0 and 1")
-        })
-    })
-}
-
-/// Finite numbers above zero.
-pub(crate) fn positive(settings: &[(&str, f64)]) -> Result<(), ConfigError> {
-    settings.iter().try_for_each(|(key, value)| {
-        ensure(*value > 0.0 && value.is_finite(), key, || {
-            format!("is {value}, must be a positive finite number")
-        })
-    })
-}
-
-/// Finite numbers from zero.
-pub(crate) fn not_negative(settings: &[(&str, f64)]) -> Result<(), ConfigError> {
-    settings.iter().try_for_each(|(key, value)| {
-        ensure(*value >= 0.0 && value.is_finite(), key, || {
-            format!("is {value}, must be a finite number from 0")
-        })
-    })
-}
-
-/// Schedules that are positive, but for one end.
-pub(crate) fn positive_schedules(settings: &[(&str, Schedule)]) -> Result<(), ConfigError> {
-    settings.iter().try_for_each(|(key, schedule)| {
-        let right = schedule.min() >= 0.0 && schedule.max() > 0.0 && schedule.max().is_finite();
-        ensure(right, key, || {
-            format!("is {schedule}, must be a positive finite number (a schedule may end at 0)")
-        })
-    })
-}
-
-/// A rollout of `steps` steps of `num_envs` copies has to be addressable on every device.
-pub(crate) fn rollout_fits(steps: usize, num_envs: usize) -> Result<(), ConfigError> {
-    ensure(
-        steps.saturating_mul(num_envs) <= i32::MAX as usize,
-        "algo.steps",
-        || {
-            format!(
-                "{steps} × num_envs {num_envs} is more than a rollout can hold ({})",
-                i32::MAX
-            )
-        },
-    )
+/// Samples in `count` steps or episodes (of `key`) of `num_envs` copies; a rollout has to be addressable on every
+/// device.
+pub(crate) fn rollout_samples(
+    key: &str,
+    count: usize,
+    num_envs: usize,
+) -> Result<usize, ConfigError> {
+    let samples = count.saturating_mul(num_envs);
+    ensure(samples <= LARGEST, key, || {
+        format!("{count} × num_envs {num_envs} is more than a rollout can hold ({LARGEST})")
+    })?;
+    Ok(samples)
 }

@@ -1,7 +1,7 @@
 //! A run in memory: everything that changes from one iteration to the next.
 
 use crate::{
-    Learner, UpdateContext,
+    Footprint, Learner, UpdateContext,
     agent::{build_actor, build_critic, dist_kind, obs_norm},
     checkpoint::{Checkpoint, CheckpointError},
     collect::{collect, collect_episodes, start},
@@ -97,6 +97,7 @@ impl Trainer {
     /// A fresh run of one of the built-in environments with the configured networks.
     pub fn new(config: RunConfig, device: &Device) -> Result<Self, TrainError> {
         config.validate()?;
+        Footprint::addressable(&config, &uphill_envs::spec(&config.env)?)?;
         let options = config.batch_options();
         let workers = config.algo.settings().workers();
         let make = |_| {

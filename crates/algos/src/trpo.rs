@@ -3,16 +3,13 @@
 //! Schulman et al., arXiv:1502.05477.
 
 use crate::{
-    Algorithm, Horizon, Learner, Measured, SequenceUse, Settings, UpdateContext,
+    Algorithm, Horizon, Learner, Measured, SequenceUse, Settings, UpdateContext, check_settings,
     checkpoint::{Checkpoint, CheckpointError},
     config::ConfigError,
     critic_fit::{CriticConfig, CriticFit},
-    npg::natural_gradient_settings,
     policy_step::{Objective, advantage_batch, diagnostics},
     random::subset,
-    settings::{
-        at_least_one, ensure, not_negative, positive_schedules, rollout_fits, unit_interval,
-    },
+    settings::{COUNT, NOT_NEGATIVE, PART, POSITIVE, SHARE, SHRINKING, rollout_samples},
 };
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
@@ -89,29 +86,22 @@ impl Settings for TrpoConfig {
     }
 
     fn validate(&self, num_envs: usize) -> Result<(), ConfigError> {
-        at_least_one(&[
-            ("algo.steps", self.steps),
-            ("algo.line_search_tries", self.line_search_tries),
-        ])?;
-        rollout_fits(self.steps, num_envs)?;
-        unit_interval(&[
-            ("algo.gamma", self.gamma),
-            ("algo.gae_lambda", self.gae_lambda),
-        ])?;
-        positive_schedules(&[("algo.max_kl", self.max_kl)])?;
-        not_negative(&[("algo.entropy_coef", self.entropy_coef.min())])?;
-        natural_gradient_settings(self.cg_steps, self.cg_damping, self.fisher_subsample)?;
-        ensure(
-            self.line_search_shrink > 0.0 && self.line_search_shrink < 1.0,
-            "algo.line_search_shrink",
-            || {
-                format!(
-                    "is {}, must lie between 0 and 1, for example 0.8",
-                    self.line_search_shrink
-                )
-            },
-        )?;
-        self.critic.validate(self.steps * num_envs)
+        check_settings!(self, "algo.", {
+            steps: COUNT,
+            gamma: SHARE,
+            gae_lambda: SHARE,
+            max_kl: POSITIVE,
+            cg_steps: COUNT,
+            cg_damping: NOT_NEGATIVE,
+            fisher_subsample: PART,
+            line_search_shrink: SHRINKING,
+            line_search_tries: COUNT,
+            normalize_advantages: _,
+            entropy_coef: NOT_NEGATIVE,
+            critic: _,
+        })?;
+        let batch = rollout_samples("algo.steps", self.steps, num_envs)?;
+        self.critic.validate(batch)
     }
 
     fn sequences(&self) -> SequenceUse {

@@ -5,12 +5,12 @@
 //! policy instead.
 
 use crate::{
-    Algorithm, Horizon, Learner, Measured, SequenceUse, Settings, UpdateContext,
+    Algorithm, Horizon, Learner, Measured, SequenceUse, Settings, UpdateContext, check_settings,
     checkpoint::{Checkpoint, CheckpointError},
     config::ConfigError,
     critic_fit::{CriticConfig, CriticFit},
     policy_step::{Objective, advantage_batch, diagnostics},
-    settings::{at_least_one, not_negative, positive_schedules, rollout_fits, unit_interval},
+    settings::{COUNT, NOT_NEGATIVE, POSITIVE, SHARE, rollout_samples},
 };
 use serde::{Deserialize, Serialize};
 use uphill_core::{
@@ -69,15 +69,17 @@ impl Settings for TrustRegionConfig {
     }
 
     fn validate(&self, num_envs: usize) -> Result<(), ConfigError> {
-        at_least_one(&[("algo.steps", self.steps)])?;
-        rollout_fits(self.steps, num_envs)?;
-        unit_interval(&[
-            ("algo.gamma", self.gamma),
-            ("algo.gae_lambda", self.gae_lambda),
-        ])?;
-        positive_schedules(&[("algo.epsilon", self.epsilon)])?;
-        not_negative(&[("algo.entropy_coef", self.entropy_coef.min())])?;
-        self.critic.validate(self.steps * num_envs)
+        check_settings!(self, "algo.", {
+            steps: COUNT,
+            gamma: SHARE,
+            gae_lambda: SHARE,
+            epsilon: POSITIVE,
+            normalize_advantages: _,
+            entropy_coef: NOT_NEGATIVE,
+            critic: _,
+        })?;
+        let batch = rollout_samples("algo.steps", self.steps, num_envs)?;
+        self.critic.validate(batch)
     }
 
     fn sequences(&self) -> SequenceUse {

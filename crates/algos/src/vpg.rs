@@ -4,14 +4,12 @@
 //! As in Spinning Up (Achiam 2018); advantages after Schulman et al., arXiv:1506.02438.
 
 use crate::{
-    Algorithm, Horizon, Learner, Measured, SequenceUse, Settings, UpdateContext,
+    Algorithm, Horizon, Learner, Measured, SequenceUse, Settings, UpdateContext, check_settings,
     checkpoint::{Checkpoint, CheckpointError},
     config::ConfigError,
     optimizer::{descend, load_rule, save_rule},
     policy_gradient::{moved, param_norm, policy_gradient},
-    settings::{
-        at_least_one, not_negative, positive, positive_schedules, rollout_fits, unit_interval,
-    },
+    settings::{COUNT, NOT_NEGATIVE, POSITIVE, SHARE, rollout_samples},
     value_fit::fit_values,
 };
 use serde::{Deserialize, Serialize};
@@ -81,24 +79,19 @@ impl Settings for VpgConfig {
     }
 
     fn validate(&self, num_envs: usize) -> Result<(), ConfigError> {
-        at_least_one(&[
-            ("algo.steps", self.steps),
-            ("algo.critic_steps", self.critic_steps),
-        ])?;
-        rollout_fits(self.steps, num_envs)?;
-        unit_interval(&[
-            ("algo.gamma", self.gamma),
-            ("algo.gae_lambda", self.gae_lambda),
-        ])?;
-        positive_schedules(&[
-            ("algo.learning_rate", self.learning_rate),
-            ("algo.critic_learning_rate", self.critic_learning_rate),
-        ])?;
-        positive(&[("algo.adam_epsilon", self.adam_epsilon)])?;
-        not_negative(&[
-            ("algo.entropy_coef", self.entropy_coef.min()),
-            ("algo.max_grad_norm", self.max_grad_norm),
-        ])
+        check_settings!(self, "algo.", {
+            steps: COUNT,
+            gamma: SHARE,
+            gae_lambda: SHARE,
+            normalize_advantages: _,
+            learning_rate: POSITIVE,
+            critic_learning_rate: POSITIVE,
+            critic_steps: COUNT,
+            adam_epsilon: POSITIVE,
+            entropy_coef: NOT_NEGATIVE,
+            max_grad_norm: NOT_NEGATIVE,
+        })?;
+        rollout_samples("algo.steps", self.steps, num_envs).map(|_| ())
     }
 
     fn sequences(&self) -> SequenceUse {

@@ -1,0 +1,256 @@
+//! The memory that a run will want, by part, before it begins.
+
+use crate::{
+    AlgoConfig, ConfigError, Horizon, RunConfig,
+    agent::{dist_kind, policy_outputs},
+    config::{MemoryKind, NetworkConfig},
+};
+use std::fmt;
+use uphill_envs::EnvSpec;
+
+/// Bytes of a number.
+const NUMBER: u128 = 4;
+
+/// Numbers of one copy beside its observations: state, clocks, statistics.
+const STATE: u128 = 32;
+
+/// Numbers of one sample beside observation and action: log-probability, values, reward, advantage, return, flags.
+const SAMPLE: u128 = 8;
+
+/// Bytes that a processor can address; nothing larger exists.
+const ADDRESSABLE: u128 = 1 << 47;
+
+/// Bytes that A3C keeps of each gradient of each worker to report them.
+const REPORTED: u128 = 512;
+
+/// An estimate of the memory of a run, rather too low than too high: what no run does without.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Footprint {
+    /// In the order of their making.
+    pub parts: Vec<Part>,
+}
+
+/// What one kind of data takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// In words.
+    pub name: &'static str,
+    /// Bytes.
+    pub bytes: u128,
+    /// The setting with the largest share in it.
+    pub key: &'static str,
+}
+
+/// A size of a part: the setting, and its number.
+type Size = (&'static str, u128);
+
+impl Footprint {
+    /// Of a run in an environment whose single observations `spec` describes (without `frames`).
+    ///
+    /// # Errors
+    /// As [`dist_kind`].
+    pub fn of(config: &RunConfig, spec: &EnvSpec) -> Result<Self, ConfigError> {
+        let copies: Size = ("num_envs", config.num_envs as u128);
+        let frames: Size = ("frames", config.frames as u128);
+        let obs = spec.obs.dim() as u128 * frames.1;
+        let sample = obs + spec.action.width() as u128 + SAMPLE;
+        let (params, units) = network(&config.network, spec, obs)?;
+        let widths = config.network.hidden.iter().copied();
+        let of_network = [
+            ("network.hidden", widths.max().unwrap_or(0) as u128),
+            ("network.memory_width", config.network.memory_width as u128),
+            frames,
+        ];
+        let settings = config.algo.settings();
+        let minibatch = settings.minibatch(config.num_envs) as u128;
+        // Fused passes carry a few samples at a time.
+        let fused = config.network.fused && config.network.memory == MemoryKind::None;
+        let activations = if fused { 0 } else { 2 * units };
+
+        let (lengths, samples, reported) = match (&config.algo, settings.horizon()) {
+            (AlgoConfig::A3c(a3c), _) => {
+                let [steps, updates] = [a3c.steps, a3c.updates].map(|n| n as u128);
+                let lengths = vec![("algo.steps", steps), ("algo.updates", updates)];
+                // One rollout at a time, and the observations of all.
+                let seen = steps * updates * copies.1 * obs * NUMBER;
+                let reports = updates * a3c.workers as u128 * REPORTED;
+                (lengths, steps * copies.1, seen + reports)
+            }
+            (_, Horizon::Steps(steps)) => {
+                let steps = steps as u128;
+                (vec![("algo.steps", steps)], steps * copies.1, 0)
+            }
+            (_, Horizon::Episodes { per_env }) => {
+                // Of one step at least.
+                let episodes = per_env as u128;
+                (vec![("algo.episodes", episodes)], episodes * copies.1, 0)
+            }
+        };
+        let of_rollout = [lengths, vec![copies, frames]].concat();
+        let part = |name, numbers: u128, sizes: &[Size]| Part {
+            name,
+            bytes: numbers * NUMBER,
+            key: largest(sizes),
+        };
+        let mut parts = vec![
+            part(
+                "environments",
+                copies.1 * (3 * obs + STATE),
+                &[copies, frames],
+            ),
+            // With a flat copy for the optimiser's step.
+            part("networks", 2 * params, &of_network),
+            part("optimiser and gradient", 3 * params, &of_network),
+            part("rollout", samples * sample, &of_rollout),
+            part("minibatch", minibatch * (sample + activations), &of_rollout),
+        ];
+        parts[3].bytes += reported;
+        Ok(Self { parts })
+    }
+
+    /// Bytes of all parts.
+    pub fn total(&self) -> u128 {
+        self.parts.iter().map(|part| part.bytes).sum()
+    }
+
+    /// The footprint of a run if a processor can address it.
+    ///
+    /// # Errors
+    /// As [`within`](Self::within).
+    pub fn addressable(config: &RunConfig, spec: &EnvSpec) -> Result<Self, ConfigError> {
+        Self::within(config, spec, 1, ADDRESSABLE)
+    }
+
+    /// The footprint of a run if `agents` such runs at once fit into `available` bytes.
+    ///
+    /// # Errors
+    /// Names the setting that takes the most, the memory that would be needed and what would fit.
+    pub fn within(
+        config: &RunConfig,
+        spec: &EnvSpec,
+        agents: u64,
+        available: u128,
+    ) -> Result<Self, ConfigError> {
+        let fits = |footprint: &Self| footprint.total() * u128::from(agents) <= available;
+        let footprint = Self::of(config, spec)?;
+        if fits(&footprint) {
+            return Ok(footprint);
+        }
+        let most = footprint.parts.iter().max_by_key(|part| part.bytes);
+        let key = most.map_or("num_envs", |part| part.key);
+        let smaller = std::iter::successors(halved(config, key), |config| halved(config, key));
+        let fitting = smaller
+            .filter(|config| config.validate().is_ok())
+            .find(|config| Self::of(config, spec).is_ok_and(|footprint| fits(&footprint)));
+        let remedy = fitting.and_then(|config| value(&config, key));
+        let remedy = remedy.map_or(String::new(), |value| format!("; {value} would fit"));
+        let together = match agents {
+            1 => String::new(),
+            n => format!(" for each of {n} agents"),
+        };
+        let value = value(config, key).unwrap_or_default();
+        Err(ConfigError::new(
+            key,
+            format!(
+                "with {value} the run needs at least {footprint}{together}, and {} can be had{remedy}",
+                Bytes(available)
+            ),
+        ))
+    }
+}
+
+/// `14 GiB of memory (rollout 12 GiB, networks 2.0 GiB)`, the largest parts first and the smallest left out.
+impl fmt::Display for Footprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let total = self.total();
+        let mut parts: Vec<&Part> = self.parts.iter().collect();
+        parts.sort_by_key(|part| std::cmp::Reverse(part.bytes));
+        let parts = parts.into_iter().filter(|part| part.bytes * 50 >= total);
+        let parts: Vec<String> = parts
+            .map(|part| format!("{} {}", part.name, Bytes(part.bytes)))
+            .collect();
+        write!(f, "{} of memory ({})", Bytes(total), parts.join(", "))
+    }
+}
+
+/// A number of bytes, shown with two digits and a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Bytes(pub u128);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+        let mut value = self.0 as f64 / 1024.0;
+        let mut unit = 0;
+        while value >= 1023.5 && unit + 1 < units.len() {
+            (value, unit) = (value / 1024.0, unit + 1);
+        }
+        let digits = usize::from(value < 9.95);
+        write!(f, "{value:.digits$} {}", units[unit])
+    }
+}
+
+/// Parameters of actor and critic together, and the units that one sample activates in them, where observations have
+/// `inputs` components.
+///
+/// # Errors
+/// As [`dist_kind`].
+pub(crate) fn network(
+    network: &NetworkConfig,
+    spec: &EnvSpec,
+    inputs: u128,
+) -> Result<(u128, u128), ConfigError> {
+    let (outputs, log_stds) = policy_outputs(&dist_kind(spec, network)?, network);
+    let hidden: Vec<u128> = network.hidden.iter().map(|width| *width as u128).collect();
+    let state = match network.memory {
+        MemoryKind::None => 0,
+        MemoryKind::Gru => network.memory_width as u128,
+    };
+    let count = |outputs: u128| {
+        let mut widths = [&[inputs], hidden.as_slice()].concat();
+        let mut params = 0;
+        if state > 0 {
+            // Three gates instead of a layer.
+            let before = widths[widths.len() - 1];
+            params += 3 * state * (before + 1 + state + 1) - (before + 1) * state;
+            widths.push(state);
+        }
+        widths.push(outputs);
+        let layers = widths.windows(2).map(|io| (io[0] + 1) * io[1]);
+        (params + layers.sum::<u128>(), widths.iter().sum::<u128>())
+    };
+    let (actor, critic) = (count(outputs as u128), count(1));
+    let params = actor.0 + critic.0 + log_stds as u128;
+    Ok((params, actor.1 + critic.1))
+}
+
+fn largest(sizes: &[Size]) -> &'static str {
+    let largest = sizes.iter().max_by_key(|(_, number)| number);
+    largest.map_or("num_envs", |(key, _)| key)
+}
+
+/// The value at a dotted key, as a message shows it.
+fn value(config: &RunConfig, key: &str) -> Option<String> {
+    let config = serde_json::to_value(config).ok()?;
+    let value = config.pointer(&pointer(key))?;
+    Some(value.to_string().replace(',', ", "))
+}
+
+/// The configuration with half as much at `key`, rounded up to a whole number; `None` if that is no less.
+fn halved(config: &RunConfig, key: &str) -> Option<RunConfig> {
+    let half = |value: &serde_json::Value| Some(value.as_u64()?.div_ceil(2));
+    let mut table = serde_json::to_value(config).ok()?;
+    let slot = table.pointer_mut(&pointer(key))?;
+    let new = match slot.as_array() {
+        Some(list) => list.iter().map(half).collect::<Option<Vec<_>>>()?.into(),
+        None => half(slot)?.into(),
+    };
+    let smaller = new != *slot;
+    *slot = new;
+    smaller.then(|| serde_json::from_value(table).ok())?
+}
+
+/// A dotted key as a JSON pointer.
+fn pointer(key: &str) -> String {
+    format!("/{}", key.replace('.', "/"))
+}
