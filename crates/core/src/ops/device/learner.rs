@@ -185,8 +185,12 @@ impl DeviceLearner {
     /// update, and norm of all parameters, `[8]` for each agent, `[S·8]`, still on the device.
     pub fn summary(&self, reported: Vec<Tensor<2>>) -> Tensor<1> {
         let own = |x: &Tensor<1>| x.clone().into_dispatch();
+        let reported = match <[Tensor<2>; 1]>::try_from(reported) {
+            Ok([all]) => all, // joining one tensor would be a launch
+            Err(parts) => Tensor::cat(parts, 0),
+        };
         Tensor::from_dispatch(Dispatch::summary(
-            Tensor::cat(reported, 0).into_dispatch(),
+            reported.into_dispatch(),
             own(&self.batch.values),
             own(&self.batch.returns),
             own(&self.state.actor),
