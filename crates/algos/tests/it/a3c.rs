@@ -28,11 +28,19 @@ fn with_workers(workers: usize) -> A3cConfig {
 
 #[test]
 fn one_worker_is_plain_actor_critic_with_rmsprop() {
-    let mut config = run("CartPole-v1", 3, 3 * 5 * 4, with_workers(1));
+    // Three iterations of four updates, because the mean square outlives an iteration.
+    let (iterations, entropy_coef, value_coef) = (3, 0.1, 0.4);
+    let algo = A3cConfig {
+        entropy_coef: Schedule::Constant(entropy_coef),
+        value_coef,
+        ..with_workers(1)
+    };
+    let mut config = run("CartPole-v1", 3, iterations * 3 * 5 * 4, algo);
     config.network.hidden = vec![8];
-    let (trainer, _) = train(config.clone());
+    let (trainer, reports) = train(config.clone());
+    assert_eq!(reports.len() as u64, iterations);
 
-    // The same four updates in a row, written with tensors.
+    // The same updates in a row, written with tensors.
     let device = device();
     let mut env = uphill_envs::make("CartPole-v1", 3, &device).unwrap();
     env.reset(config.seed);
@@ -41,7 +49,9 @@ fn one_worker_is_plain_actor_critic_with_rmsprop() {
     let split = actor.net.num_params();
     let mut params = Tensor::cat(vec![actor.net.flat(), critic.net.flat()], 0);
     let mut second = params.zeros_like();
-    for update in 0..4 {
+    for update in 0..4 * iterations {
+        // The rate falls from one iteration to the next.
+        let rate = 7e-4 * (1.0 - (update / 4) as f64 / iterations as f64);
         let memory = &mut Memory::default();
         let position = (config.seed, 5 * update);
         let rollout = collect((&actor, &critic), env.as_mut(), memory, 5, position);
@@ -51,14 +61,14 @@ fn one_worker_is_plain_actor_critic_with_rmsprop() {
         let (a, c) = (actor.net.tracked(), critic.net.tracked());
         let dist = actor.with_net(a.clone()).dist(batch.obs.clone());
         let values = critic.with_net(c.clone()).values(batch.obs);
-        let loss = value_loss(values, batch.returns) * 0.5
+        let loss = value_loss(values, batch.returns) * value_coef
             - policy_gradient_surrogate(dist.log_prob(batch.actions), batch.advantages)
-            - dist.entropy().mean() * 0.01;
+            - dist.entropy().mean() * entropy_coef;
         let grads = loss.backward();
         let grad = Tensor::cat(vec![a.flat_grad(&grads), c.flat_grad(&grads)], 0);
         let (grad, _) = clip_grad_norm(grad, 0.5);
         second = second * 0.99 + grad.clone().square() * 0.01;
-        params = params - grad / (second.clone() + 1e-5).sqrt() * 7e-4;
+        params = params - grad / (second.clone() + 1e-5).sqrt() * rate;
         let rest = params.dims()[0] - split;
         actor.net = actor.net.with_flat(params.clone().narrow(0, 0, split));
         critic.net = critic.net.with_flat(params.clone().narrow(0, split, rest));

@@ -5,6 +5,7 @@
 mod a2c;
 mod a3c;
 mod actions;
+mod by_hand;
 mod checkpoint;
 #[cfg(all(feature = "gpu", feature = "flex"))]
 mod cohort;
