@@ -20,7 +20,7 @@ Examples:
   uphill bench --devices flex,wgpu
   uphill list devices
 
-Exit codes: 0 done, 2 usage or configuration, 3 diverged, 130 interrupted (checkpoint kept), 1 anything else.
+Exit codes: 0 done, 2 usage or configuration, 3 diverged, 130 stopped by a signal (checkpoint kept), 1 anything else.
 Logs: RUST_LOG=uphill=info; RUST_LOG=debug adds those of the backends.")]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -66,8 +66,9 @@ defaults of the algorithm:
 
 The run directory holds config.toml (every value spelt out), meta.json, metrics.csv (one row per
 iteration), TensorBoard events, checkpoints/latest and checkpoints/best, and lock, by which one
-process at a time trains it. Ctrl-C saves and exits with 130; --resume goes on from exactly there,
-also after a crash.")]
+process at a time trains it. Ctrl-C saves and exits with 130, a second one stops at once (SIGTERM and
+SIGHUP likewise, unless ignored as under nohup); --resume goes on from exactly there, also after a
+crash.")]
 pub(crate) struct TrainArgs {
     /// Configuration file, or the name of a preset (see `uphill list presets`)
     #[arg(required_unless_present = "resume", conflicts_with = "resume")]

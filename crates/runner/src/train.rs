@@ -6,19 +6,14 @@ use crate::{
     console::{note, print},
     device::{self, Chosen, DeviceArg, Workload},
     failure::{UsageError, has_diverged, usage},
-    interrupt::{INTERRUPTED, STOPPING, never_begun, watch},
+    interrupt::{INTERRUPTED, Interrupt, STOPPING, never_begun},
     many,
     progress::Progress,
     run_dir::{RunDir, lock},
     session::{Session, Stopped, check_sets},
 };
 use anyhow::{anyhow, bail};
-use std::{
-    path::Path,
-    process::ExitCode,
-    sync::atomic::{AtomicBool, Ordering},
-    time::Instant,
-};
+use std::{path::Path, process::ExitCode, time::Instant};
 use uphill_algos::{RunConfig, Trainer, agent_params, episodes::EpisodeStats};
 
 pub(crate) fn train(args: &TrainArgs) -> anyhow::Result<ExitCode> {
@@ -50,14 +45,14 @@ pub(crate) fn configured(args: &TrainArgs, path: &str) -> anyhow::Result<(RunCon
 
 fn start(args: &TrainArgs, path: &str) -> anyhow::Result<ExitCode> {
     let (config, name) = configured(args, path)?;
-    let interrupted = watch(STOPPING, args.quiet)?;
+    let interrupt = Interrupt::watch(STOPPING, args.quiet)?;
     let chosen = choose(args.device.unwrap_or(DeviceArg::Auto), &config)?;
     if !args.quiet {
         announce(&config, 1, 0, &chosen);
     }
     let trainer = Trainer::new(config, &chosen.device)?;
     announce_path(&trainer, args.quiet);
-    if interrupted.load(Ordering::Relaxed) {
+    if !interrupt.begin() {
         return never_begun(args.quiet);
     }
     // Everything that can be wrong with the request has been found: now leave traces.
@@ -65,18 +60,18 @@ fn start(args: &TrainArgs, path: &str) -> anyhow::Result<ExitCode> {
     let _lock = lock(run.path())?;
     let meta = run.begin(trainer.config(), &chosen)?;
     let session = Session::create(run, meta, trainer)?;
-    run_alone(session, args.quiet, &interrupted)
+    run_alone(session, args.quiet, &interrupt)
 }
 
 fn resume(args: &TrainArgs, path: &Path) -> anyhow::Result<ExitCode> {
     let run = RunDir::open(path)?;
     check_sets(&args.set)?;
     let _lock = lock(path)?;
-    let interrupted = watch(STOPPING, args.quiet)?;
+    let interrupt = Interrupt::watch(STOPPING, args.quiet)?;
     let chosen = chosen_again(args, &run)?;
     let which = args.checkpoint.unwrap_or(Which::Latest);
     let stopped = Stopped::read(run, which, &args.set, &chosen)?;
-    if interrupted.load(Ordering::Relaxed) {
+    if !interrupt.begin() {
         return never_begun(args.quiet);
     }
     if !stopped.trainer().finished() {
@@ -86,7 +81,7 @@ fn resume(args: &TrainArgs, path: &Path) -> anyhow::Result<ExitCode> {
             announce_path(trainer, args.quiet);
         }
         let session = stopped.go_on(&chosen)?;
-        return run_alone(session, args.quiet, &interrupted);
+        return run_alone(session, args.quiet, &interrupt);
     }
     let (steps, budget) = (stopped.trainer().env_steps(), stopped.budget());
     stopped.close()?;
@@ -135,11 +130,7 @@ pub(crate) fn host_env(config: &RunConfig) -> anyhow::Result<bool> {
 }
 
 /// The loop of a single run.
-fn run_alone(
-    mut session: Session,
-    quiet: bool,
-    interrupted: &AtomicBool,
-) -> anyhow::Result<ExitCode> {
+fn run_alone(mut session: Session, quiet: bool, interrupt: &Interrupt) -> anyhow::Result<ExitCode> {
     if !quiet {
         let run = session.run().path().display();
         note(format_args!("run directory {run}"));
@@ -150,7 +141,7 @@ fn run_alone(
     let clock = Instant::now();
     session.start_clock(clock);
     while !session.trainer().finished() {
-        if interrupted.load(Ordering::Relaxed) {
+        if interrupt.raised() {
             progress.finish();
             let saved = session.checkpoint(&mut Trainer::save);
             saved.map_err(|error| with_remedy(error, session.run().path()))?;

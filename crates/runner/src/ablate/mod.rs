@@ -15,7 +15,7 @@ use crate::{
     console::{note, print},
     device::{Chosen, DeviceArg},
     failure::UsageError,
-    interrupt::{INTERRUPTED, never_begun, watch},
+    interrupt::{INTERRUPTED, Interrupt, never_begun},
     list::table,
     many::{Crew, spread},
     run_dir::RunDir,
@@ -59,14 +59,14 @@ pub(crate) fn ablate(args: &AblateArgs) -> anyhow::Result<ExitCode> {
             Ok((variant, config.with_context(context)?))
         })
         .collect::<anyhow::Result<Vec<Configured>>>()?;
-    let interrupted = watch("stopping; runs that have ended are kept", false)?;
+    let interrupt = Interrupt::watch("stopping; runs that have ended are kept", false)?;
     let chosen = choose(args.device.unwrap_or(DeviceArg::Auto), &base)?;
     // Whatever else a configuration can get wrong shows when it is built.
     for (_, config) in &variants {
         Trainer::new(config.clone(), &chosen.device)?;
     }
 
-    if interrupted.load(Ordering::Relaxed) {
+    if !interrupt.begin() {
         return never_begun(false);
     }
     let dir = open_dir(args.out.as_deref(), &source.name, &variants)?;
@@ -83,7 +83,7 @@ pub(crate) fn ablate(args: &AblateArgs) -> anyhow::Result<ExitCode> {
     ));
     note(format_args!("directory {}", dir.display()));
 
-    let ended = run_all(&variants, args.seeds, &chosen, &mut rows, &interrupted)?;
+    let ended = run_all(&variants, args.seeds, &chosen, &mut rows, &interrupt)?;
     if !ended {
         print(format_args!(
             "interrupted; the same command with --out {} does the runs that are missing",
@@ -156,7 +156,7 @@ fn run_all(
     seeds: u64,
     chosen: &Chosen,
     rows: &mut Rows,
-    interrupted: &AtomicBool,
+    interrupt: &Interrupt,
 ) -> anyhow::Result<bool> {
     let total = variants.len() * seeds as usize;
     let runs = (1..=seeds).flat_map(|seed| variants.iter().map(move |v| (seed, v)));
@@ -177,7 +177,7 @@ fn run_all(
     let (rows, failed) = (Mutex::new(rows), AtomicBool::new(false));
     let runs = spread(missing, crew, |run| {
         if !failed.load(Ordering::Relaxed) {
-            run.outcome = run.make(total, chosen, &rows, interrupted);
+            run.outcome = run.make(total, chosen, &rows, interrupt);
             failed.fetch_or(run.outcome.is_err(), Ordering::Relaxed);
         }
         false
@@ -205,9 +205,9 @@ impl Run {
         total: usize,
         chosen: &Chosen,
         rows: &Mutex<&mut Rows>,
-        interrupted: &AtomicBool,
+        interrupt: &Interrupt,
     ) -> anyhow::Result<bool> {
-        let Some(row) = run(self.variant, self.config.clone(), chosen, interrupted)? else {
+        let Some(row) = run(self.variant, self.config.clone(), chosen, interrupt)? else {
             return Ok(false);
         };
         let result = match row.final_return {
@@ -230,7 +230,7 @@ fn run(
     variant: &str,
     config: RunConfig,
     chosen: &Chosen,
-    interrupted: &AtomicBool,
+    interrupt: &Interrupt,
 ) -> anyhow::Result<Option<Row>> {
     let seed = config.seed;
     let mut trainer = Trainer::new(config, &chosen.device)?;
@@ -238,7 +238,7 @@ fn run(
     let (mut curve, mut kl) = (Vec::new(), Vec::new());
     let mut diverged = false;
     while !trainer.finished() && !diverged {
-        if interrupted.load(Ordering::Relaxed) {
+        if interrupt.raised() {
             return Ok(None);
         }
         match trainer.step() {

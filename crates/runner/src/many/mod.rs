@@ -19,7 +19,7 @@ use crate::{
     console::{note, print},
     device::{Chosen, DeviceArg, Processor},
     failure::has_diverged,
-    interrupt::{INTERRUPTED, STOPPING, never_begun, watch},
+    interrupt::{INTERRUPTED, Interrupt, STOPPING, never_begun},
     list::table,
     progress::{self, Progress},
     run_dir::{RunDir, lock},
@@ -97,7 +97,7 @@ pub(crate) fn start(args: &TrainArgs, path: &str, seeds: u64) -> anyhow::Result<
     if let Some(last) = configs.last() {
         last.validate().context("--seeds")?;
     }
-    let interrupted = watch(STOPPING, args.quiet)?;
+    let interrupt = Interrupt::watch(STOPPING, args.quiet)?;
     let chosen = choose(args.device.unwrap_or(DeviceArg::Auto), &config)?;
     if !args.quiet {
         announce(&config, seeds, 0, &chosen);
@@ -108,7 +108,7 @@ pub(crate) fn start(args: &TrainArgs, path: &str, seeds: u64) -> anyhow::Result<
         .collect::<anyhow::Result<Vec<_>>>()?;
 
     announce_path(&trainers[0], args.quiet);
-    if interrupted.load(Ordering::Relaxed) {
+    if !interrupt.begin() {
         return never_begun(args.quiet);
     }
     // Everything that can be wrong with the request has been found: now leave traces.
@@ -148,13 +148,13 @@ pub(crate) fn start(args: &TrainArgs, path: &str, seeds: u64) -> anyhow::Result<
         finished: vec![],
         earlier_s: 0.0,
     };
-    set.run(&chosen, args.quiet, &interrupted)
+    set.run(&chosen, args.quiet, &interrupt)
 }
 
 pub(crate) fn resume(args: &TrainArgs, path: &Path) -> anyhow::Result<ExitCode> {
     check_sets(&args.set)?;
     let _lock = lock(path)?;
-    let interrupted = watch(STOPPING, args.quiet)?;
+    let interrupt = Interrupt::watch(STOPPING, args.quiet)?;
     let seeds = Summary::read(path)?.seeds;
     let runs = (seeds.iter())
         .map(|of| RunDir::open(&seed_dir(path, of.seed)))
@@ -171,7 +171,7 @@ pub(crate) fn resume(args: &TrainArgs, path: &Path) -> anyhow::Result<ExitCode> 
         .map(stopped)
         .collect::<anyhow::Result<Vec<_>>>()?;
 
-    if interrupted.load(Ordering::Relaxed) {
+    if !interrupt.begin() {
         return never_begun(args.quiet);
     }
 
@@ -201,7 +201,7 @@ pub(crate) fn resume(args: &TrainArgs, path: &Path) -> anyhow::Result<ExitCode> 
     }
     set.summary(&chosen, 0.0).write(path)?;
     if unfinished {
-        return set.run(&chosen, args.quiet, &interrupted);
+        return set.run(&chosen, args.quiet, &interrupt);
     }
     if !args.quiet {
         let (set, count) = (path.display(), set.finished.len());
@@ -219,7 +219,7 @@ impl Set {
         mut self,
         chosen: &Chosen,
         quiet: bool,
-        interrupted: &AtomicBool,
+        interrupt: &Interrupt,
     ) -> anyhow::Result<ExitCode> {
         if !quiet {
             let set = self.dir.display();
@@ -228,7 +228,7 @@ impl Set {
         let first = self.env_steps();
         let board = Board::new(&self, first, quiet);
         let failed = AtomicBool::new(false);
-        let stop = || interrupted.load(Ordering::Relaxed) || failed.load(Ordering::Relaxed);
+        let stop = || interrupt.raised() || failed.load(Ordering::Relaxed);
 
         // Others go on after a divergence, and stop after anything else.
         let tell = |agent: &Agent| match &agent.error {

@@ -13,6 +13,8 @@ mod list;
 mod resume;
 mod run_files;
 mod seeds;
+#[cfg(unix)]
+mod signals;
 mod tidy;
 
 use std::{
