@@ -35,6 +35,7 @@ pub mod footprint;
 mod host_collect;
 pub mod lab;
 pub mod metrics;
+mod no_spread;
 pub mod npg;
 pub mod optimizer;
 pub mod policy_gradient;

@@ -8,10 +8,11 @@ use crate::{
     config::{ConfigError, RunConfig},
     episodes::{EpisodeStats, WINDOW},
     metrics::Metrics,
+    no_spread,
     random::{fresh_start_seed, worker_seed},
     settings::{Horizon, ensure},
 };
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use uphill_core::{
     normalize::{ObsNorm, RewardScaler},
@@ -245,14 +246,23 @@ impl Trainer {
                     }
                 };
                 let measured = algorithm.update(agent.0, agent.1, rollout, context);
+                let norm = agent.0.obs_norm.as_ref();
+                let flat = no_spread::flags(context.iteration, self.reward_scaler.as_ref(), norm);
+                let flags = flat.as_ref().map_or(0, |flat| flat.dims()[0]);
                 // The one wait for the device in an iteration.
-                let (metrics, finished) = match finished {
-                    Finished::Host(finished) => (measured.read(None).0, finished),
+                let (metrics, finished, flat) = match finished {
+                    Finished::Host(finished) => {
+                        let (metrics, flat) = measured.read(flat);
+                        (metrics, finished, flat)
+                    }
                     Finished::Device(tensor) => {
-                        let (metrics, values) = measured.read(Some(tensor));
-                        (metrics, FinishedEpisodes::from_values(&values))
+                        let along = [tensor].into_iter().chain(flat).collect();
+                        let (metrics, mut values) = measured.read(Some(Tensor::cat(along, 0)));
+                        let flat = values.split_off(values.len() - flags);
+                        (metrics, FinishedEpisodes::from_values(&values), flat)
                     }
                 };
+                no_spread::warn(context.iteration, &flat, &metrics);
                 (raw_obs, metrics, finished, steps)
             }
             Learner::Asynchronous(a3c) => {

@@ -76,14 +76,23 @@ pub fn clip_fraction(log_ratios: Tensor<1>, clip: f64) -> Tensor<1> {
         .mean()
 }
 
-/// 1 − Var(R − V) / Var(R): 1 is a perfect critic, 0 is as good as a constant, below 0 is worse. Not
-/// finite where the returns do not vary.
+/// 1 − Var(R − V) / Var(R): 1 is a perfect critic, 0 is as good as a constant, below 0 is worse.
+///
+/// Not finite where the returns do not vary by more than rounding, none of them from the first by more than 1e-5 of
+/// √(mean(R)² + mean((R − V)²)).
 pub fn explained_variance(values: Tensor<1>, returns: Tensor<1>) -> Tensor<1> {
     assert_eq!(returns.dims(), values.dims(), "shape of returns");
-    let residual = (returns.clone() - values).var_bias(0);
-    let ratio = residual / returns.var_bias(0);
-    ratio.neg() + 1.0
+    let residuals = returns.clone() - values;
+    let size = returns.clone().mean().square() + residuals.clone().square().mean();
+    // A variance would not do: the sum in its mean is rounded.
+    let apart = (returns.clone() - returns.clone().narrow(0, 0, 1)).square();
+    let flat = apart.max().lower_equal(size * ROUNDING);
+    let ratio = residuals.var_bias(0) / returns.var_bias(0);
+    (ratio.neg() + 1.0).mask_fill(flat, f64::NAN)
 }
+
+/// Square of the relative error that numbers computed in f32 may have.
+pub(crate) const ROUNDING: f64 = 1e-10;
 
 /// The weight β of a KL penalty after an update that moved the policy by `kl`: halved where that is
 /// less than `target` / 1.5, doubled where it is more than 1.5 · `target`.

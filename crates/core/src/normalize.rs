@@ -61,8 +61,13 @@ impl Moments {
         } else {
             samples
         };
+        // The sum of many equal numbers is rounded; their mean and variance need no sum.
+        let first = samples.clone().narrow(0, 0, 1);
+        let constant = samples.clone().max_dim(0).equal(first.clone());
+        let constant = constant.bool_and(samples.clone().min_dim(0).equal(first.clone()));
         let (variance, mean) = samples.var_mean_bias(0);
-        let (variance, mean) = (variance.squeeze_dim::<1>(0), mean.squeeze_dim::<1>(0));
+        let mean = mean.mask_where(constant.clone(), first).squeeze_dim::<1>(0);
+        let variance = variance.mask_fill(constant, 0.0).squeeze_dim::<1>(0);
         let delta = mean - self.mean.clone();
         Self {
             mean: self.mean.clone() + delta.clone() * new,
@@ -75,13 +80,26 @@ impl Moments {
         [self.mean.clone(), self.variance.clone()]
     }
 
-    /// √(variance + 1e-8), `[F]`.
+    /// What features are divided by, `[F]`: √(variance + 1e-8), or 1 where they are [without spread](Self::flat).
     pub fn std(&self) -> Tensor<1> {
-        (self.variance.clone() + 1e-8).sqrt()
+        let std = (self.variance.clone() + FLAT).sqrt();
+        std.mask_fill(self.flat(), 1.0)
+    }
+
+    /// Which features are without spread, `[F]`: their variance is at most 1e-8 + 1e-10 · mean², a standard deviation
+    /// of 1e-4 or of 1e-5 of the mean. That may be the rounding of a constant, which a division would make a signal.
+    pub fn flat(&self) -> Tensor<1, Bool> {
+        let floor = self.mean.clone().square() * FLAT_BY_MEAN + FLAT;
+        self.variance.clone().lower_equal(floor)
     }
 }
 
-/// Observation normaliser: (obs − mean) / std, then clipped. A part of actor and critic, so that it
+/// Variance up to which there is no spread, whatever the mean; also what is added to one before its root is taken.
+pub(crate) const FLAT: f64 = 1e-8;
+/// Variance up to which there is no spread, in squared means: rounding is as large as what is rounded.
+pub(crate) const FLAT_BY_MEAN: f64 = 1e-10;
+
+/// Observation normaliser: (obs − mean) / [std](Moments::std), then clipped. A part of actor and critic, so that it
 /// is saved with them and evaluation sees what training saw.
 ///
 /// It concerns the first `F` columns of an observation, for which it has moments; the rest, a mask of
@@ -144,7 +162,8 @@ impl ObsNorm {
 }
 
 /// Divides rewards by the running standard deviation of the discounted return, which keeps value
-/// targets near unit size whatever the task's reward scale (arXiv:2005.12729 §3, "reward scaling").
+/// targets near unit size whatever the task's reward scale (arXiv:2005.12729 §3, "reward scaling"). Returns
+/// [without spread](Moments::flat) leave rewards as they are.
 ///
 /// Differs: the statistics of a whole rollout are merged before it is scaled, where wrappers that
 /// see one step at a time scale each step by what came before it.

@@ -1,4 +1,4 @@
-use crate::{assert_close, vector};
+use crate::{assert_close, numbers, vector};
 use uphill_core::loss::*;
 
 #[test]
@@ -92,5 +92,25 @@ fn explained_variance_of_perfect_constant_and_wrong_critics() {
         explained_variance(returns.clone().neg(), returns),
         &[-3.0],
         1e-5,
+    );
+}
+
+#[test]
+fn returns_that_do_not_vary_have_no_variance_to_explain() {
+    let values: Vec<f32> = (0..20_000).map(|i| (i as f32 * 0.7).sin()).collect();
+    for constant in [0.0f32, 0.3, -1e4] {
+        // As a trainer has them, advantages plus values: the sum is rounded.
+        let advantages: Vec<f32> = values.iter().map(|value| constant - value).collect();
+        let returns = vector(&advantages) + vector(&values);
+        let found = numbers(explained_variance(vector(&values), returns))[0];
+        assert!(!found.is_finite(), "{constant}: {found}");
+    }
+    // A thousandth around a thousand is spread.
+    let returns: Vec<f32> = values.iter().map(|value| 1000.0 + value).collect();
+    let close: Vec<f32> = values.iter().map(|value| 1000.0 + 0.5 * value).collect();
+    assert_close(
+        explained_variance(vector(&close), vector(&returns)),
+        &[0.75],
+        1e-3,
     );
 }

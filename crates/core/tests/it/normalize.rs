@@ -95,3 +95,57 @@ proptest! {
         assert_close(parts.variance, &numbers(whole.variance), 1e-4);
     }
 }
+
+/// Constants of any size, as many as a rollout may hold, seen several times.
+fn constants(value: f32, times: usize) -> Moments {
+    let column = Tensor::<2>::full([16_384, 1], value, &device());
+    (0..times).fold(Moments::new(1, &device()), |moments, _| {
+        moments.merge(column.clone())
+    })
+}
+
+#[test]
+fn rounding_of_a_constant_is_no_spread() {
+    for value in [0.0, 0.1, -1.0, 3.3, 1234.5, -7e6] {
+        for times in [1, 2, 5] {
+            let mut norm = ObsNorm::new(1, 0.0, &device());
+            norm.moments = constants(value, times);
+            let what = format!("{value}, {times} times: {}", norm.moments.variance);
+            assert_eq!(numbers(norm.moments.flat().float()), [1.0], "{what}");
+            assert_close(norm.moments.std(), &[1.0], 0.0);
+            // Centred, in its own unit.
+            let size = f64::from(value.abs().max(1.0));
+            let found = numbers(norm.apply(matrix([[value + 0.5]])))[0];
+            assert!((found - 0.5).abs() < 1e-5 * size, "{what}: {found}");
+        }
+    }
+}
+
+#[test]
+fn small_spread_is_spread() {
+    // Standard deviations of 2e-4 around zero, and of 1 around 50,000.
+    for (mean, std) in [(0.0, 2e-4), (50_000.0, 1.0)] {
+        let moments = Moments::new(1, &device()).merge(matrix([[mean - std], [mean + std]]));
+        assert_eq!(numbers(moments.flat().float()), [0.0]);
+        let expected = (f64::from(std).powi(2) + 1e-8).sqrt();
+        assert_close(moments.std(), &[expected], 1e-5);
+    }
+}
+
+#[test]
+fn a_divergence_is_not_taken_for_a_constant() {
+    let mut moments = Moments::new(1, &device()).merge(matrix([[1.0], [3.0]]));
+    moments.variance = moments.variance * f64::NAN;
+    assert!(numbers(moments.std())[0].is_nan());
+}
+
+#[test]
+fn rewards_without_spread_stay_as_they_are() {
+    for reward in [1.0f32, 0.1, -250.0] {
+        let rewards = Tensor::<2>::full([64, 4], reward, &device());
+        // Without a future every return is its reward.
+        let never = rewards.clone().equal_elem(f32::MAX);
+        let scaled = RewardScaler::new(4, &device()).scale(rewards.clone(), never, 0.0);
+        assert_eq!(numbers(scaled), numbers(rewards));
+    }
+}
