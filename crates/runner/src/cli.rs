@@ -108,6 +108,10 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     pub(crate) out: Option<PathBuf>,
 
+    /// Check everything, print what the run would be and the memory that it would want, and write nothing
+    #[arg(long, conflicts_with = "resume")]
+    pub(crate) dry_run: bool,
+
     /// No progress and no summary; errors and warnings only
     #[arg(long)]
     pub(crate) quiet: bool,

@@ -10,28 +10,28 @@ use crate::{
     failure::{UsageError, usage},
     presets,
 };
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use check::{SCHEDULE, check, check_complete, is_schedule, misfits};
 pub(crate) use kept::{RESUMABLE, check_kept, fixed_for_acting, fixed_on_resume};
 use std::{fs, path::Path};
 use toml::{Table, Value};
-use uphill_algos::{ALGORITHMS, AlgoConfig, RunConfig, dist_kind};
+use uphill_algos::{ALGORITHMS, AlgoConfig, Footprint, RunConfig};
 
 /// A configuration and what to call it.
 pub(crate) struct Source {
     /// For its runs: the file's stem or the preset's name.
     pub(crate) name: String,
     /// For messages: the file or preset, and what was set.
-    label: String,
+    pub(crate) label: String,
     pub(crate) config: RunConfig,
 }
 
 impl Source {
-    /// Whether there is such an environment, and the policy suits its actions.
+    /// Whether there is such an environment, the policy suits its actions, and no size is beyond all memory.
     pub(crate) fn check_env(&self) -> anyhow::Result<()> {
         let suits = || -> anyhow::Result<()> {
             let spec = uphill_envs::spec(&self.config.env).context("env")?;
-            dist_kind(&spec, &self.config.network)?;
+            Footprint::addressable(&self.config, &spec)?;
             Ok(())
         };
         suits().with_context(|| self.label.clone()).map_err(usage)
@@ -52,7 +52,8 @@ pub(crate) fn load(path: &str, sets: &[String]) -> anyhow::Result<Source> {
 
 /// Reads a run directory's resolved configuration and applies `--set` entries in order.
 pub(crate) fn load_file(path: &Path, sets: &[String]) -> anyhow::Result<RunConfig> {
-    let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+    let bytes = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+    let text = text_of(bytes).with_context(|| path.display().to_string())?;
     resolve(&path.display().to_string(), &text, sets).map_err(usage)
 }
 
@@ -62,7 +63,10 @@ fn find(path: &str) -> anyhow::Result<(String, String, String)> {
         let label = format!("preset {path}");
         return Ok((path.to_owned(), label, preset.text.to_owned()));
     }
-    let text = fs::read_to_string(path).map_err(|error| {
+    if Path::new(path).is_dir() {
+        bail!(UsageError(about_directory(path)));
+    }
+    let bytes = fs::read(path).map_err(|error| {
         let names = presets::PRESETS.iter().map(|preset| preset.name);
         let hint = suggestion(path, names).map_or_else(
             || "`uphill list presets` shows the built-in ones".to_owned(),
@@ -70,8 +74,40 @@ fn find(path: &str) -> anyhow::Result<(String, String, String)> {
         );
         UsageError(format!("{path}: {error}; {hint}"))
     })?;
+    let text = text_of(bytes).context(path.to_owned()).map_err(usage)?;
     let stem = Path::new(path).file_stem().unwrap_or_default();
     Ok((stem.to_string_lossy().into_owned(), path.to_owned(), text))
+}
+
+/// A directory was given where a configuration belongs.
+fn about_directory(path: &str) -> String {
+    let config = Path::new(path).join("config.toml");
+    if config.is_file() {
+        let config = config.display();
+        format!(
+            "{path} is a run directory: `uphill train --resume {path}` goes on with it, and `uphill train {config}` \
+             begins a new run with its configuration"
+        )
+    } else {
+        format!("{path} is a directory; give a TOML file, or a preset (see `uphill list presets`)")
+    }
+}
+
+/// The text of a file, which TOML wants in UTF-8.
+fn text_of(bytes: Vec<u8>) -> anyhow::Result<String> {
+    let wide = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
+    String::from_utf8(bytes).map_err(|error| {
+        let read = error.utf8_error().valid_up_to();
+        let line = 1 + error.as_bytes()[..read]
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count();
+        let found = match error.as_bytes().get(read) {
+            Some(byte) if !wide => format!("byte {byte:#04x} in line {line} is not"),
+            _ => "this is UTF-16".to_owned(),
+        };
+        anyhow!("a configuration is text in UTF-8, and {found}; save the file as UTF-8")
+    })
 }
 
 fn resolve(label: &str, text: &str, sets: &[String]) -> anyhow::Result<RunConfig> {

@@ -6,6 +6,7 @@ use crate::{
     console::{note, print},
     device,
     run_dir::RunDir,
+    score::score,
 };
 use anyhow::Context;
 use serde_json::json;
@@ -80,9 +81,11 @@ pub(crate) fn eval(args: &EvalArgs) -> anyhow::Result<ExitCode> {
             args.seed
         ))?;
         print(format_args!(
-            "return {:.1} ± {:.1} (lowest {low:.1}, highest {high:.1}), length {:.1}",
-            result.mean_return(),
-            result.std_return(),
+            "return {} ± {} (lowest {}, highest {}), length {:.1}",
+            score(result.mean_return()),
+            score(result.std_return()),
+            score(low),
+            score(high),
             result.mean_length()
         ))?;
     }

@@ -2,19 +2,23 @@
 
 use crate::{
     cli::{TrainArgs, Which},
-    config,
+    config::{self, Source},
     console::{note, print},
     device::{self, Chosen, DeviceArg, Workload},
     failure::{UsageError, has_diverged, usage},
     interrupt::{INTERRUPTED, Interrupt, STOPPING, never_begun},
-    many,
+    many, memory,
     progress::Progress,
     run_dir::{RunDir, lock},
+    score::{score, score_beside},
     session::{Session, Stopped, check_sets},
 };
-use anyhow::{anyhow, bail};
+use anyhow::{Context, anyhow, bail};
 use std::{path::Path, process::ExitCode, time::Instant};
-use uphill_algos::{RunConfig, Trainer, agent_params, episodes::EpisodeStats};
+use uphill_algos::{
+    AlgoConfig, Footprint, Horizon, RunConfig, Trainer, agent_params, episodes::EpisodeStats,
+    footprint::Bytes,
+};
 
 pub(crate) fn train(args: &TrainArgs) -> anyhow::Result<ExitCode> {
     match (&args.config, &args.resume) {
@@ -30,8 +34,8 @@ pub(crate) fn train(args: &TrainArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// The configuration to train, checked, and what to call it.
-pub(crate) fn configured(args: &TrainArgs, path: &str) -> anyhow::Result<(RunConfig, String)> {
+/// The configuration to train, checked.
+pub(crate) fn configured(args: &TrainArgs, path: &str) -> anyhow::Result<Source> {
     if let Some(out) = &args.out {
         RunDir::check_free(out)?;
     }
@@ -40,15 +44,24 @@ pub(crate) fn configured(args: &TrainArgs, path: &str) -> anyhow::Result<(RunCon
         source.config.seed = seed;
     }
     source.check_env()?;
-    Ok((source.config, source.name))
+    Ok(source)
 }
 
 fn start(args: &TrainArgs, path: &str) -> anyhow::Result<ExitCode> {
-    let (config, name) = configured(args, path)?;
+    let Source {
+        config,
+        name,
+        label,
+    } = configured(args, path)?;
     let interrupt = Interrupt::watch(STOPPING, args.quiet)?;
     let chosen = choose(args.device.unwrap_or(DeviceArg::Auto), &config)?;
+    let footprint = memory::check(&config, &chosen, 1).context(label)?;
     if !args.quiet {
         announce(&config, 1, 0, &chosen);
+    }
+    warn_of_long_iterations(&config);
+    if args.dry_run {
+        return dry_run(&config, &footprint, 1);
     }
     let trainer = Trainer::new(config, &chosen.device)?;
     announce_path(&trainer, args.quiet);
@@ -205,6 +218,54 @@ pub(crate) fn announce(config: &RunConfig, seeds: u64, env_steps: u64, chosen: &
     ));
 }
 
+/// Says so where the first iteration is more than the whole budget.
+pub(crate) fn warn_of_long_iterations(config: &RunConfig) {
+    // A3C stops at its budget.
+    if matches!(config.algo, AlgoConfig::A3c(_)) {
+        return;
+    }
+    let (copies, budget) = (config.num_envs, config.total_steps);
+    if let Horizon::Steps(steps) = config.algo.settings().horizon()
+        && (steps * copies) as u64 > budget
+    {
+        note(format_args!(
+            "warning: one iteration is {} steps (algo.steps {steps} × num_envs {copies}), more than total_steps {budget}",
+            steps * copies
+        ));
+    }
+}
+
+/// Environment steps of one iteration over all copies; `None` where they are whole episodes.
+fn iteration_steps(config: &RunConfig) -> Option<u64> {
+    match config.algo.settings().horizon() {
+        Horizon::Steps(steps) => Some(steps as u64 * config.num_envs as u64),
+        Horizon::Episodes { .. } => None,
+    }
+}
+
+/// What a run would be, of which nothing is done, by `agents` together.
+pub(crate) fn dry_run(
+    config: &RunConfig,
+    footprint: &Footprint,
+    agents: u64,
+) -> anyhow::Result<ExitCode> {
+    let budget = config.total_steps;
+    match iteration_steps(config) {
+        Some(steps) => print(format_args!(
+            "{} iterations of {steps} environment steps",
+            budget.div_ceil(steps)
+        ))?,
+        None => print("iterations of whole episodes")?,
+    }
+    let each = if agents > 1 { ", each" } else { "" };
+    print(format_args!("at least {footprint}{each}"))?;
+    if let Some(available) = memory::available() {
+        print(format_args!("{} can be had", Bytes(available)))?;
+    }
+    print("nothing was written: this was a dry run")?;
+    Ok(ExitCode::SUCCESS)
+}
+
 /// Says so where a run is slower than others would be.
 pub(crate) fn announce_path(trainer: &Trainer, quiet: bool) {
     if let Some(cause) = trainer.slower_path().filter(|_| !quiet) {
@@ -259,13 +320,15 @@ fn verdict(stats: &EpisodeStats, threshold: Option<f64>) -> String {
     let Some(mean) = stats.full_mean_return() else {
         return match stats.mean_return() {
             Some(mean) => format!(
-                "mean return {mean:.1} over the {} episodes there were",
+                "mean return {} over the {} episodes there were",
+                score(mean),
                 stats.episodes
             ),
             None => "no episode ended".to_owned(),
         };
     };
-    let result = format!("mean return {mean:.1} over the last 100 episodes");
+    let shown = threshold.map_or_else(|| score(mean), |at| score_beside(mean, at));
+    let result = format!("mean return {shown} over the last 100 episodes");
     match (threshold, stats.solved_at) {
         (None, _) => result,
         (Some(threshold), Some(at)) if mean >= threshold => {

@@ -18,7 +18,9 @@ use crate::{
     interrupt::{INTERRUPTED, Interrupt, never_begun},
     list::table,
     many::{Crew, spread},
+    memory,
     run_dir::RunDir,
+    score::score,
     train::choose,
 };
 use anyhow::{Context, bail};
@@ -63,6 +65,7 @@ pub(crate) fn ablate(args: &AblateArgs) -> anyhow::Result<ExitCode> {
     let chosen = choose(args.device.unwrap_or(DeviceArg::Auto), &base)?;
     // Whatever else a configuration can get wrong shows when it is built.
     for (_, config) in &variants {
+        memory::check(config, &chosen, 1).context(args.config.clone())?;
         Trainer::new(config.clone(), &chosen.device)?;
     }
 
@@ -211,7 +214,7 @@ impl Run {
             return Ok(false);
         };
         let result = match row.final_return {
-            Some(mean) => format!("final return {mean:.1}"),
+            Some(mean) => format!("final return {}", score(mean)),
             None if row.diverged => "diverged".to_owned(),
             None => "no episode ended".to_owned(),
         };

@@ -4,7 +4,10 @@ use super::{
     rows::Row,
     variants::{REFERENCE, Variant},
 };
-use crate::stats::{Sample, difference};
+use crate::{
+    score::{score, signed_score},
+    stats::{Sample, difference},
+};
 use serde::Serialize;
 
 /// What comparing a variant with the reference shows.
@@ -158,7 +161,7 @@ pub(crate) fn cells(lines: &[Line]) -> Vec<Vec<String>> {
                 Verdict::Unknown => "too few runs",
             }
             .to_owned(),
-            number(l.curve_mean, 1),
+            l.curve_mean.map_or_else(String::new, score),
             number(l.approx_kl_mean, 4),
             number(l.approx_kl_max, 4),
             number(l.seconds, 1),
@@ -187,9 +190,10 @@ pub(crate) fn notes(lines: &[Line]) -> Vec<String> {
     }
     if let Some(improvements) = improvements(lines) {
         notes.push(format!(
-            "code-level improvement max(|ppo − ppo-m|, |trpo+ − trpo|) {:.1}, algorithmic improvement \
-             max(|ppo − trpo+|, |ppo-m − trpo|) {:.1}",
-            improvements.code_level, improvements.algorithmic
+            "code-level improvement max(|ppo − ppo-m|, |trpo+ − trpo|) {}, algorithmic improvement \
+             max(|ppo − trpo+|, |ppo-m − trpo|) {}",
+            score(improvements.code_level),
+            score(improvements.algorithmic)
         ));
     }
     notes
@@ -197,10 +201,11 @@ pub(crate) fn notes(lines: &[Line]) -> Vec<String> {
 
 fn with_interval(value: Option<f64>, half: Option<f64>, signed: bool) -> String {
     let value = match value {
-        Some(x) if signed => format!("{x:+.1}"),
-        other => number(other, 1),
+        Some(x) if signed => signed_score(x),
+        Some(x) => score(x),
+        None => String::new(),
     };
-    half.map_or(value.clone(), |half| format!("{value} ± {half:.1}"))
+    half.map_or(value.clone(), |half| format!("{value} ± {}", score(half)))
 }
 
 fn number(value: Option<f64>, digits: usize) -> String {

@@ -5,10 +5,10 @@ use crate::{
     config,
     device::{self, Chosen, DeviceArg},
     failure::UsageError,
-    train,
+    memory, train,
 };
 use anyhow::bail;
-use uphill_algos::{RunConfig, agent_params, ppo::PpoConfig};
+use uphill_algos::{Footprint, RunConfig, agent_params, ppo::PpoConfig};
 use uphill_core::schedule::Schedule;
 
 const ENVS: [usize; 4] = [8, 64, 512, 2048];
@@ -85,6 +85,8 @@ fn networks(base: &RunConfig, widths: &[usize]) -> Vec<Vec<usize>> {
 
 pub(super) fn check(config: RunConfig, agents: u64) -> anyhow::Result<Work> {
     config.validate()?;
+    let one_frame = uphill_envs::spec(&config.env).map_err(|e| UsageError(format!("env: {e}")))?;
+    Footprint::addressable(&config, &one_frame)?;
     let spec = uphill_envs::spec_with(&config.env, config.frames)
         .map_err(|e| UsageError(format!("env: {e}")))?;
     Ok(Work {
@@ -113,6 +115,7 @@ pub(super) fn devices(
     let mut devices: Vec<Chosen> = vec![];
     for arg in args {
         let device = train::choose(arg, &work.config)?;
+        memory::check(&work.config, &device, work.agents)?;
         if devices.iter().all(|other| other.name != device.name) {
             devices.push(device);
         }

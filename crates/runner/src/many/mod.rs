@@ -16,15 +16,20 @@ mod together;
 
 use crate::{
     cli::{TrainArgs, Which},
+    config::Source,
     console::{note, print},
     device::{Chosen, DeviceArg, Processor},
     failure::has_diverged,
     interrupt::{INTERRUPTED, Interrupt, STOPPING, never_begun},
     list::table,
+    memory,
     progress::{self, Progress},
     run_dir::{RunDir, lock},
     session::{Session, Stopped, check_sets},
-    train::{announce, announce_path, choose, chosen_again, configured, with_remedy},
+    train::{
+        announce, announce_path, choose, chosen_again, configured, dry_run,
+        warn_of_long_iterations, with_remedy,
+    },
 };
 use anyhow::Context;
 pub(crate) use spread::{Crew, spread};
@@ -92,15 +97,24 @@ pub(crate) fn with_seeds(config: &RunConfig, count: u64) -> impl Iterator<Item =
 }
 
 pub(crate) fn start(args: &TrainArgs, path: &str, seeds: u64) -> anyhow::Result<ExitCode> {
-    let (config, name) = configured(args, path)?;
+    let Source {
+        config,
+        name,
+        label,
+    } = configured(args, path)?;
     let configs: Vec<RunConfig> = with_seeds(&config, seeds).collect();
     if let Some(last) = configs.last() {
         last.validate().context("--seeds")?;
     }
     let interrupt = Interrupt::watch(STOPPING, args.quiet)?;
     let chosen = choose(args.device.unwrap_or(DeviceArg::Auto), &config)?;
+    let footprint = memory::check(&config, &chosen, seeds).context(label)?;
     if !args.quiet {
         announce(&config, seeds, 0, &chosen);
+    }
+    warn_of_long_iterations(&config);
+    if args.dry_run {
+        return dry_run(&config, &footprint, seeds);
     }
     let trainers = configs
         .into_iter()

@@ -1,6 +1,9 @@
 //! `summary.json`: what each seed came to, and what they say together.
 
-use crate::stats::Sample;
+use crate::{
+    score::{score, score_beside},
+    stats::Sample,
+};
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -135,6 +138,10 @@ impl Summary {
     pub(super) fn rows(&self) -> Vec<Vec<String>> {
         let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
         let heading = ["seed", "return", "first solved at step", "env steps", ""];
+        let shown = |mean| match self.reward_threshold {
+            Some(threshold) => score_beside(mean, threshold),
+            None => score(mean),
+        };
         let row = |seed: &Outcome| {
             let remark = match seed.state {
                 State::Diverged => "diverged",
@@ -144,7 +151,7 @@ impl Summary {
             };
             vec![
                 seed.seed.to_string(),
-                or_dash(seed.final_return.map(|mean| format!("{mean:.1}"))),
+                or_dash(seed.final_return.map(shown)),
                 or_dash(seed.solved_at.map(|step| step.to_string())),
                 seed.env_steps.to_string(),
                 remark.to_owned(),
@@ -162,9 +169,12 @@ impl Summary {
         let mut parts = vec![];
         match (self.return_mean, self.return_ci95) {
             (None, _) => parts.push("no episode ended".to_owned()),
-            (Some(mean), None) => parts.push(format!("mean final return {mean:.1}")),
+            (Some(mean), None) => parts.push(format!("mean final return {}", score(mean))),
             (Some(mean), Some([low, high])) => parts.push(format!(
-                "mean final return {mean:.1}, 95 % confidence interval {low:.1} to {high:.1}"
+                "mean final return {}, 95 % confidence interval {} to {}",
+                score(mean),
+                score(low),
+                score(high)
             )),
         }
         if let Some((solved, threshold)) = self.solved.zip(self.reward_threshold) {

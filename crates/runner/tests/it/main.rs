@@ -9,6 +9,7 @@ mod console;
 mod docs;
 mod interrupt;
 mod lab;
+mod limits;
 mod list;
 mod resume;
 mod run_files;
