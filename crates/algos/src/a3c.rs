@@ -11,7 +11,7 @@
 use crate::{
     Horizon, Learner, Measured, Metrics, Settings, UpdateContext, check_settings,
     checkpoint::{Checkpoint, CheckpointError},
-    collect::collect,
+    collect::collect_unless,
     config::ConfigError,
     policy_gradient::{actor_critic, param_norm},
     random::worker_seed,
@@ -19,7 +19,7 @@ use crate::{
 };
 use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use uphill_core::{
     advantage::Estimator,
     optim::clip_grad_norm,
@@ -137,23 +137,33 @@ impl A3c {
         Self { config, second }
     }
 
-    /// One iteration: every worker takes `updates` gradients on its own thread. Returns the raw
-    /// observations `[B, O]`, what was measured, and the steps that every copy took.
+    /// One iteration: every worker takes `updates` gradients on its own thread, or fewer where `remaining` steps of
+    /// every copy are all that is left of the budget. Returns the raw observations `[B, O]`, what was measured, and
+    /// the steps that every copy took; `None` if `stop` was raised meanwhile.
     ///
     /// `envs` holds one batch per worker, `first_step` is the number of steps every copy has taken.
     pub fn run(
         &mut self,
         (actor, critic): (&mut Actor, &mut Critic),
         envs: &mut [Box<dyn BatchEnv>],
-        first_step: u64,
+        (first_step, remaining): (u64, u64),
         context: UpdateContext,
-    ) -> (Tensor<2>, Metrics, usize) {
+        stop: &AtomicBool,
+    ) -> Option<(Tensor<2>, Metrics, usize)> {
+        let steps = self.config.steps;
+        let updates = remaining.div_ceil(steps as u64).max(1);
+        let updates = self
+            .config
+            .updates
+            .min(updates.try_into().unwrap_or(usize::MAX));
         let shared = Shared::new(flat(actor, critic), self.second.clone());
         let job = Job {
             config: &self.config,
             shared: &shared,
+            updates,
             first_step,
             context,
+            stop,
         };
         let logs: Vec<Log> = std::thread::scope(|scope| {
             let workers = envs.iter_mut().enumerate().map(|(index, env)| {
@@ -168,15 +178,14 @@ impl A3c {
             };
             workers.into_iter().map(join).collect()
         });
+        if stop.load(Relaxed) {
+            return None;
+        }
         set_flat(actor, critic, load(&shared.params));
         self.second = vector(&load(&shared.second), &self.second);
         let obs = logs.iter().flat_map(|log| log.obs.clone()).collect();
         let metrics = self.metrics(&logs, actor, critic, context);
-        (
-            Tensor::cat(obs, 0),
-            metrics,
-            self.config.updates * self.config.steps,
-        )
+        Some((Tensor::cat(obs, 0), metrics, updates * steps))
     }
 }
 
@@ -226,8 +235,11 @@ fn load(values: &[AtomicU32]) -> Vec<f32> {
 struct Job<'a> {
     config: &'a A3cConfig,
     shared: &'a Shared,
+    /// Gradients that each takes.
+    updates: usize,
     first_step: u64,
     context: UpdateContext,
+    stop: &'a AtomicBool,
 }
 
 /// What one worker measured.
@@ -256,14 +268,18 @@ impl Job<'_> {
             diagnostics: vec![],
             staleness: vec![],
         };
-        for update in 0..c.updates {
+        for update in 0..self.updates {
             let before = self.shared.updates.load(Relaxed);
             set_flat(&mut actor, &mut critic, load(&self.shared.params));
 
             let first_step = self.first_step + (update * c.steps) as u64;
             let agent = (&actor, &critic);
             let memory = &mut Memory::default();
-            let rollout = collect(agent, env, memory, c.steps, (seed, first_step));
+            let position = (seed, first_step);
+            let Some(rollout) = collect_unless(self.stop, agent, env, memory, c.steps, position)
+            else {
+                break;
+            };
             log.obs.push(rollout.flat_obs());
             let (grad, diagnostics) = self.gradient(&actor, &critic, &rollout);
             log.diagnostics.push(diagnostics);

@@ -4,12 +4,16 @@
 use crate::device_collect::collect_on_device;
 use crate::{host_collect::collect_on_host, random::action_noise};
 use burn::tensor::{Bool, Tensor};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use uphill_core::{
     policy::{Actor, Critic},
     read_back,
     rollout::{Memory, Rollout, Span},
 };
 use uphill_envs::{BatchEnv, Step, Stream};
+
+/// For those who go through with it.
+pub(crate) static NEVER: AtomicBool = AtomicBool::new(false);
 
 /// `steps` steps of every copy under the actor's policy, continuing where the environment stands.
 ///
@@ -21,25 +25,41 @@ pub fn collect(
     env: &mut dyn BatchEnv,
     memory: &mut Memory,
     steps: usize,
-    (seed, first_step): (u64, u64),
+    position: (u64, u64),
 ) -> Rollout {
+    let rollout = collect_unless(&NEVER, (actor, critic), env, memory, steps, position);
+    rollout.unwrap_or_else(|| unreachable!("nothing stops it"))
+}
+
+/// [`collect`], unless `stop` is raised meanwhile: `None` then, with the environment anywhere in between.
+pub fn collect_unless(
+    stop: &AtomicBool,
+    (actor, critic): (&Actor, &Critic),
+    env: &mut dyn BatchEnv,
+    memory: &mut Memory,
+    steps: usize,
+    (seed, first_step): (u64, u64),
+) -> Option<Rollout> {
     let position = (seed, Stream::Action, first_step);
     let size = [steps, env.num_envs()];
-    if let Some(rollout) = collect_on_host((actor, critic), env, position, size) {
-        return rollout;
+    if let Some(rollout) = collect_on_host(stop, (actor, critic), env, position, size) {
+        return Some(rollout);
     }
     #[cfg(feature = "gpu")]
     if let Some(rollout) = collect_on_device((actor, critic), env, position, size) {
-        return rollout;
+        return Some(rollout);
     }
     let mut record = Record::new(env, memory.clone());
     let noise = action_noise(&actor.kind, position, size, &record.obs.device());
     for noise in noise.iter_dim(0) {
+        if stop.load(Relaxed) {
+            return None;
+        }
         record.step(actor, env, noise.squeeze_dim(0));
     }
     let (rollout, after) = record.rollout(actor, critic);
     *memory = after;
-    rollout
+    Some(rollout)
 }
 
 /// What networks remember at the beginning of episodes of `envs` copies: nothing.
@@ -58,8 +78,20 @@ pub fn collect_episodes(
     (actor, critic): (&Actor, &Critic),
     env: &mut dyn BatchEnv,
     per_env: usize,
-    (seed, first_step): (u64, u64),
+    position: (u64, u64),
 ) -> (Rollout, usize) {
+    let rollout = collect_episodes_unless(&NEVER, (actor, critic), env, per_env, position);
+    rollout.unwrap_or_else(|| unreachable!("nothing stops it"))
+}
+
+/// [`collect_episodes`], unless `stop` is raised meanwhile.
+pub fn collect_episodes_unless(
+    stop: &AtomicBool,
+    (actor, critic): (&Actor, &Critic),
+    env: &mut dyn BatchEnv,
+    per_env: usize,
+    (seed, first_step): (u64, u64),
+) -> Option<(Rollout, usize)> {
     let envs = env.num_envs();
     let mut record = Record::new(env, start(actor, critic, envs));
     let device = record.obs.device();
@@ -67,6 +99,9 @@ pub fn collect_episodes(
     let mut ends = vec![vec![0]; envs];
     let mut steps = 0;
     while ends.iter().any(|ends| ends.len() <= per_env) {
+        if stop.load(Relaxed) {
+            return None;
+        }
         let position = (seed, Stream::Action, first_step + steps as u64);
         let noise = action_noise(&actor.kind, position, [1, envs], &device);
         record.step(actor, env, noise.squeeze_dim(0));
@@ -84,7 +119,7 @@ pub fn collect_episodes(
             spans.push(Span { env, start, len });
         }
     }
-    (record.rollout(actor, critic).0.columns(&spans), steps)
+    Some((record.rollout(actor, critic).0.columns(&spans), steps))
 }
 
 /// Experience as it comes in, one entry per step.

@@ -69,7 +69,10 @@ impl Footprint {
 
         let (lengths, samples, reported) = match (&config.algo, settings.horizon()) {
             (AlgoConfig::A3c(a3c), _) => {
-                let [steps, updates] = [a3c.steps, a3c.updates].map(|n| n as u128);
+                let steps = a3c.steps as u128;
+                // It stops at its budget.
+                let most = u128::from(config.total_steps).div_ceil(steps * copies.1);
+                let updates = most.min(a3c.updates as u128);
                 let lengths = vec![("algo.steps", steps), ("algo.updates", updates)];
                 // One rollout at a time, and the observations of all.
                 let seen = steps * updates * copies.1 * obs * NUMBER;

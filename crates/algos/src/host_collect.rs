@@ -2,6 +2,7 @@
 
 use crate::random::noise_values;
 use burn::tensor::{Device, Tensor, TensorData};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use uphill_core::{
     ops::{HostPolicy, host_values},
     policy::{Actor, Critic},
@@ -9,8 +10,9 @@ use uphill_core::{
 };
 use uphill_envs::{BatchEnv, HostSteps, StepRows, Stream};
 
-/// `None` where policy or environment need tensors.
+/// `None` where policy or environment need tensors, and once `stop` is raised.
 pub(crate) fn collect_on_host(
+    stop: &AtomicBool,
     (actor, critic): (&Actor, &Critic),
     env: &mut dyn BatchEnv,
     position: (u64, Stream, u64),
@@ -25,6 +27,9 @@ pub(crate) fn collect_on_host(
     let mut record = Record::new([steps, envs], widths, env.on_host()?.obs());
     let env = env.on_host()?;
     for (t, noise) in noise.chunks_exact(noise.len() / steps).enumerate() {
+        if stop.load(Relaxed) {
+            return None;
+        }
         record.step(t, &mut policy, env, noise);
     }
     Some(record.rollout(critic, &actor.net.device()))

@@ -4,7 +4,7 @@ use crate::{
     Footprint, Learner, UpdateContext,
     agent::{build_actor, build_critic, dist_kind, obs_norm},
     checkpoint::{Checkpoint, CheckpointError},
-    collect::{collect, collect_episodes, start},
+    collect::{NEVER, collect_episodes_unless, collect_unless, start},
     config::{ConfigError, RunConfig},
     episodes::{EpisodeStats, WINDOW},
     metrics::Metrics,
@@ -14,6 +14,7 @@ use crate::{
 };
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
+use std::sync::atomic::AtomicBool;
 use uphill_core::{
     normalize::{ObsNorm, RewardScaler},
     ops::device_knows,
@@ -219,7 +220,20 @@ impl Trainer {
 
     /// One iteration: a rollout and an update.
     pub fn step(&mut self) -> Result<Report, Diverged> {
+        let report = self.step_unless(&NEVER)?;
+        Ok(report.unwrap_or_else(|| unreachable!("nothing stops it")))
+    }
+
+    /// [`step`](Self::step), unless `stop` is raised while it gathers experience: `None` then.
+    ///
+    /// After that the trainer has an unfinished iteration in it and is of no use until it is
+    /// [restored](Self::restore); what was [saved](Self::save) before the call goes on exactly.
+    pub fn step_unless(&mut self, stop: &AtomicBool) -> Result<Option<Report>, Diverged> {
         let (context, first_step) = self.position();
+        let remaining = self
+            .config
+            .total_steps
+            .saturating_sub(self.counters.env_steps);
         let (agent, envs) = ((&mut self.actor, &mut self.critic), &mut self.envs);
         let (raw_obs, metrics, finished, steps) = match &mut self.learner {
             Learner::Synchronous(algorithm) => {
@@ -227,12 +241,18 @@ impl Trainer {
                 let (pair, position) = ((&*agent.0, &*agent.1), (context.seed, first_step));
                 let (mut rollout, steps) = match self.config.algo.settings().horizon() {
                     Horizon::Steps(steps) => {
-                        let rollout = collect(pair, env, &mut self.memory, steps, position);
-                        (rollout, steps)
+                        let memory = &mut self.memory;
+                        match collect_unless(stop, pair, env, memory, steps, position) {
+                            Some(rollout) => (rollout, steps),
+                            None => return Ok(None),
+                        }
                     }
                     Horizon::Episodes { per_env } => {
                         env.reset(fresh_start_seed(context.seed, context.iteration));
-                        collect_episodes(pair, env, per_env, position)
+                        match collect_episodes_unless(stop, pair, env, per_env, position) {
+                            Some(collected) => collected,
+                            None => return Ok(None),
+                        }
                     }
                 };
                 let raw_obs = rollout.flat_obs();
@@ -266,7 +286,11 @@ impl Trainer {
                 (raw_obs, metrics, finished, steps)
             }
             Learner::Asynchronous(a3c) => {
-                let (raw_obs, metrics, steps) = a3c.run(agent, envs, first_step, context);
+                let position = (first_step, remaining.div_ceil(self.config.num_envs as u64));
+                let Some((raw_obs, metrics, steps)) = a3c.run(agent, envs, position, context, stop)
+                else {
+                    return Ok(None);
+                };
                 let episodes = envs.iter_mut().flat_map(|env| env.take_episodes());
                 let finished = FinishedEpisodes::of(episodes.collect(), WINDOW);
                 (raw_obs, metrics, finished, steps)
@@ -281,7 +305,7 @@ impl Trainer {
             norm.merge(raw_obs);
             self.critic.obs_norm = self.actor.obs_norm.clone();
         }
-        Ok(report)
+        Ok(Some(report))
     }
 
     /// When the next update happens, and how many steps every copy has taken, which is the position of the action

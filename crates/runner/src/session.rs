@@ -13,7 +13,10 @@ use crate::{
     tensorboard::EventWriter,
 };
 use anyhow::{Context, bail};
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::AtomicBool,
+    time::{Duration, Instant},
+};
 use uphill_algos::{Checkpoint, Diverged, Report, Trainer};
 
 /// How far what is on disk may lag behind for those who watch it grow.
@@ -21,6 +24,12 @@ const FLUSH_EVERY: Duration = Duration::from_secs(2);
 
 /// Where the configuration leaves it open when to save, at most one part in this many of the time goes into it.
 const SAVING_SHARE: u32 = 20;
+
+/// An iteration from which on the one after it is not waited for when the run is asked to stop.
+const LONG: Duration = Duration::from_secs(1);
+
+/// For iterations that are waited for.
+static NEVER: AtomicBool = AtomicBool::new(false);
 
 /// A trainer with the files it writes to.
 pub(crate) struct Session {
@@ -37,6 +46,10 @@ pub(crate) struct Session {
     clock: Instant,
     /// When the iteration before this one ended, or the turn began.
     last: Instant,
+    /// What that iteration took.
+    took: Duration,
+    /// Before the iteration at hand, where it may be a long one.
+    before: Option<Checkpoint>,
     flushed: Instant,
     saved: Saved,
 }
@@ -189,6 +202,8 @@ impl Session {
             earlier_s,
             clock: now,
             last: now,
+            took: Duration::ZERO,
+            before: None,
             flushed: now,
         }
     }
@@ -217,11 +232,34 @@ impl Session {
 
     /// One iteration, its row, and a checkpoint where one is due or the budget is spent.
     ///
-    /// After an error the session is of no further use; the latest checkpoint is from before.
-    pub(crate) fn step(&mut self) -> anyhow::Result<Report> {
+    /// An iteration that takes long is given up once `stop` is raised: `None`, with the latest checkpoint from before
+    /// it. After that, and after an error, the session is of no further use.
+    pub(crate) fn step(&mut self, stop: &AtomicBool) -> anyhow::Result<Option<Report>> {
         let before = self.trainer.env_steps();
-        let result = self.trainer.step();
-        self.stepped(before, result, &mut Trainer::save)
+        let stop = if self.can_give_up() { stop } else { &NEVER };
+        match self.trainer.step_unless(stop) {
+            Ok(None) => self.give_up().map(|()| None),
+            Ok(Some(report)) => (self.stepped(before, Ok(report), &mut Trainer::save)).map(Some),
+            Err(diverged) => (self.stepped(before, Err(diverged), &mut Trainer::save)).map(Some),
+        }
+    }
+
+    /// Whether there is a state to go back to if the next iteration is given up: the latest checkpoint, or one that
+    /// is made now where iterations are so long that this does not matter. Others are soon over.
+    fn can_give_up(&mut self) -> bool {
+        if self.saved.iteration == self.trainer.iteration() {
+            return true;
+        }
+        self.before = (self.took >= LONG).then(|| self.trainer.save());
+        self.before.is_some()
+    }
+
+    /// Leaves the run as it was before the iteration at hand.
+    fn give_up(&mut self) -> anyhow::Result<()> {
+        match self.before.take() {
+            Some(before) => self.write(&before),
+            None => Ok(()),
+        }
     }
 
     /// The same for an iteration from step `before` on that has been made already; `save` knows where it led.
@@ -246,6 +284,8 @@ impl Session {
         let took = now - self.last;
         let rate = (report.env_steps - before) as f64 / took.as_secs_f64();
         self.last = now;
+        self.took = took;
+        self.before = None;
         self.saved.worked += took;
         self.log(&report, (now - self.clock).as_secs_f64(), rate)?;
         if now - self.flushed >= FLUSH_EVERY {
@@ -277,16 +317,23 @@ impl Session {
             return Ok(());
         }
         let clock = Instant::now();
-        self.metrics.sync()?;
-        self.events.flush()?;
-        self.write_best()?;
-        let latest = self.run.checkpoint(Which::Latest);
-        save(&self.trainer).write(&latest)?;
+        let checkpoint = save(&self.trainer);
+        self.write(&checkpoint)?;
         self.saved = Saved {
             iteration: self.trainer.iteration(),
             cost: clock.elapsed(),
             worked: Duration::ZERO,
         };
+        Ok(())
+    }
+
+    /// Makes a checkpoint the latest one.
+    fn write(&mut self, checkpoint: &Checkpoint) -> anyhow::Result<()> {
+        self.metrics.sync()?;
+        self.events.flush()?;
+        self.write_best()?;
+        let latest = self.run.checkpoint(Which::Latest);
+        checkpoint.write(&latest)?;
         tracing::info!(path = %latest.display(), env_steps = self.trainer.env_steps(), "checkpoint");
         Ok(())
     }

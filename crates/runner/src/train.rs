@@ -154,10 +154,16 @@ fn run_alone(mut session: Session, quiet: bool, interrupt: &Interrupt) -> anyhow
     let clock = Instant::now();
     session.start_clock(clock);
     while !session.trainer().finished() {
-        if interrupt.raised() {
+        let step = match interrupt.raised() {
+            true => session.checkpoint(&mut Trainer::save).map(|()| None),
+            false => session.step(interrupt.flag()),
+        };
+        let step = step.map_err(|error| {
             progress.finish();
-            let saved = session.checkpoint(&mut Trainer::save);
-            saved.map_err(|error| with_remedy(error, session.run().path()))?;
+            with_remedy(error, session.run().path())
+        })?;
+        let Some(report) = step else {
+            progress.finish();
             if !quiet {
                 print(format_args!(
                     "interrupted at step {}; go on with: uphill train --resume {}",
@@ -166,11 +172,7 @@ fn run_alone(mut session: Session, quiet: bool, interrupt: &Interrupt) -> anyhow
                 ))?;
             }
             return Ok(ExitCode::from(INTERRUPTED));
-        }
-        let report = session.step().map_err(|error| {
-            progress.finish();
-            with_remedy(error, session.run().path())
-        })?;
+        };
         progress.update(report.env_steps, report.episode_return_mean);
     }
     progress.finish();

@@ -82,6 +82,18 @@ fn one_worker_is_plain_actor_critic_with_rmsprop() {
 }
 
 #[test]
+fn workers_stop_at_the_budget() {
+    for (budget, expected) in [(1010, vec![1000, 1020]), (100, vec![100]), (1, vec![20])] {
+        let mut config = run("CartPole-v1", 4, budget, with_workers(2));
+        settings(&mut config).updates = 50;
+        let (_, reports) = train(config);
+        let steps: Vec<u64> = reports.iter().map(|report| report.env_steps).collect();
+        // An update takes 5 steps of 4 copies.
+        assert_eq!(steps, expected, "of {budget}");
+    }
+}
+
+#[test]
 fn gradients_of_other_workers_arrive_in_between() {
     let mut config = run("CartPole-v1", 4, 4 * 5 * 50 * 10, with_workers(4));
     settings(&mut config).updates = 50;

@@ -16,6 +16,7 @@ mod device;
 #[cfg(all(feature = "gpu", feature = "flex"))]
 mod device_iteration;
 mod eval;
+mod footprint;
 mod fused;
 mod lab;
 mod memory;
@@ -28,6 +29,7 @@ mod resume;
 mod schedules;
 mod second_order;
 mod solves;
+mod stop;
 mod vpg;
 
 use device::device;

@@ -244,8 +244,9 @@ fn run(
         if interrupt.raised() {
             return Ok(None);
         }
-        match trainer.step() {
-            Ok(report) => {
+        match trainer.step_unless(interrupt.flag()) {
+            Ok(None) => return Ok(None),
+            Ok(Some(report)) => {
                 curve.extend(report.episode_return_mean);
                 kl.extend(report.metrics.get("approx_kl"));
             }

@@ -76,9 +76,8 @@ impl Interrupt {
     }
 
     /// The flag itself, for those who know nothing of signals: true from the first one on.
-    #[allow(dead_code)]
-    pub(crate) fn flag(&self) -> Arc<AtomicBool> {
-        self.raised.clone()
+    pub(crate) fn flag(&self) -> &AtomicBool {
+        &self.raised
     }
 
     /// Says that the first signal has come, which is called `signal`; `again` stops at once. Where nothing has been

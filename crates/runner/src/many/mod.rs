@@ -256,13 +256,13 @@ impl Set {
             agent.session.start_clock(clock);
         }
         let on_cores = chosen.processor == Processor::Cpu;
-        if on_cores || !together(&mut self.agents, &stop, &board, &tell) {
+        if on_cores || !together(&mut self.agents, (&stop, interrupt.flag()), &board, &tell) {
             if !on_cores && self.agents.len() > 1 && !stop() {
                 board.say(TURNS_ON_DEVICE);
             }
             let crew = Crew::new(self.agents.len(), chosen.processor);
             self.agents = spread(self.agents, crew, |agent| {
-                let more = agent.turn(&stop, &board);
+                let more = agent.turn((&stop, interrupt.flag()), &board);
                 tell(agent);
                 more
             })?;
@@ -364,15 +364,22 @@ impl Agent {
         self.error.is_none() && !self.session.trainer().finished()
     }
 
-    /// Some iterations; whether there are more to come. When it is to `stop`, it saves.
-    fn turn(&mut self, stop: &impl Fn() -> bool, board: &Board) -> bool {
+    /// Some iterations; whether there are more to come. When it is to `stop`, it saves; a long iteration is given up
+    /// where `interrupted`.
+    fn turn(
+        &mut self,
+        (stop, interrupted): (&impl Fn() -> bool, &AtomicBool),
+        board: &Board,
+    ) -> bool {
         if !self.goes_on() {
             return false;
         }
         let clock = Instant::now();
         self.session.begin_turn();
         while !stop() {
-            let result = self.session.step();
+            let Some(result) = self.session.step(interrupted).transpose() else {
+                return false;
+            };
             if !self.took(result, board) {
                 return false;
             }

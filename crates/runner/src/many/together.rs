@@ -1,17 +1,20 @@
 //! Agents on a GPU, all in one iteration.
 
 use super::{Agent, Board};
+use std::sync::atomic::AtomicBool;
 use uphill_algos::{Cohort, Trainer};
 
 /// Trains the agents until each has spent its budget, has diverged, or is to `stop`, when it saves. `tell` hears of
 /// errors. `false` where they [cannot be trained at once](Cohort::of), and are left to others.
 pub(super) fn together(
     agents: &mut [Agent],
-    stop: &impl Fn() -> bool,
+    (stop, interrupted): (&impl Fn() -> bool, &AtomicBool),
     board: &Board,
     tell: &impl Fn(&Agent),
 ) -> bool {
-    catch_up(agents, stop, board, tell);
+    if !catch_up(agents, (stop, interrupted), board, tell) {
+        return true;
+    }
     let mut going: Vec<&mut Agent> = agents.iter_mut().filter(|agent| agent.goes_on()).collect();
     let Some(mut cohort) = Cohort::of(&mut trainers(&mut going)) else {
         return false;
@@ -38,19 +41,27 @@ pub(super) fn together(
     true
 }
 
-/// Brings those that were stopped earlier than others to where these are.
-fn catch_up(agents: &mut [Agent], stop: &impl Fn() -> bool, board: &Board, tell: &impl Fn(&Agent)) {
+/// Brings those that were stopped earlier than others to where these are; `false` if an iteration was given up.
+fn catch_up(
+    agents: &mut [Agent],
+    (stop, interrupted): (&impl Fn() -> bool, &AtomicBool),
+    board: &Board,
+    tell: &impl Fn(&Agent),
+) -> bool {
     let iteration = |agent: &Agent| agent.session.trainer().iteration();
     let furthest = agents.iter().map(iteration).max().unwrap_or(0);
     for agent in agents {
         agent.session.begin_turn();
         while !stop() && agent.goes_on() && iteration(agent) < furthest {
-            let result = agent.session.step();
+            let Some(result) = agent.session.step(interrupted).transpose() else {
+                return false;
+            };
             agent.took(result, board);
             tell(agent);
         }
         agent.session.begin_turn();
     }
+    true
 }
 
 fn trainers<'a>(agents: &'a mut [&mut Agent]) -> Vec<&'a mut Trainer> {

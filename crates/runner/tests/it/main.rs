@@ -11,6 +11,8 @@ mod interrupt;
 mod lab;
 mod limits;
 mod list;
+#[cfg(unix)]
+mod long;
 mod resume;
 mod run_files;
 mod seeds;
