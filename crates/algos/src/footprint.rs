@@ -28,6 +28,8 @@ const REPORTED: u128 = 512;
 pub struct Footprint {
     /// In the order of their making.
     pub parts: Vec<Part>,
+    /// Parameters of actor and critic together.
+    pub params: u128,
 }
 
 /// What one kind of data takes.
@@ -108,7 +110,7 @@ impl Footprint {
             part("minibatch", minibatch * (sample + activations), &of_rollout),
         ];
         parts[3].bytes += reported;
-        Ok(Self { parts })
+        Ok(Self { parts, params })
     }
 
     /// Bytes of all parts.

@@ -68,7 +68,7 @@ The run directory holds config.toml (every value spelt out), meta.json, metrics.
 iteration), TensorBoard events, checkpoints/latest and checkpoints/best, and lock, by which one
 process at a time trains it. Ctrl-C saves and exits with 130, a second one stops at once (SIGTERM and
 SIGHUP likewise, unless ignored as under nohup); --resume goes on from exactly there, also after a
-crash.")]
+crash. An iteration of more than a second is not waited for: the run goes on from before it.")]
 pub(crate) struct TrainArgs {
     /// Configuration file, or the name of a preset (see `uphill list presets`)
     #[arg(required_unless_present = "resume", conflicts_with = "resume")]

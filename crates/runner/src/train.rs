@@ -16,8 +16,7 @@ use crate::{
 use anyhow::{Context, anyhow, bail};
 use std::{path::Path, process::ExitCode, time::Instant};
 use uphill_algos::{
-    AlgoConfig, Footprint, Horizon, RunConfig, Trainer, agent_params, episodes::EpisodeStats,
-    footprint::Bytes,
+    AlgoConfig, Footprint, Horizon, RunConfig, Trainer, episodes::EpisodeStats, footprint::Bytes,
 };
 
 pub(crate) fn train(args: &TrainArgs) -> anyhow::Result<ExitCode> {
@@ -125,10 +124,10 @@ pub(crate) fn chosen_again(args: &TrainArgs, run: &RunDir) -> anyhow::Result<Cho
 
 /// The device for the runs of a configuration.
 pub(crate) fn choose(arg: DeviceArg, config: &RunConfig) -> anyhow::Result<Chosen> {
-    let spec = uphill_envs::spec_with(&config.env, config.frames)
-        .map_err(|e| UsageError(format!("env: {e}")))?;
+    let spec = uphill_envs::spec(&config.env).map_err(|e| UsageError(format!("env: {e}")))?;
+    let params = Footprint::of(config, &spec)?.params;
     let work = Workload {
-        params: agent_params(config, &spec)?,
+        params: params.try_into().unwrap_or(usize::MAX),
         minibatch: config.algo.settings().minibatch(config.num_envs),
         host_env: host_env(config)?,
     };
@@ -237,14 +236,6 @@ pub(crate) fn warn_of_long_iterations(config: &RunConfig) {
     }
 }
 
-/// Environment steps of one iteration over all copies; `None` where they are whole episodes.
-fn iteration_steps(config: &RunConfig) -> Option<u64> {
-    match config.algo.settings().horizon() {
-        Horizon::Steps(steps) => Some(steps as u64 * config.num_envs as u64),
-        Horizon::Episodes { .. } => None,
-    }
-}
-
 /// What a run would be, of which nothing is done, by `agents` together.
 pub(crate) fn dry_run(
     config: &RunConfig,
@@ -252,12 +243,16 @@ pub(crate) fn dry_run(
     agents: u64,
 ) -> anyhow::Result<ExitCode> {
     let budget = config.total_steps;
-    match iteration_steps(config) {
-        Some(steps) => print(format_args!(
-            "{} iterations of {steps} environment steps",
-            budget.div_ceil(steps)
-        ))?,
-        None => print("iterations of whole episodes")?,
+    match config.algo.settings().horizon() {
+        Horizon::Steps(steps) => {
+            let steps = steps as u64 * config.num_envs as u64;
+            let count = match budget.div_ceil(steps) {
+                1 => "1 iteration".to_owned(),
+                n => format!("{n} iterations"),
+            };
+            print(format_args!("{count} of up to {steps} environment steps"))?;
+        }
+        Horizon::Episodes { .. } => print("iterations of whole episodes")?,
     }
     let each = if agents > 1 { ", each" } else { "" };
     print(format_args!("at least {footprint}{each}"))?;

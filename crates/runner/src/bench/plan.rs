@@ -8,7 +8,7 @@ use crate::{
     memory, train,
 };
 use anyhow::bail;
-use uphill_algos::{Footprint, RunConfig, agent_params, ppo::PpoConfig};
+use uphill_algos::{Footprint, RunConfig, ppo::PpoConfig};
 use uphill_core::schedule::Schedule;
 
 const ENVS: [usize; 4] = [8, 64, 512, 2048];
@@ -85,12 +85,10 @@ fn networks(base: &RunConfig, widths: &[usize]) -> Vec<Vec<usize>> {
 
 pub(super) fn check(config: RunConfig, agents: u64) -> anyhow::Result<Work> {
     config.validate()?;
-    let one_frame = uphill_envs::spec(&config.env).map_err(|e| UsageError(format!("env: {e}")))?;
-    Footprint::addressable(&config, &one_frame)?;
-    let spec = uphill_envs::spec_with(&config.env, config.frames)
-        .map_err(|e| UsageError(format!("env: {e}")))?;
+    let spec = uphill_envs::spec(&config.env).map_err(|e| UsageError(format!("env: {e}")))?;
+    let params = Footprint::addressable(&config, &spec)?.params;
     Ok(Work {
-        params: agent_params(&config, &spec)?,
+        params: params.try_into().unwrap_or(usize::MAX),
         minibatch: config.algo.settings().minibatch(config.num_envs),
         host_env: train::host_env(&config)?,
         config,

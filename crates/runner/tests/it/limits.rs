@@ -225,7 +225,7 @@ fn a_dry_run_says_what_a_run_would_be_and_writes_nothing() {
     let done = sandbox.uphill("train small.toml --dry-run --device flex --out run");
     done.succeeds();
     for part in [
-        "8 iterations of 128 environment steps",
+        "8 iterations of up to 128 environment steps",
         "of memory (",
         "environments ",
         "rollout ",
