@@ -102,8 +102,8 @@ fn values(prefix: &str, table: &Table) -> Vec<(String, Value)> {
     entries.collect()
 }
 
-/// What is wrong with `table` once `value` stands under the dotted `key`.
-fn problem_with(table: &Table, key: &str, value: Value) -> Option<ConfigError> {
+/// The configuration in `table` with `value` under the dotted `key`.
+pub(crate) fn with(table: &Table, key: &str, value: Value) -> RunConfig {
     fn put(table: &mut Table, key: &str, value: Value) {
         match key.split_once('.') {
             Some((outer, inner)) => put(table[outer].as_table_mut().unwrap(), inner, value),
@@ -112,8 +112,12 @@ fn problem_with(table: &Table, key: &str, value: Value) -> Option<ConfigError> {
     }
     let mut table = table.clone();
     put(&mut table, key, value);
-    let config: RunConfig = Value::Table(table).try_into().unwrap();
-    config.validate().err()
+    Value::Table(table).try_into().unwrap()
+}
+
+/// What is wrong with `table` then.
+fn problem_with(table: &Table, key: &str, value: Value) -> Option<ConfigError> {
+    with(table, key, value).validate().err()
 }
 
 /// What the value at `key` cannot be.

@@ -1,7 +1,10 @@
 //! The memory that a run will want, counted by hand.
 
-use crate::{ppo, run, small};
-use uphill_algos::{Footprint, RunConfig, a3c::A3cConfig, footprint::Bytes, ppo::PpoConfig};
+use crate::{config::with, ppo, run, small};
+use toml::{Table, Value};
+use uphill_algos::{
+    ALGORITHMS, AlgoConfig, Footprint, RunConfig, a3c::A3cConfig, footprint::Bytes, ppo::PpoConfig,
+};
 
 fn footprint(config: &RunConfig) -> Footprint {
     Footprint::of(config, &uphill_envs::spec(&config.env).unwrap()).unwrap()
@@ -75,15 +78,50 @@ fn what_does_not_fit_is_named_with_what_would() {
     assert!(within(1, needed).is_ok() && within(2, needed).is_err());
     let error = within(1, needed - 1).unwrap_err();
     assert_eq!(error.key, "algo.steps");
-    // 2²⁶ samples of 52 bytes are 3.25 GiB, half of them a minibatch.
+    // 2²⁶ samples of 52 bytes are 3.25 GiB, half of which a minibatch takes again.
     assert_eq!(
         error.problem,
-        "with 16777216 the run needs at least 4.9 GiB of memory (rollout 3.3 GiB, minibatch 1.6 GiB), \
+        "with 16777216 the run needs at least 4.9 GiB of memory (rollout 3.2 GiB, minibatch 1.6 GiB), \
          and 4.9 GiB can be had; 8388608 would fit"
     );
     // What is said to fit does.
     ppo(&mut config).steps = 8_388_608;
     assert!(Footprint::within(&config, &spec, 1, needed - 1).is_ok());
+}
+
+/// Every setting that is a size, for every algorithm: counted without overflow up to what can be counted, and named
+/// where it is too much.
+#[test]
+fn every_size_of_every_algorithm_is_named() {
+    const LARGE: i64 = 1 << 25;
+    let mut named = 0;
+    for (name, _) in ALGORITHMS {
+        let algo = AlgoConfig::default_for(name).unwrap();
+        let config = RunConfig::new("CartPole-v1", 8, 1 << 40, algo);
+        let spec = uphill_envs::spec(&config.env).unwrap();
+        let table = Table::try_from(&config).unwrap();
+        let own = ["steps", "episodes", "updates"];
+        let own = own
+            .into_iter()
+            .filter(|key| table["algo"].get(key).is_some());
+        let keys = own.map(|key| format!("algo.{key}"));
+        for key in keys.chain(["num_envs", "frames", "network.hidden"].map(str::to_owned)) {
+            let value = |number: i64| match key.as_str() {
+                "network.hidden" => Value::from(vec![number]),
+                _ => number.into(),
+            };
+            let large = with(&table, &key, value(LARGE));
+            let error = Footprint::within(&large, &spec, 1, 1 << 30).unwrap_err();
+            assert_eq!(error.key, key, "{name}: {error}");
+            let huge = with(&table, &key, value(i64::from(i32::MAX)));
+            assert!(
+                Footprint::of(&huge, &spec).unwrap().total() > 1 << 33,
+                "{name}: {key}"
+            );
+            named += 1;
+        }
+    }
+    assert!(named > 30, "{named}");
 }
 
 #[test]
