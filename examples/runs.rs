@@ -4,6 +4,9 @@
 
 mod act;
 mod by_hand;
+mod costs;
+mod custom_algorithm;
+mod custom_distribution;
 mod custom_env;
 mod custom_network;
 mod train_ppo;
@@ -33,4 +36,7 @@ fn every_example_runs() {
     custom_env::run(512).expect("custom_env");
     custom_network::run(512).expect("custom_network");
     by_hand::run(4).expect("by_hand");
+    custom_algorithm::run(2048).expect("custom_algorithm");
+    custom_distribution::run(1024).expect("custom_distribution");
+    costs::run(0, 1).expect("costs");
 }

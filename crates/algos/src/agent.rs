@@ -73,6 +73,32 @@ pub fn dist_kind(spec: &EnvSpec, network: &NetworkConfig) -> Result<DistKind, Co
     Ok(kind)
 }
 
+/// Whether a policy's distribution is one for the actions of an environment: the one that `network` asks for, or one
+/// of the caller's own over as many columns.
+pub(crate) fn check_kind(
+    kind: &DistKind,
+    spec: &EnvSpec,
+    network: &NetworkConfig,
+) -> Result<(), ConfigError> {
+    let DistKind::Custom(_) = kind else {
+        let wanted = dist_kind(spec, network)?;
+        return ensure(*kind == wanted, "env", || {
+            format!("its actions need the distribution {wanted:?}, the actor has {kind:?}")
+        });
+    };
+    let asked = network.distribution;
+    ensure(asked == Distribution::Auto, "network.distribution", || {
+        format!("is {asked:?}, but the actor has {kind:?}; leave this out")
+    })?;
+    let (its, theirs) = (kind.action_width(), spec.action.width());
+    ensure(its == theirs, "env", || {
+        format!(
+            "its actions ({}) have {theirs} columns, those of the actor's {kind:?} have {its}",
+            spec.action
+        )
+    })
+}
+
 /// The policy of a fresh run.
 ///
 /// # Errors

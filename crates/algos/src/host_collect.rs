@@ -19,7 +19,8 @@ pub(crate) fn collect_on_host(
     [steps, envs]: [usize; 2],
 ) -> Option<Rollout> {
     let mut policy = HostPolicy::new(actor, envs)?;
-    if !critic.net.fused() {
+    // What a critic remembers it has to see in order.
+    if critic.net.start(envs).is_some() {
         return None;
     }
     let noise = noise_values(&actor.kind, position, [steps, envs]);

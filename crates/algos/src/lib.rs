@@ -38,6 +38,7 @@ pub mod metrics;
 mod no_spread;
 pub mod npg;
 pub mod optimizer;
+mod parts;
 pub mod policy_gradient;
 mod policy_step;
 pub mod ppo;
@@ -57,8 +58,10 @@ pub use cohort::Cohort;
 pub use config::{ConfigError, NetworkConfig, NormalizeConfig, RunConfig};
 pub use footprint::Footprint;
 pub use metrics::{Measured, Metrics};
-pub use registry::{ALGORITHMS, AlgoConfig};
-pub use settings::{Horizon, SequenceUse, Settings};
+pub use registry::{
+    ALGORITHMS, AlgoConfig, Custom, CustomSettings, algorithms, register_algorithm,
+};
+pub use settings::{Demands, Horizon, SequenceUse, Settings};
 pub use train::{Diverged, Report, TrainError, Trainer};
 
 use std::any::Any;
@@ -103,8 +106,3 @@ pub enum Learner {
     /// Gathers experience itself, on several threads.
     Asynchronous(Box<a3c::A3c>),
 }
-
-/// The program in the README is compiled with the tests of the documentation.
-#[cfg(all(doctest, feature = "flex"))]
-#[doc = include_str!("../../../README.md")]
-struct Readme;

@@ -4,7 +4,8 @@
 //! arXiv:1703.02660 §3.
 
 use crate::{
-    Algorithm, Horizon, Learner, Measured, SequenceUse, Settings, UpdateContext, check_settings,
+    Algorithm, Demands, Horizon, Learner, Measured, SequenceUse, Settings, UpdateContext,
+    check_settings,
     checkpoint::{Checkpoint, CheckpointError},
     config::ConfigError,
     critic_fit::{CriticConfig, CriticFit},
@@ -97,6 +98,10 @@ impl Settings for NpgConfig {
 
     fn sequences(&self) -> SequenceUse {
         self.critic.sequences()
+    }
+
+    fn demands(&self) -> Demands {
+        Demands::Fisher
     }
 
     fn build(&self, _actor: &Actor, critic: &Critic) -> Learner {

@@ -5,7 +5,8 @@
 //! are in [`RunConfig`](crate::RunConfig), because every algorithm has them).
 
 use crate::{
-    Algorithm, Horizon, Learner, Measured, SequenceUse, Settings, UpdateContext, check_settings,
+    Algorithm, Demands, Horizon, Learner, Measured, SequenceUse, Settings, UpdateContext,
+    check_settings,
     checkpoint::{Checkpoint, CheckpointError},
     config::ConfigError,
     optimizer::{Optimizer, OptimizerKind, StepSize},
@@ -179,6 +180,13 @@ impl Settings for PpoConfig {
         SequenceUse::Parts {
             key: "algo.minibatches",
             parts: self.minibatches,
+        }
+    }
+
+    fn demands(&self) -> Demands {
+        match self.objective {
+            Objective::Clip => Demands::Densities,
+            Objective::Kl => Demands::Kl,
         }
     }
 

@@ -36,6 +36,7 @@ pub(crate) fn noise_values(
             let mut rng = Philox::new(seed, stream, (first + t as u64) as u32, env as u32);
             values.extend((0..width).map(|column| match noise {
                 NoiseKind::Gumbel => -(-rng.open_uniform().ln()).ln(),
+                NoiseKind::Uniform => rng.open_uniform(),
                 NoiseKind::NormalThenUniform if column >= width / 2 => rng.open_uniform(),
                 NoiseKind::Normal | NoiseKind::NormalThenUniform => rng.normal(),
             }));

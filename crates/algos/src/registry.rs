@@ -1,7 +1,11 @@
-//! Every algorithm there is. A new one is one more line at the end of this file.
+//! Every algorithm there is. A new one is one more line at the end of this file; one of a user's own is registered.
+
+mod custom;
 
 use crate::settings::Settings;
-use serde::{Deserialize, Serialize};
+pub use custom::{Custom, CustomSettings, register_algorithm};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+use toml::{Table, Value};
 
 /// From one line per algorithm (name in configurations, variant, its settings, what it is) to
 /// everything that has to know all of them.
@@ -9,7 +13,7 @@ macro_rules! algorithms {
     ($($name:literal => $variant:ident($settings:ty), $about:literal;)+) => {
         /// An algorithm and its settings: the `[algo]` table of a configuration.
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-        #[serde(tag = "name")]
+        #[serde(tag = "name", remote = "Self")]
         #[allow(clippy::large_enum_variant)] // plain settings; there is one of these in a run
         pub enum AlgoConfig {
             $(
@@ -17,9 +21,12 @@ macro_rules! algorithms {
                 #[serde(rename = $name)]
                 $variant($settings),
             )+
+            /// One of a user's own; made by [`custom`](AlgoConfig::custom).
+            #[serde(skip)]
+            Custom(Custom),
         }
 
-        /// Name and one-line description of every algorithm.
+        /// Name and one-line description of every built-in algorithm.
         pub const ALGORITHMS: &[(&str, &str)] = &[$(($name, $about)),+];
 
         $(
@@ -35,7 +42,7 @@ macro_rules! algorithms {
             pub fn default_for(name: &str) -> Option<Self> {
                 match name {
                     $($name => Some(Self::$variant(<$settings>::default())),)+
-                    _ => None,
+                    _ => custom::default_for(name).map(Self::Custom),
                 }
             }
 
@@ -43,6 +50,7 @@ macro_rules! algorithms {
             pub fn name(&self) -> &'static str {
                 match self {
                     $(Self::$variant(_) => $name,)+
+                    Self::Custom(custom) => custom.name(),
                 }
             }
 
@@ -50,10 +58,40 @@ macro_rules! algorithms {
             pub fn settings(&self) -> &dyn Settings {
                 match self {
                     $(Self::$variant(settings) => settings,)+
+                    Self::Custom(custom) => custom.settings(),
                 }
             }
         }
     };
+}
+
+/// Name and one-line description of every algorithm, also of those of a user's own that are registered.
+pub fn algorithms() -> Vec<(&'static str, &'static str)> {
+    [ALGORITHMS.to_vec(), custom::registered()].concat()
+}
+
+// The derived functions know the built-in ones.
+impl Serialize for AlgoConfig {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Custom(custom) => {
+                let table = custom.table().map_err(ser::Error::custom)?;
+                table.serialize(serializer)
+            }
+            built_in => Self::serialize(built_in, serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for AlgoConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut table = Table::deserialize(deserializer)?;
+        let read = match custom::read(&mut table) {
+            Some(custom) => custom.map(Self::Custom),
+            None => Self::deserialize(Value::Table(table)).map_err(custom::said),
+        };
+        read.map_err(de::Error::custom)
+    }
 }
 
 algorithms! {

@@ -47,8 +47,24 @@ pub trait Settings {
         SequenceUse::Refused
     }
 
+    /// What it asks of the policy's distribution beyond densities and entropy. Every built-in one has all of it.
+    fn demands(&self) -> Demands {
+        Demands::Densities
+    }
+
     /// The algorithm, with fresh optimiser state for these networks.
     fn build(&self, actor: &Actor, critic: &Critic) -> Learner;
+}
+
+/// What an algorithm asks of a policy's distribution, each with what stands before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Demands {
+    /// Log-probabilities and entropy.
+    Densities,
+    /// KL divergences.
+    Kl,
+    /// Products with the Fisher matrix.
+    Fisher,
 }
 
 /// How an algorithm learns from the copies' sequences where networks have a memory.

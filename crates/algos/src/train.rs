@@ -2,13 +2,13 @@
 
 use crate::{
     Footprint, Learner, UpdateContext,
-    agent::{build_actor, build_critic, dist_kind, obs_norm},
+    agent::{build_actor, build_critic, check_kind, obs_norm},
     checkpoint::{Checkpoint, CheckpointError},
     collect::{NEVER, collect_episodes_unless, collect_unless, start},
     config::{ConfigError, RunConfig},
     episodes::{EpisodeStats, WINDOW},
     metrics::Metrics,
-    no_spread,
+    no_spread, parts,
     random::{fresh_start_seed, worker_seed},
     settings::{Horizon, ensure},
 };
@@ -113,10 +113,16 @@ impl Trainer {
     }
 
     /// A fresh run from the caller's own environment, actor or critic. They have to live on the same
-    /// device; `env.num_envs()` has to equal `config.num_envs`.
+    /// device; `env.num_envs()` has to equal `config.num_envs`, and `config.env` the name in its specification.
     ///
     /// Both networks see observations through one normaliser: the actor's, or if it has none the one
     /// that `config.normalize` asks for.
+    ///
+    /// # Errors
+    /// Names what does not fit: a network with another width than the observations or the distribution have (each
+    /// makes one pass over a few of the environment's observations), a module that is another perceptron than it
+    /// claims, an algorithm without memory for networks with one, and settings that would be without effect:
+    /// `frames`, `random_ages`, `host_steps`, and a `network` that does not describe these networks.
     pub fn from_parts(
         config: RunConfig,
         env: Box<dyn BatchEnv>,
@@ -135,6 +141,8 @@ impl Trainer {
         critic: Critic,
     ) -> Result<Self, TrainError> {
         let trainer = Self::of(config, envs, actor, critic)?;
+        let agent = (&trainer.actor, &trainer.critic);
+        parts::check(&trainer.config, &trainer.envs, agent)?;
         if let Some(cause) = trainer.slower_path() {
             tracing::warn!("{cause}");
         }
@@ -166,13 +174,7 @@ impl Trainer {
             env.reset(worker_seed(config.seed, worker));
         }
         let env = &envs[0];
-        let wanted = dist_kind(env.spec(), &config.network)?;
-        ensure(actor.kind == wanted, "env", || {
-            format!(
-                "its actions need the distribution {wanted:?}, the actor has {:?}",
-                actor.kind
-            )
-        })?;
+        check_kind(&actor.kind, env.spec(), &config.network)?;
         let device = actor.net.device();
         let features = env.spec().normalized_width();
         let fresh = || obs_norm(&config, features, &device);

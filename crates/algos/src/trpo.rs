@@ -3,7 +3,8 @@
 //! Schulman et al., arXiv:1502.05477.
 
 use crate::{
-    Algorithm, Horizon, Learner, Measured, SequenceUse, Settings, UpdateContext, check_settings,
+    Algorithm, Demands, Horizon, Learner, Measured, SequenceUse, Settings, UpdateContext,
+    check_settings,
     checkpoint::{Checkpoint, CheckpointError},
     config::ConfigError,
     critic_fit::{CriticConfig, CriticFit},
@@ -106,6 +107,10 @@ impl Settings for TrpoConfig {
 
     fn sequences(&self) -> SequenceUse {
         self.critic.sequences()
+    }
+
+    fn demands(&self) -> Demands {
+        Demands::Fisher
     }
 
     fn build(&self, _actor: &Actor, critic: &Critic) -> Learner {

@@ -5,7 +5,8 @@
 //! policy instead.
 
 use crate::{
-    Algorithm, Horizon, Learner, Measured, SequenceUse, Settings, UpdateContext, check_settings,
+    Algorithm, Demands, Horizon, Learner, Measured, SequenceUse, Settings, UpdateContext,
+    check_settings,
     checkpoint::{Checkpoint, CheckpointError},
     config::ConfigError,
     critic_fit::{CriticConfig, CriticFit},
@@ -84,6 +85,10 @@ impl Settings for TrustRegionConfig {
 
     fn sequences(&self) -> SequenceUse {
         self.critic.sequences()
+    }
+
+    fn demands(&self) -> Demands {
+        Demands::Kl
     }
 
     fn build(&self, _actor: &Actor, critic: &Critic) -> Learner {

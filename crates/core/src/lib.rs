@@ -47,6 +47,7 @@ pub mod normalize;
 pub mod ops;
 pub mod optim;
 pub mod params;
+mod perceptron;
 pub mod policy;
 pub mod read_back;
 pub mod recurrent;

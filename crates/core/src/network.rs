@@ -24,6 +24,9 @@ pub trait Network: Module + ModuleDisplay + 'static {
 
     /// Some if this is a perceptron as [`MlpShape`] describes it, parameters in that order: it then
     /// has much faster passes on the CPU. A network that says nothing runs on Burn's operations.
+    ///
+    /// Those passes follow the shape and never call [`forward`](Self::forward); [`Net::check_shape`] says whether the
+    /// two agree.
     fn mlp_shape(&self) -> Option<MlpShape> {
         None
     }
@@ -51,9 +54,20 @@ impl Net {
     /// [`tracked`](Net::tracked) and [`flat_grad`](Net::flat_grad).
     ///
     /// A perceptron gets fused passes where there are some for its device, see [`ops`](crate::ops).
+    ///
+    /// # Panics
+    /// If the module's [`mlp_shape`](Network::mlp_shape) has another number of parameters than the module.
     pub fn new(module: impl Network) -> Self {
         let shape = module.mlp_shape();
         let stock = Self::stock(module).network;
+        if let Some(shape) = &shape {
+            let described = shape.num_params();
+            let found: usize = stock.layout().iter().map(ParamSpec::len).sum();
+            assert!(
+                described == found,
+                "mlp_shape describes a perceptron with {described} parameters, the module has {found}"
+            );
+        }
         let network = match &shape {
             Some(shape) if on_host(&stock.flat()) => {
                 Box::new(FusedMlp::new(shape.clone(), stock)) as Box<dyn ErasedNetwork>
@@ -206,6 +220,11 @@ impl Net {
         self.network.flat_grad(grads)
     }
 
+    /// The module itself with other parameters `[P]`, on Burn's operations.
+    pub(crate) fn stock_with(&self, flat: Tensor<1>) -> Self {
+        Self::other(self.network.stock().with_flat(flat))
+    }
+
     /// Its parameters as fused passes read them, if its passes are fused.
     pub(crate) fn host_weights(&self) -> Option<Arc<Weights>> {
         self.network.host_weights()
@@ -252,6 +271,10 @@ pub(crate) trait ErasedNetwork: Send + std::fmt::Debug {
     fn flat_grad(&self, grads: &Gradients) -> Tensor<1>;
     fn layout(&self) -> Vec<ParamSpec>;
     fn boxed_clone(&self) -> Box<dyn ErasedNetwork>;
+    /// The module behind it, whose parameters may be out of date.
+    fn stock(&self) -> Box<dyn ErasedNetwork> {
+        self.boxed_clone()
+    }
     /// What it looks like, if its passes are fused.
     fn fused_shape(&self) -> Option<&MlpShape> {
         None

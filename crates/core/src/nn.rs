@@ -7,23 +7,33 @@ use burn::{
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
+pub use crate::ops::tanh;
 use crate::{network::Network, ops::MlpShape};
 
 pub use uphill_cpu::shape::Activation;
 
 /// An [`Activation`] of tensors.
 pub trait Activate {
-    /// f(x), element by element.
-    fn apply(self, x: Tensor<2>) -> Tensor<2>;
+    /// f(x) of each element; gradients are recorded as by any operation of Burn's. See [`tanh`].
+    ///
+    /// ```
+    /// use burn::tensor::{Device, Tensor};
+    /// use uphill_core::nn::{Activate, Activation};
+    ///
+    /// let x = Tensor::<2>::from_floats([[-2.0, 3.0]], &Device::flex());
+    /// let y: Vec<f32> = Activation::Relu.apply(x).into_data().iter().collect();
+    /// assert_eq!(y, [0.0, 3.0]);
+    /// ```
+    fn apply<const D: usize>(self, x: Tensor<D>) -> Tensor<D>;
 
     /// f(z) and its derivative f'(z) ż along ż.
     fn jvp(self, z: Tensor<2>, tangent: Tensor<2>) -> (Tensor<2>, Tensor<2>);
 }
 
 impl Activate for Activation {
-    fn apply(self, x: Tensor<2>) -> Tensor<2> {
+    fn apply<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
         match self {
-            Self::Tanh => x.tanh(),
+            Self::Tanh => tanh(x),
             Self::Relu => burn::tensor::activation::relu(x),
         }
     }

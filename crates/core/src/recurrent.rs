@@ -2,7 +2,7 @@
 
 use crate::{
     network::{Network, WithLogStd},
-    nn::{Activate, Activation, Init, Linear, Mlp, MlpConfig},
+    nn::{Activate, Activation, Init, Linear, Mlp, MlpConfig, tanh},
 };
 use burn::{
     module::{Module, ModuleDisplay},
@@ -88,7 +88,7 @@ impl Gru {
         let gate = |x: &Tensor<2>, i: usize| x.clone().narrow(1, i * width, width);
         let r = sigmoid(gate(&input, 0) + gate(&hidden, 0));
         let z = sigmoid(gate(&input, 1) + gate(&hidden, 1));
-        let n = (gate(&input, 2) + r * gate(&hidden, 2)).tanh();
+        let n = tanh(gate(&input, 2) + r * gate(&hidden, 2));
         n.clone() + z * (state - n)
     }
 

@@ -10,6 +10,7 @@
 //! | [`acting`] | a policy on slices |
 //! | [`minibatch`] | samples, and the gradient of a loss over some of them |
 //! | [`descent`] | gradient steps by a team of threads |
+//! | [`tanh`] | tanh of many numbers |
 //! | [`adam`] | Adam, norms |
 //! | [`quadrature`] | nodes of the Gauss–Hermite rule |
 //!
@@ -30,5 +31,5 @@ mod narrow;
 pub mod quadrature;
 pub mod shape;
 mod simd;
-mod tanh;
+pub mod tanh;
 mod team;

@@ -1,6 +1,11 @@
-//! tanh for whole vectors.
+//! tanh of many numbers.
 
-use pulp::Simd;
+use crate::simd::dispatch;
+use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
+
+/// Numbers that are worth a thread.
+const CHUNK: usize = 1 << 15;
 
 /// Beyond this, tanh rounds to ±1 in single precision.
 const LIMIT: f32 = 9.02;
@@ -20,6 +25,35 @@ const Q: [f32; 5] = [
     0.000_328_307_04,
     7.761_893e-7,
 ];
+
+/// tanh of each number.
+pub fn tanh_of(x: &[f32]) -> Vec<f32> {
+    let mut y = x.to_vec();
+    if y.len() <= CHUNK {
+        dispatch(InPlace(&mut y));
+    } else {
+        y.par_chunks_mut(CHUNK)
+            .for_each(|chunk| dispatch(InPlace(chunk)));
+    }
+    y
+}
+
+struct InPlace<'a>(&'a mut [f32]);
+
+impl WithSimd for InPlace<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let (vectors, rest) = S::as_mut_simd_f32s(self.0);
+        for x in vectors {
+            *x = tanh(simd, *x);
+        }
+        if !rest.is_empty() {
+            let last = tanh(simd, simd.partial_load_f32s(rest));
+            simd.partial_store_f32s(rest, last);
+        }
+    }
+}
 
 /// tanh(x) as a rational function, within 6 units in the last place everywhere where processors multiply and
 /// add in one rounding, within 7 where they do not; never beyond ±1. NaN stays NaN.
@@ -53,7 +87,6 @@ fn clamp<S: Simd>(simd: S, x: S::f32s, limit: f32) -> S::f32s {
 mod tests {
     use super::*;
     use crate::simd::on_every_width;
-    use pulp::WithSimd;
 
     /// tanh of whole vectors of numbers, in place.
     struct Map<'a> {
@@ -110,6 +143,18 @@ mod tests {
             values: &mut found.0,
             fused: &mut found.1,
         } => check(&found.0, found.1));
+    }
+
+    #[test]
+    fn any_number_of_numbers() {
+        for len in [0, 1, 7, 16, 33, CHUNK + 5] {
+            let x: Vec<f32> = (0..len).map(|i| (i as f32 * 0.37).sin() * 4.0).collect();
+            let y = tanh_of(&x);
+            assert_eq!(y.len(), len);
+            for (x, y) in x.iter().zip(y) {
+                assert!((x.tanh() - y).abs() < 1e-6, "tanh({x}) = {y}");
+            }
+        }
     }
 
     #[test]

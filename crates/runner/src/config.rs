@@ -15,7 +15,7 @@ use check::{SCHEDULE, check, check_complete, is_schedule, misfits};
 pub(crate) use kept::{RESUMABLE, check_kept, fixed_for_acting, fixed_on_resume};
 use std::{fs, path::Path};
 use toml::{Table, Value};
-use uphill_algos::{ALGORITHMS, AlgoConfig, Footprint, RunConfig};
+use uphill_algos::{AlgoConfig, Footprint, RunConfig, algorithms};
 
 /// A configuration and what to call it.
 pub(crate) struct Source {
@@ -237,7 +237,7 @@ fn algorithm_name(table: &Table) -> anyhow::Result<Option<String>> {
 
 /// Every key there is for this algorithm, with its default.
 fn template(algorithm: Option<&str>) -> anyhow::Result<Table> {
-    let names = || ALGORITHMS.iter().map(|(name, _)| *name);
+    let names = || algorithms().into_iter().map(|(name, _)| name);
     let known = names().collect::<Vec<_>>().join(", ");
     let Some(algorithm) = algorithm else {
         bail!(

@@ -8,7 +8,7 @@ use crate::{
     presets::PRESETS,
 };
 use std::process::ExitCode;
-use uphill_algos::ALGORITHMS;
+use uphill_algos::algorithms;
 use uphill_envs::NAMES;
 
 /// Columns of a terminal that tables keep to.
@@ -61,7 +61,9 @@ fn envs() -> anyhow::Result<Vec<Vec<String>>> {
 }
 
 fn algos() -> Vec<Vec<String>> {
-    let rows = ALGORITHMS.iter().map(|(name, about)| row([name, about]));
+    let rows = algorithms()
+        .into_iter()
+        .map(|(name, about)| row([name, about]));
     std::iter::once(row(["name", "what it is"]))
         .chain(rows)
         .collect()

@@ -20,6 +20,8 @@ mod footprint;
 mod fused;
 mod lab;
 mod memory;
+mod own_algorithm;
+mod own_distribution;
 mod parts;
 mod ppo;
 mod probe_matrix;

@@ -12,6 +12,7 @@
 //! | [`Gaussian`] | A reals | μ, log σ | closed form | closed form |
 //! | [`SquashedGaussian`] | A reals within bounds | μ, log σ of tanh⁻¹ | quadrature | the median |
 //! | [`Beta`] | A reals within bounds | α, β before softplus | closed form | closed form |
+//! | one's own: a [`Distribution`] | | | | |
 //!
 //! Log-probabilities, KL divergences and Fisher products are exact for all of them. Actions on a
 //! bounded interval are kept as the unbounded numbers they are made from, and
@@ -20,6 +21,7 @@
 mod beta;
 mod bounds;
 mod categorical;
+mod custom;
 mod gaussian;
 mod multi_discrete;
 mod quadrature;
@@ -30,6 +32,7 @@ pub use beta::Beta;
 pub use bounds::Bounds;
 use burn::tensor::{Tensor, activation::sigmoid};
 pub use categorical::{Categorical, mask_logits};
+pub use custom::{Custom, CustomDist, Distribution};
 pub use gaussian::Gaussian;
 pub use multi_discrete::MultiDiscrete;
 pub use squashed_gaussian::SquashedGaussian;
@@ -66,6 +69,8 @@ pub enum DistKind {
         /// Of the actions.
         bounds: Bounds,
     },
+    /// A family of a user's own; made by [`custom`](Self::custom).
+    Custom(Custom),
 }
 
 /// The kind of noise that [`Dist::sample`] turns into actions.
@@ -75,12 +80,19 @@ pub enum NoiseKind {
     Gumbel,
     /// Standard normal.
     Normal,
+    /// Uniform on the open interval (0, 1).
+    Uniform,
     /// The first half of the columns standard normal, the second half uniform on the open interval
     /// (0, 1).
     NormalThenUniform,
 }
 
 impl DistKind {
+    /// A family of one's own.
+    pub fn custom(distribution: impl Distribution + 'static) -> Self {
+        Self::Custom(Custom::new(distribution))
+    }
+
     /// Number of distribution parameters `W` that a network has to produce per sample.
     pub fn param_width(&self) -> usize {
         match self {
@@ -88,6 +100,7 @@ impl DistKind {
             Self::MultiDiscrete { choices } => choices.iter().sum(),
             Self::Gaussian { dim } => 2 * dim,
             Self::SquashedGaussian { bounds } | Self::Beta { bounds } => 2 * bounds.dim(),
+            Self::Custom(family) => family.get().param_width(),
         }
     }
 
@@ -98,6 +111,7 @@ impl DistKind {
             Self::MultiDiscrete { choices } => choices.len(),
             Self::Gaussian { dim } => *dim,
             Self::SquashedGaussian { bounds } | Self::Beta { bounds } => bounds.dim(),
+            Self::Custom(family) => family.get().action_width(),
         }
     }
 
@@ -112,6 +126,7 @@ impl DistKind {
                 Beta::noise_width(bounds.dim()),
                 NoiseKind::NormalThenUniform,
             ),
+            Self::Custom(family) => family.get().noise(),
         }
     }
 
@@ -136,6 +151,7 @@ impl DistKind {
                 Dist::SquashedGaussian(SquashedGaussian::new(base, bounds))
             }
             Self::Beta { bounds } => Dist::Beta(Beta::from_raw(params, bounds)),
+            Self::Custom(family) => Dist::Custom(CustomDist::new(family.clone(), params)),
         }
     }
 
@@ -150,6 +166,7 @@ impl DistKind {
             }
             Self::SquashedGaussian { bounds } => bounds.at((actions.tanh() + 1.0) * 0.5),
             Self::Beta { bounds } => bounds.at(sigmoid(actions)),
+            Self::Custom(family) => family.get().env_actions(actions),
         }
     }
 }
@@ -168,6 +185,8 @@ pub enum Dist {
     SquashedGaussian(SquashedGaussian),
     /// Over `A` continuous action components within bounds.
     Beta(Beta),
+    /// Of a user's own family.
+    Custom(CustomDist),
 }
 
 /// Evaluates `$call` on the distribution inside, whichever it is.
@@ -179,6 +198,7 @@ macro_rules! each {
             Dist::Gaussian($inner) => $call,
             Dist::SquashedGaussian($inner) => $call,
             Dist::Beta($inner) => $call,
+            Dist::Custom($inner) => $call,
         }
     };
 }
@@ -202,6 +222,7 @@ impl Dist {
     pub fn greedy(&self) -> Tensor<2> {
         match self {
             Self::Beta(dist) => dist.mean(),
+            Self::Custom(dist) => dist.greedy(),
             _ => self.mode(),
         }
     }
@@ -220,16 +241,25 @@ impl Dist {
     /// KL(self ‖ other) `[B]`, in nats.
     ///
     /// # Panics
-    /// If the two are of different kinds.
+    /// If the two are of different kinds, or of one's own without a formula for it.
     pub fn kl(&self, other: &Self) -> Tensor<1> {
-        match (self, other) {
+        (self.try_kl(other)).unwrap_or_else(|| panic!("{self:?} has no KL divergence"))
+    }
+
+    /// [`kl`](Self::kl); `None` for a distribution of one's own without a formula for it.
+    ///
+    /// # Panics
+    /// If the two are of different kinds.
+    pub fn try_kl(&self, other: &Self) -> Option<Tensor<1>> {
+        Some(match (self, other) {
             (Self::Categorical(p), Self::Categorical(q)) => p.kl(q),
             (Self::MultiDiscrete(p), Self::MultiDiscrete(q)) => p.kl(q),
             (Self::Gaussian(p), Self::Gaussian(q)) => p.kl(q),
             (Self::SquashedGaussian(p), Self::SquashedGaussian(q)) => p.kl(q),
             (Self::Beta(p), Self::Beta(q)) => p.kl(q),
+            (Self::Custom(p), Self::Custom(q)) => return p.kl(q),
             _ => panic!("KL divergence between distributions of different kinds"),
-        }
+        })
     }
 
     /// F u `[B, W]`: the Fisher information F = E[∇log π(a|s) ∇log π(a|s)ᵀ] of each sample's
@@ -237,7 +267,18 @@ impl Dist {
     /// network's outputs.
     ///
     /// F is the Hessian of KL(π_θ ‖ π_{θ+d}) at d = 0, so KL(π_θ ‖ π_{θ+d}) ≈ ½ dᵀF d.
+    ///
+    /// # Panics
+    /// If it is a distribution of one's own without a formula for it; [`has_fisher`](Self::has_fisher) tells.
     pub fn fisher_mul(&self, tangent: Tensor<2>) -> Tensor<2> {
         each!(self, dist => dist.fisher_mul(tangent))
+    }
+
+    /// Whether there is a formula for [`fisher_mul`](Self::fisher_mul): not always for a distribution of one's own.
+    pub fn has_fisher(&self) -> bool {
+        match self {
+            Self::Custom(dist) => dist.has_fisher(),
+            _ => true,
+        }
     }
 }

@@ -39,15 +39,9 @@ enum Record {
 impl FusedMlp {
     /// Takes over the parameters of `stock`, which have the layout of `shape`.
     pub(crate) fn new(shape: MlpShape, stock: Box<dyn ErasedNetwork>) -> Self {
-        let flat = stock.flat();
-        assert_eq!(
-            flat.dims()[0],
-            shape.num_params(),
-            "parameters of the shape"
-        );
         Self {
             shape: Arc::new(shape),
-            flat,
+            flat: stock.flat(),
             weights: OnceLock::new(),
             tape: None,
             stock: Arc::new(Mutex::new(stock)),
@@ -173,6 +167,10 @@ impl ErasedNetwork for FusedMlp {
 
     fn boxed_clone(&self) -> Box<dyn ErasedNetwork> {
         Box::new(self.clone())
+    }
+
+    fn stock(&self) -> Box<dyn ErasedNetwork> {
+        lock(&self.stock).boxed_clone()
     }
 
     fn host_weights(&self) -> Option<Arc<Weights>> {

@@ -8,6 +8,7 @@
 //! Only this folder knows that backends differ.
 
 mod acting;
+mod activation;
 #[cfg(feature = "gpu")]
 mod device;
 #[cfg(not(feature = "gpu"))]
@@ -18,6 +19,7 @@ mod learner;
 mod slices;
 
 pub use acting::HostPolicy;
+pub use activation::tanh;
 #[cfg(feature = "gpu")]
 pub(crate) use device::DeviceMlp;
 #[cfg(feature = "gpu")]
@@ -47,11 +49,11 @@ pub(crate) fn on_host<const D: usize>(tensor: &Tensor<D>) -> bool {
 }
 
 fn is_host(device: &Device) -> bool {
-    let device = device.clone().without_autodiff();
     #[cfg(feature = "flex")]
-    if device == Device::flex() {
+    if is_flex(device) {
         return true;
     }
+    let device = device.clone().without_autodiff();
     #[cfg(feature = "ndarray")]
     #[allow(deprecated)] // offered for comparison
     if device == Device::ndarray() {
@@ -59,6 +61,11 @@ fn is_host(device: &Device) -> bool {
     }
     let _ = device;
     false
+}
+
+#[cfg(feature = "flex")]
+fn is_flex(device: &Device) -> bool {
+    device.clone().without_autodiff() == Device::flex()
 }
 
 /// What [`DeviceLearner`] takes the order of the samples of each epoch from, `[2·epochs]`: the halves of the

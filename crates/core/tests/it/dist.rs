@@ -295,6 +295,7 @@ fn noise(kind: &DistKind, batch: usize, seed: u64) -> Tensor<2> {
     let (width, noise) = kind.noise();
     let mut draw = |column: usize| match noise {
         NoiseKind::Gumbel => -(-unit().ln()).ln(),
+        NoiseKind::Uniform => unit(),
         NoiseKind::NormalThenUniform if column >= width / 2 => unit(),
         NoiseKind::Normal | NoiseKind::NormalThenUniform => {
             (-2.0 * unit().ln()).sqrt() * (std::f32::consts::TAU * unit()).cos()

@@ -10,6 +10,7 @@ mod device;
 #[cfg(all(feature = "gpu", feature = "flex"))]
 mod device_ops;
 mod dist;
+mod dist_custom;
 mod fisher;
 #[cfg(any(feature = "flex", feature = "ndarray"))]
 mod fused;

@@ -5,7 +5,7 @@ use rand::rngs::SmallRng;
 use uphill_core::{
     dist::DistKind,
     network::{Network, WithLogStd},
-    nn::{Activation, Init, Linear, MlpConfig},
+    nn::{Activate, Activation, Init, Linear, MlpConfig},
     policy::{Actor, Critic},
 };
 
@@ -98,4 +98,26 @@ fn a_fresh_policy_is_nearly_uniform_and_log_std_is_as_asked() {
 fn a_critic_with_two_outputs_is_refused() {
     let mlp = MlpConfig::default().build(2, 2, 1.0, &mut SmallRng::seed_from_u64(1), &device());
     Critic::new(mlp).values(Tensor::zeros([3, 2], &device()));
+}
+
+#[test]
+fn the_own_tanh_and_its_gradient_are_those_of_burn() {
+    let values = [[-9.5, -2.0, -1e-3], [0.0, 0.4, 20.0]];
+    let both = |tanh: fn(Tensor<2>) -> Tensor<2>| {
+        let x = matrix(values).autodiff().require_grad();
+        // Transposed: rows are not one after the other.
+        let y = tanh(x.clone().transpose());
+        let weights = matrix([[1.0, 2.0], [-3.0, 4.0], [5.0, -6.0]]).autodiff();
+        // Used twice, so that gradients add up.
+        let loss = (y.clone() * weights).sum() + y.clone().square().sum();
+        let grad = x.grad(&loss.backward()).unwrap();
+        (y.without_autodiff(), grad)
+    };
+    let (y, grad) = both(uphill_core::nn::tanh);
+    let (expected_y, expected_grad) = both(Tensor::tanh);
+    assert_close(y, &numbers(expected_y), 1e-6);
+    assert_close(grad, &numbers(expected_grad), 1e-6);
+    // Without gradients, and where the last vector is not full.
+    let plain = Activation::Tanh.apply(matrix([[0.5; 7]]));
+    assert_close(plain, &[0.5f64.tanh(); 7], 1e-6);
 }

@@ -137,7 +137,13 @@ fn host_read_backs_happen_in_known_places() {
     for folder in ["crates/core/src", "crates/envs/src", "crates/algos/src"] {
         for (name, text) in sources(folder) {
             let code = text.split("#[cfg(test)]").next().unwrap_or_default();
-            let reads = readers.iter().any(|r| code.contains(&format!(".{r}")));
+            // Documentation may show numbers.
+            let code = code
+                .lines()
+                .filter(|line| !line.trim_start().starts_with("//"));
+            let reads = code
+                .flat_map(|line| readers.iter().map(move |reader| (line, reader)))
+                .any(|(line, reader)| line.contains(&format!(".{reader}")));
             assert!(
                 !reads || allowed.contains(&name.as_str()),
                 "{name} reads back from the device"

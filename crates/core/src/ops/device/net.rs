@@ -36,7 +36,7 @@ impl DeviceMlp {
         })
     }
 
-    fn stock(&self) -> Box<dyn ErasedNetwork> {
+    fn current(&self) -> Box<dyn ErasedNetwork> {
         let stock = self.stock.lock().unwrap_or_else(PoisonError::into_inner);
         stock.with_flat(self.flat.clone())
     }
@@ -78,7 +78,7 @@ pub fn device_outputs(shape: &MlpShape, params: Tensor<1>, obs: Tensor<2>) -> Op
 impl ErasedNetwork for DeviceMlp {
     fn forward(&self, obs: Tensor<2>) -> Tensor<2> {
         if !on_device(&obs) {
-            return self.stock().forward(obs);
+            return self.current().forward(obs);
         }
         assert_eq!(obs.dims()[1], self.layers.inputs(0), "columns of obs");
         Tensor::from_dispatch(Dispatch::perceptron(
@@ -91,7 +91,7 @@ impl ErasedNetwork for DeviceMlp {
     }
 
     fn jvp(&self, obs: Tensor<2>, direction: Tensor<1>) -> Tensor<2> {
-        self.stock().jvp(obs, direction)
+        self.current().jvp(obs, direction)
     }
 
     fn flat(&self) -> Tensor<1> {
@@ -107,7 +107,7 @@ impl ErasedNetwork for DeviceMlp {
     }
 
     fn tracked(&self) -> Box<dyn ErasedNetwork> {
-        self.stock().tracked()
+        self.current().tracked()
     }
 
     fn flat_grad(&self, _: &Gradients) -> Tensor<1> {
@@ -118,6 +118,13 @@ impl ErasedNetwork for DeviceMlp {
     fn layout(&self) -> Vec<ParamSpec> {
         let stock = self.stock.lock().unwrap_or_else(PoisonError::into_inner);
         stock.layout()
+    }
+
+    fn stock(&self) -> Box<dyn ErasedNetwork> {
+        self.stock
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .boxed_clone()
     }
 
     fn boxed_clone(&self) -> Box<dyn ErasedNetwork> {

@@ -1,0 +1,208 @@
+//! Algorithms of a user's own, by the names that configurations call them by.
+
+use super::{ALGORITHMS, AlgoConfig};
+use crate::Settings;
+use serde::{Serialize, de::DeserializeOwned};
+use std::{
+    any::Any,
+    fmt,
+    sync::{PoisonError, RwLock},
+};
+use toml::{Table, Value};
+
+/// The settings of an algorithm of one's own: a plain struct with defaults, and what every algorithm tells.
+///
+/// [`AlgoConfig::custom`] makes them the algorithm of a run. From [`register`](crate::register_algorithm) on,
+/// `name = "…"` in the `[algo]` table of a configuration finds them, and so does a checkpoint.
+pub trait CustomSettings:
+    Settings
+    + Clone
+    + fmt::Debug
+    + Default
+    + PartialEq
+    + Serialize
+    + DeserializeOwned
+    + Send
+    + Sync
+    + 'static
+{
+    /// As the algorithm is called in configurations.
+    const NAME: &'static str;
+    /// What it is, in a line.
+    const ABOUT: &'static str;
+}
+
+/// What is known of a registered algorithm.
+#[derive(Clone, Copy)]
+struct Entry {
+    name: &'static str,
+    about: &'static str,
+    read: fn(Table) -> Result<Custom, String>,
+    default: fn() -> Custom,
+}
+
+static ENTRIES: RwLock<Vec<Entry>> = RwLock::new(Vec::new());
+
+/// Has configurations and checkpoints know an algorithm of one's own by its name. Doing so again changes nothing.
+///
+/// # Panics
+/// If another algorithm has that name.
+pub fn register_algorithm<S: CustomSettings>() {
+    let name = S::NAME;
+    let built_in = ALGORITHMS.iter().any(|(known, _)| *known == name);
+    assert!(!built_in, "there is a built-in algorithm called {name:?}");
+    let entry = Entry {
+        name,
+        about: S::ABOUT,
+        read: |table| {
+            Ok(Custom::new(
+                Value::Table(table).try_into::<S>().map_err(said)?,
+            ))
+        },
+        default: || Custom::new(S::default()),
+    };
+    let mut entries = ENTRIES.write().unwrap_or_else(PoisonError::into_inner);
+    match entries.iter().find(|entry| entry.name == name) {
+        Some(known) => assert!(
+            (known.default)().is::<S>(),
+            "two algorithms are called {name:?}"
+        ),
+        None => entries.push(entry),
+    }
+}
+
+/// Name and description of those that are registered.
+pub(super) fn registered() -> Vec<(&'static str, &'static str)> {
+    let entries = ENTRIES.read().unwrap_or_else(PoisonError::into_inner);
+    entries
+        .iter()
+        .map(|entry| (entry.name, entry.about))
+        .collect()
+}
+
+/// A registered algorithm with its own defaults.
+pub(super) fn default_for(name: &str) -> Option<Custom> {
+    find(name).map(|entry| (entry.default)())
+}
+
+/// From an `[algo]` table; `None` if its algorithm is none that is registered.
+pub(super) fn read(table: &mut Table) -> Option<Result<Custom, String>> {
+    let entry = find(table.get("name")?.as_str()?)?;
+    table.remove("name");
+    Some((entry.read)(std::mem::take(table)))
+}
+
+fn find(name: &str) -> Option<Entry> {
+    let entries = ENTRIES.read().unwrap_or_else(PoisonError::into_inner);
+    entries.iter().find(|entry| entry.name == name).copied()
+}
+
+/// What a deserialiser complains about.
+pub(super) fn said(error: toml::de::Error) -> String {
+    error.message().to_owned()
+}
+
+/// Settings of an algorithm of one's own whose type is forgotten.
+pub struct Custom {
+    name: &'static str,
+    settings: Box<dyn AnySettings>,
+}
+
+impl Custom {
+    fn new<S: CustomSettings>(settings: S) -> Self {
+        Self {
+            name: S::NAME,
+            settings: Box::new(settings),
+        }
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    pub(super) fn settings(&self) -> &dyn Settings {
+        self.settings.settings()
+    }
+
+    fn is<S: CustomSettings>(&self) -> bool {
+        self.settings.any().is::<S>()
+    }
+
+    /// The whole `[algo]` table.
+    pub(super) fn table(&self) -> Result<Table, String> {
+        let mut table = self.settings.table()?;
+        table.insert("name".to_owned(), Value::String(self.name.to_owned()));
+        Ok(table)
+    }
+}
+
+impl AlgoConfig {
+    /// An algorithm of one's own with these settings; registers it.
+    ///
+    /// # Panics
+    /// As [`register_algorithm`].
+    pub fn custom<S: CustomSettings>(settings: S) -> Self {
+        register_algorithm::<S>();
+        Self::Custom(Custom::new(settings))
+    }
+
+    /// The settings of a registered algorithm, if they are of this type.
+    pub fn custom_settings<S: CustomSettings>(&self) -> Option<&S> {
+        match self {
+            Self::Custom(custom) => custom.settings.any().downcast_ref(),
+            _ => None,
+        }
+    }
+}
+
+impl Clone for Custom {
+    fn clone(&self) -> Self {
+        Self {
+            name: self.name,
+            settings: self.settings.boxed(),
+        }
+    }
+}
+
+impl fmt::Debug for Custom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.settings.fmt(f)
+    }
+}
+
+impl PartialEq for Custom {
+    fn eq(&self, other: &Self) -> bool {
+        self.settings.same(other.settings.any())
+    }
+}
+
+/// [`CustomSettings`] without its type.
+trait AnySettings: fmt::Debug + Send + Sync {
+    fn settings(&self) -> &dyn Settings;
+    fn any(&self) -> &dyn Any;
+    fn same(&self, other: &dyn Any) -> bool;
+    fn boxed(&self) -> Box<dyn AnySettings>;
+    fn table(&self) -> Result<Table, String>;
+}
+
+impl<S: CustomSettings> AnySettings for S {
+    fn settings(&self) -> &dyn Settings {
+        self
+    }
+
+    fn any(&self) -> &dyn Any {
+        self
+    }
+
+    fn same(&self, other: &dyn Any) -> bool {
+        other.downcast_ref::<S>() == Some(self)
+    }
+
+    fn boxed(&self) -> Box<dyn AnySettings> {
+        Box::new(self.clone())
+    }
+
+    fn table(&self) -> Result<Table, String> {
+        Table::try_from(self).map_err(|error| error.to_string())
+    }
+}

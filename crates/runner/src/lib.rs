@@ -1,0 +1,108 @@
+//! Deep reinforcement learning by policy gradients: the one crate that a program of one's own depends on.
+//!
+//! It has all of Uphill ([`core`], [`envs`], [`algos`]), what one writes modules and random starts with ([`burn`],
+//! [`rand`], [`serde`]), and the program itself: [`main`] is the whole command line, which knows the environments and
+//! algorithms that were registered before by their names.
+//!
+//! ```no_run
+//! fn main() -> std::process::ExitCode {
+//!     // uphill::envs::register(…), uphill::algos::register_algorithm::<…>()
+//!     uphill::main()
+//! }
+//! ```
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | [`core`] | distributions, networks, advantages, losses, flat parameters |
+//! | [`envs`] | environments, and how N copies are stepped, reset, timed and saved |
+//! | [`algos`] | what happens in one iteration; a run in memory; checkpoints |
+//!
+//! Own modules derive traits of Burn's and serde's, whose macros look for those crates by name: `use uphill::burn;`
+//! before `#[derive(Module)]`, `#[serde(crate = "uphill::serde")]` below `#[derive(Serialize)]`.
+//!
+//! The rest of this crate is glue: command line, configuration files, choice of a device, run directories, progress.
+
+mod ablate;
+mod bench;
+mod cli;
+mod config;
+mod console;
+mod device;
+mod eval;
+mod failure;
+mod interrupt;
+mod lab;
+mod list;
+mod many;
+mod memory;
+mod metrics_csv;
+mod presets;
+mod progress;
+mod run_dir;
+mod score;
+mod session;
+mod stats;
+mod tensorboard;
+mod train;
+
+pub use burn;
+pub use rand;
+pub use serde;
+pub use uphill_algos as algos;
+pub use uphill_core as core;
+pub use uphill_envs as envs;
+
+use clap::Parser;
+use cli::{Cli, Command};
+use std::{ffi::OsString, process::ExitCode};
+
+/// The command line, from the arguments of the process to its exit code.
+///
+/// What a program registers before ([`algos::register_algorithm`] and its like for environments) is there by its name: in
+/// configurations, `--set`, `list`, and for runs that go on.
+pub fn main() -> ExitCode {
+    run(std::env::args_os())
+}
+
+/// [`main`] with other arguments than those of the process; the first is what the program was called by.
+///
+/// A mistake in the arguments, and `--help`, end the process.
+pub fn run(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitCode {
+    let cli = Cli::parse_from(args);
+    start_logging();
+    let result = match cli.command {
+        Command::Train(args) => train::train(&args),
+        Command::Eval(args) => eval::eval(&args),
+        Command::Ablate(args) => ablate::ablate(&args),
+        Command::Lab(args) => lab::lab(&args),
+        Command::Bench(args) => bench::bench(&args),
+        Command::List(args) => list::list(&args),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            console::note(format_args!("error: {error:#}"));
+            ExitCode::from(failure::exit_code(&error))
+        }
+    }
+}
+
+/// Logs go to stderr, warnings and above unless `RUST_LOG` says otherwise.
+fn start_logging() {
+    use std::io::{IsTerminal, stderr};
+    use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+    let filter = EnvFilter::builder()
+        .with_default_directive(LevelFilter::WARN.into())
+        .from_env_lossy();
+    // Where the caller has its own already, that one stays.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(stderr().is_terminal())
+        .with_writer(progress::log_writer)
+        .try_init();
+}
+
+/// The program in the README is compiled with the tests of the documentation.
+#[cfg(all(doctest, feature = "flex"))]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
