@@ -9,7 +9,7 @@ use burn::tensor::Device;
 use std::time::{Duration, Instant};
 use uphill_algos::{Cohort, Diverged, Horizon, RunConfig, Trainer};
 
-/// What every device does before its clock runs: kernels get compiled and tuned, launches recorded, buffers
+/// What every device does before its clock runs: kernels get compiled, launches recorded, buffers
 /// allocated.
 pub(super) const WARM_UP_ITERATIONS: u64 = 3;
 pub(super) const WARM_UP: Duration = Duration::from_millis(300);

@@ -169,7 +169,7 @@ fn path() -> Option<PathBuf> {
 }
 
 /// For what is found out once and kept.
-pub(super) fn cache_folder() -> Option<PathBuf> {
+fn cache_folder() -> Option<PathBuf> {
     let chosen = env::var_os(FOLDER).filter(|folder| !folder.is_empty());
     match chosen {
         Some(folder) => Some(PathBuf::from(folder)),

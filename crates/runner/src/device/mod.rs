@@ -8,8 +8,6 @@
 mod arg;
 #[cfg(feature = "cuda")]
 mod cuda_probe;
-#[cfg(all(feature = "kernel-cache", any(feature = "wgpu", feature = "cuda")))]
-mod kernel_cache;
 mod machine;
 mod measured;
 mod messages;
@@ -80,8 +78,6 @@ pub(crate) struct DeviceInfo {
 pub(crate) fn choose(arg: DeviceArg, work: &Workload) -> Result<Chosen> {
     let machine = Machine::this();
     let (pick, reason) = pick(arg, work, &machine)?;
-    #[cfg(all(feature = "kernel-cache", any(feature = "wgpu", feature = "cuda")))]
-    kernel_cache::keep_kernels();
     Ok(Chosen {
         device: open(&pick)?,
         name: pick.name(),
