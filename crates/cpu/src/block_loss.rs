@@ -6,12 +6,13 @@
 // Several columns of one length at a time: an index says it more plainly than pairs of pairs.
 #![allow(clippy::needless_range_loop)]
 
-use crate::dist::{Choices, HALF_LN_TAU, RowDist, ln_sech2};
+use crate::dist::{Choices, RowDist, ln_sech2};
 use crate::exp::{exp, ln};
-use crate::loss::{ActorCriticLoss, Surrogate};
+use crate::loss::{ActorCriticLoss, Custom, Surrogate};
 use crate::minibatch::Sums;
 use crate::mlp::BLOCK;
 use crate::quadrature::HALF;
+use crate::sample;
 use crate::shape::MlpShape;
 use crate::simd::dispatch;
 use pulp::{Simd, WithSimd};
@@ -161,20 +162,29 @@ impl WithSimd for Policy<'_> {
                 squashed(block, log_stds, ln_scale, d_entropy);
             }
         }
-        let mut kl_coef = None;
-        match self.loss.surrogate {
+        match &self.loss.surrogate {
             Surrogate::LogProb => log_prob_surrogate(block, self.share, self.sums),
             Surrogate::Clipped { clip } => {
-                ratio_surrogate(block, clip, true, self.share, self.sums);
+                let of_sample = |_, log_ratio, advantage| {
+                    sample::clipped_surrogate(log_ratio, advantage, *clip)
+                };
+                ratio_surrogate(block, *clip, self.share, self.sums, of_sample);
             }
-            Surrogate::Penalised {
-                kl_coef: beta,
-                clip,
-            } => {
-                ratio_surrogate(block, clip, false, self.share, self.sums);
-                kl_coef = Some(beta);
+            Surrogate::Penalised { clip, .. } => {
+                let of_sample =
+                    |_, log_ratio, advantage| sample::ratio_surrogate(log_ratio, advantage);
+                ratio_surrogate(block, *clip, self.share, self.sums, of_sample);
+            }
+            Surrogate::Custom(custom) => {
+                let [values, slopes] = custom_surrogate(block, custom);
+                let of_sample = |i: usize, _, _| (values[i], slopes[i]);
+                ratio_surrogate(block, custom.clip(), self.share, self.sums, of_sample);
             }
         }
+        let kl_coef = match self.loss.surrogate {
+            Surrogate::Penalised { kl_coef, .. } => Some(kl_coef),
+            _ => None,
+        };
         if let Some(kl_coef) = kl_coef {
             match block.dist {
                 RowDist::Categorical(_) => categorical_kl(block),
@@ -248,18 +258,22 @@ fn categorical(block: &mut PolicyBlock, choices: Choices) {
     }
 }
 
-/// ∂log p_a/∂z_k = 1[k = a] − p_k, ∂H/∂z_k = −p_k (log p_k + H), for every choice by itself.
+/// [`sample::categorical_gradient`] for every choice by itself.
 #[inline(always)]
 fn categorical_gradient(block: &mut PolicyBlock, choices: Choices, d_entropy: f32) {
-    let slopes = &block.slopes;
     let each = choices.ranges().zip(&block.actions);
     for ((range, action), entropies) in each.zip(&block.choice_entropies) {
         let logits = block.outputs[range.clone()].iter_mut();
         for (k, (z, p)) in logits.zip(&block.scratch[range]).enumerate() {
             for i in 0..BLOCK {
-                let chosen = if action[i] == k as f32 { 1.0 } else { 0.0 };
-                let of_entropy = d_entropy * p[i] * (z[i] + entropies[i]);
-                z[i] = slopes[i] * (chosen - p[i]) - of_entropy * block.used[i];
+                z[i] = sample::categorical_gradient(
+                    action[i] == k as f32,
+                    p[i],
+                    z[i],
+                    entropies[i],
+                    block.slopes[i],
+                    d_entropy * block.used[i],
+                );
             }
         }
     }
@@ -273,11 +287,10 @@ fn gaussian(block: &mut PolicyBlock, log_stds: &[f32]) {
     let means = block.outputs.iter().zip(&block.actions).zip(log_stds);
     for (((mean, action), log_std), z) in means.zip(&mut block.scratch) {
         let inverse = exp(-log_std);
-        let constant = log_std + HALF_LN_TAU;
-        entropy += constant + 0.5;
+        entropy += sample::gaussian_entropy(*log_std);
         for i in 0..BLOCK {
             z[i] = (action[i] - mean[i]) * inverse;
-            block.log_probs[i] -= 0.5 * z[i] * z[i] + constant;
+            block.log_probs[i] -= sample::gaussian_cost(z[i], *log_std);
         }
     }
     block.entropies = [entropy; BLOCK];
@@ -314,7 +327,7 @@ fn squashed(block: &mut PolicyBlock, log_stds: &[f32], ln_scale: f32, weight: f3
     }
 }
 
-/// ∂log p/∂μ = z/σ, ∂log p/∂log σ = z² − 1, ∂H/∂log σ = 1.
+/// [`sample::gaussian_gradient`] of every component.
 #[inline(always)]
 fn gaussian_gradient(block: &mut PolicyBlock, log_stds: &[f32], d_entropy: f32) {
     let means = block.outputs.iter_mut().zip(&block.scratch).zip(log_stds);
@@ -322,8 +335,9 @@ fn gaussian_gradient(block: &mut PolicyBlock, log_stds: &[f32], d_entropy: f32) 
         let inverse = exp(-log_std);
         let mut terms = [0.0; BLOCK];
         for i in 0..BLOCK {
-            mean[i] = block.slopes[i] * z[i] * inverse;
-            terms[i] = block.slopes[i] * (z[i] * z[i] - 1.0) + d_entropy * block.used[i];
+            let by_entropy = d_entropy * block.used[i];
+            (mean[i], terms[i]) =
+                sample::gaussian_gradient(z[i], inverse, block.slopes[i], by_entropy);
         }
         *of_log_std += sum(&terms);
     }
@@ -338,7 +352,7 @@ fn log_prob_surrogate(block: &mut PolicyBlock, share: f32, sums: &mut Sums) {
         surrogate[i] = log_prob * advantage;
         block.slopes[i] = -share * advantage * block.used[i];
         let log_ratio = log_prob - block.old_log_probs[i];
-        kl[i] = exp(log_ratio) - 1.0 - log_ratio;
+        kl[i] = sample::approx_kl(exp(log_ratio), log_ratio);
     }
     sums.surrogate += total(&surrogate, &block.used);
     sums.approx_kl += total(&kl, &block.used);
@@ -393,28 +407,39 @@ fn add(gradient: &mut [Column], more: &[Column], used: &Column, weight: f32) {
     }
 }
 
-/// ρ A, or where `holds` min(ρ A, clip(ρ, 1 ± `clip`) A).
+/// A surrogate of the ratio: its value and its slope for a place in the block, log ρ and A.
 #[inline(always)]
-fn ratio_surrogate(block: &mut PolicyBlock, clip: f32, holds: bool, share: f32, sums: &mut Sums) {
+fn ratio_surrogate(
+    block: &mut PolicyBlock,
+    clip: f32,
+    share: f32,
+    sums: &mut Sums,
+    of_sample: impl Fn(usize, f32, f32) -> (f32, f32),
+) {
     let (mut surrogate, mut kl) = ([0.0; BLOCK], [0.0; BLOCK]);
     let mut outside = [0.0; BLOCK];
     for i in 0..BLOCK {
-        let advantage = block.advantages[i];
         let log_ratio = block.log_probs[i] - block.old_log_probs[i];
         let ratio = exp(log_ratio);
-        let unclipped = ratio * advantage;
-        let clipped = bounded(ratio, 1.0 - clip, 1.0 + clip) * advantage;
-        // The comparison is false for NaN, which passes on.
-        let held = holds && clipped < unclipped;
-        surrogate[i] = if held { clipped } else { unclipped };
-        let slope = if held { 0.0 } else { unclipped };
+        let (value, slope) = of_sample(i, log_ratio, block.advantages[i]);
+        surrogate[i] = value;
         block.slopes[i] = -share * slope * block.used[i];
-        kl[i] = ratio - 1.0 - log_ratio;
-        outside[i] = if (ratio - 1.0).abs() > clip { 1.0 } else { 0.0 };
+        kl[i] = sample::approx_kl(ratio, log_ratio);
+        outside[i] = sample::outside(ratio, clip);
     }
     sums.surrogate += total(&surrogate, &block.used);
     sums.approx_kl += total(&kl, &block.used);
     sums.clip_fraction += total(&outside, &block.used);
+}
+
+/// Values and slopes of a user's own surrogate.
+#[inline(always)]
+fn custom_surrogate(block: &PolicyBlock, custom: &Custom) -> [Column; 2] {
+    let mut log_ratios = [0.0; BLOCK];
+    for i in 0..BLOCK {
+        log_ratios[i] = block.log_probs[i] - block.old_log_probs[i];
+    }
+    custom.of_block(&log_ratios, &block.advantages)
 }
 
 struct Value<'a> {
@@ -428,35 +453,18 @@ struct Value<'a> {
 impl WithSimd for Value<'_> {
     type Output = f64;
 
-    /// ½ (V − R)², or the larger of that and the same of a clipped V.
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) -> f64 {
-        let (block, weight) = (self.block, self.weight);
-        // Nothing moves further than this.
-        let clip = if self.clip > 0.0 { self.clip } else { f32::MAX };
+        let (block, clip, weight) = (self.block, self.clip, self.weight);
         let mut losses = [0.0; BLOCK];
         for i in 0..BLOCK {
-            let error = block.values[i] - block.returns[i];
-            let loss = 0.5 * error * error;
-            let moved = block.values[i] - block.old_values[i];
-            let inside = moved.abs() <= clip;
-            let held = block.old_values[i] + bounded(moved, -clip, clip) - block.returns[i];
-            let of_clipped = 0.5 * held * held;
-            // A clipped value does not move with V.
-            let larger = !inside && of_clipped > loss;
-            losses[i] = if larger { of_clipped } else { loss };
-            let slope = if larger { 0.0 } else { error };
+            let (loss, slope) =
+                sample::value_loss(block.values[i], block.old_values[i], block.returns[i], clip);
+            losses[i] = loss;
             block.values[i] = slope * weight * block.used[i];
         }
         total(&losses, &block.used)
     }
-}
-
-/// NaN stays NaN.
-#[inline(always)]
-fn bounded(x: f32, low: f32, high: f32) -> f32 {
-    let x = if x < low { low } else { x };
-    if x > high { high } else { x }
 }
 
 /// Over the samples that are used. Places that are not hold numbers that no sample has.

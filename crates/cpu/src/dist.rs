@@ -1,11 +1,9 @@
 //! Distributions of single samples.
 
 use crate::exp::{exp, ln};
+use crate::sample::{gaussian_cost, gaussian_sample};
 use crate::shape::MlpShape;
 use std::{f32::consts::LN_2, ops::Range};
-
-/// ½ ln 2π.
-pub(crate) const HALF_LN_TAU: f32 = 0.918_938_5;
 
 /// Logit of an action that a mask forbids: e^FORBIDDEN is 0, and differences of logits stay finite.
 pub const FORBIDDEN: f32 = -1e9;
@@ -64,7 +62,7 @@ impl Choices {
 impl RowDist {
     /// An action `[A]` from noise, one Gumbel per logit or one normal number per mean; returns its log-probability.
     /// `outputs` are the network's.
-    pub(crate) fn sample(
+    pub fn sample(
         self,
         outputs: &[f32],
         log_stds: &[f32],
@@ -91,8 +89,8 @@ impl RowDist {
                 let mut log_prob = 0.0;
                 let rows = outputs.iter().zip(log_stds).zip(noise);
                 for (((mean, log_std), e), action) in rows.zip(&mut *action) {
-                    *action = mean + exp(*log_std) * e;
-                    log_prob -= 0.5 * e * e + log_std + HALF_LN_TAU;
+                    *action = gaussian_sample(*mean, *log_std, *e);
+                    log_prob -= gaussian_cost(*e, *log_std);
                 }
                 log_prob + self.correction(action)
             }

@@ -6,6 +6,7 @@
 //! | [`mlp`] | passes through a perceptron: forward, backward, along a direction |
 //! | [`gemm`] | matrix products with what surrounds them, gradients of layers |
 //! | [`dist`] | distributions of single samples |
+//! | [`sample`] | formulas of single samples, which kernels on GPUs call too; [`kernel`] is their vocabulary |
 //! | [`loss`] | the loss of actor and critic as settings |
 //! | [`acting`] | a policy on slices |
 //! | [`minibatch`] | samples, and the gradient of a loss over some of them |
@@ -24,11 +25,13 @@ pub mod descent;
 pub mod dist;
 mod exp;
 pub mod gemm;
+pub mod kernel;
 pub mod loss;
 pub mod minibatch;
 pub mod mlp;
 mod narrow;
 pub mod quadrature;
+pub mod sample;
 pub mod shape;
 mod simd;
 pub mod tanh;

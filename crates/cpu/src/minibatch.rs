@@ -56,7 +56,7 @@ impl Problem {
     ) -> Self {
         let mut problem = Self {
             dist: policy.map(|(dist, _)| dist),
-            loss: *loss,
+            loss: loss.clone(),
             samples,
             corrections: vec![],
             acted: None,
@@ -148,10 +148,10 @@ impl Problem {
 
     /// Mean and inverse spread of the advantages at `rows`, with Bessel's correction and 1e-8 added to the standard deviation; (0, 1)
     /// leaves them as they are.
-    fn scale(&self, rows: &[i32], standardize: bool) -> (f32, f32) {
+    fn scale(&self, rows: &[i32]) -> (f32, f32) {
         let samples = &self.samples;
         let len = rows.len() as f64;
-        if !standardize || len < 2.0 {
+        if !self.loss.standardize || len < 2.0 {
             return (0.0, 1.0);
         }
         let advantages = || {
@@ -168,7 +168,6 @@ impl Problem {
 /// What all parts of a minibatch share.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Minibatch {
-    loss: ActorCriticLoss,
     /// Mean and inverse spread of its advantages.
     advantages: (f32, f32),
     /// Of one sample in a mean.
@@ -178,10 +177,8 @@ pub(crate) struct Minibatch {
 impl Minibatch {
     /// Of the samples at `rows` `[M]`.
     pub(crate) fn new(problem: &Problem, rows: &[i32]) -> Self {
-        let loss = problem.loss;
         Self {
-            loss,
-            advantages: problem.scale(rows, loss.standardize),
+            advantages: problem.scale(rows),
             share: 1.0 / rows.len() as f32,
         }
     }
@@ -264,8 +261,12 @@ impl Part {
                 mask_rows(side.block.outputs_mut(), obs, weights.shape());
                 problem.gather_policy(rows, minibatch, policy);
                 take_columns(&mut policy.outputs, side.block.outputs(), rows.len());
-                let (loss, share) = (&minibatch.loss, minibatch.share);
-                policy.run(loss, share, weights.log_stds(), &mut self.sums);
+                policy.run(
+                    &problem.loss,
+                    minibatch.share,
+                    weights.log_stds(),
+                    &mut self.sums,
+                );
                 put_columns(&policy.outputs, &mut side.grad.grad, rows.len());
                 side.backward(weights, obs, i == 0);
             }
@@ -274,7 +275,7 @@ impl Part {
                 problem.gather_values(rows, &mut self.value);
                 let values = std::slice::from_mut(&mut self.value.values);
                 take_columns(values, side.block.outputs(), rows.len());
-                self.sums.value_loss += self.value.run(&minibatch.loss, minibatch.share);
+                self.sums.value_loss += self.value.run(&problem.loss, minibatch.share);
                 let values = std::slice::from_ref(&self.value.values);
                 put_columns(values, &mut side.grad.grad, rows.len());
                 side.backward(weights, obs, i == 0);

@@ -27,12 +27,12 @@ pub(crate) fn dispatch<W: WithSimd>(op: W) -> W::Output {
 #[cfg(test)]
 macro_rules! on_every_width {
     ($result:ident in $new:expr, $op:expr => $check:expr) => {{
-        use pulp::{Scalar, Scalar128b, Scalar256b, Scalar512b, WithSimd};
-        use $crate::simd::{dispatch, on_every_width};
-        on_every_width!(@one $result, $new, $op, $check, |op| op.with_simd(Scalar));
-        on_every_width!(@one $result, $new, $op, $check, |op| op.with_simd(Scalar128b));
-        on_every_width!(@one $result, $new, $op, $check, |op| op.with_simd(Scalar256b));
-        on_every_width!(@one $result, $new, $op, $check, |op| op.with_simd(Scalar512b));
+        use pulp::{Scalar, Scalar128b, Scalar256b, Scalar512b};
+        use $crate::simd::{dispatch, on, on_every_width};
+        on_every_width!(@one $result, $new, $op, $check, |op| on(Scalar, op));
+        on_every_width!(@one $result, $new, $op, $check, |op| on(Scalar128b, op));
+        on_every_width!(@one $result, $new, $op, $check, |op| on(Scalar256b, op));
+        on_every_width!(@one $result, $new, $op, $check, |op| on(Scalar512b, op));
         on_every_width!(@one $result, $new, $op, $check, |op| dispatch(op));
     }};
     (@one $result:ident, $new:expr, $op:expr, $check:expr, |$name:ident| $run:expr) => {{
@@ -44,3 +44,10 @@ macro_rules! on_every_width {
 }
 #[cfg(test)]
 pub(crate) use on_every_width;
+
+/// Compiled once for each operation, however many tests run it.
+#[cfg(test)]
+#[inline(never)]
+pub(crate) fn on<S: Simd, W: WithSimd>(simd: S, op: W) -> W::Output {
+    op.with_simd(simd)
+}

@@ -35,7 +35,9 @@ pub(crate) use slices::row_dist;
 pub(crate) use uphill_cpu::mlp::Weights;
 pub use uphill_cpu::{
     descent::{HostStep, StepDiagnostics},
-    loss::{ActorCriticLoss, Surrogate},
+    kernel,
+    loss::{ActorCriticLoss, Custom, Surrogate},
+    sample,
     shape::MlpShape,
 };
 

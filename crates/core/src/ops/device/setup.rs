@@ -23,9 +23,12 @@ pub(super) fn plan(
     let shapes = [actor.net.perceptron()?, critic.net.perceptron()?];
     let dist = known_dist(actor)?;
     let shared = shared_memory(&batch.obs.device(), BUFFERS, UNITS)?;
-    let penalised = matches!(loss.surrogate, Surrogate::Penalised { .. });
+    let known = matches!(
+        loss.surrogate,
+        Surrogate::LogProb | Surrogate::Clipped { .. }
+    );
     let whole = batch.sequences.is_none() && batch.len().is_multiple_of(agents * minibatches);
-    if penalised || !whole || !on_device(&batch.obs) {
+    if !known || !whole || !on_device(&batch.obs) {
         return None;
     }
     let sizes = [agents, batch.len() / agents, minibatches];
@@ -42,7 +45,7 @@ pub(super) fn plan(
     let loss = ActorCriticLoss {
         // A minibatch of one has no spread.
         standardize: loss.standardize && batch.len() > agents * minibatches,
-        ..*loss
+        ..loss.clone()
     };
     Plan::new(layers, dist, &loss, sizes, shared)
 }
