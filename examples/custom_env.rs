@@ -1,34 +1,39 @@
-//! An environment of your own: one struct, five short functions.
+//! An environment of your own: two short `impl`s, which a GPU runs too.
 //!
 //! ```text
 //! cargo run --release --example custom_env
+//! cargo run --release --example custom_env --features wgpu
 //! ```
 //!
 //! A rocket over a landing pad: fire the engine or not, touch down slowly. Time limit, autoreset,
-//! episode statistics, saving and threads come from `HostBatch`. Prints the mean return before and
-//! after training; it rises from about −0.5 (touching down too fast) to about 0.55 (gently).
+//! episode statistics, saving and threads come from the batch; with the feature `wgpu` the same functions are compiled for the
+//! GPU, where a whole rollout is one kernel. Prints the mean return before and after training; it rises from about −0.5
+//! (touching down too fast) to about 0.55 (gently).
 
 use burn::tensor::Device;
 use std::error::Error;
-use uphill_algos::{AlgoConfig, RunConfig, Trainer, build_actor, build_critic, ppo::PpoConfig};
+use uphill_algos::{AlgoConfig, RunConfig, Trainer, ppo::PpoConfig};
 use uphill_core::schedule::Schedule;
-use uphill_envs::{ActionSpace, EnvSpec, HostBatch, HostEnv, ObsSpace, Outcome, Philox};
+use uphill_envs::{
+    ActionSpace, Described, EnvSpec, IntoTask, ObsSpace, Outcome, Philox, in_kernels, kernel::*,
+    register,
+};
 
 const GRAVITY: f32 = 1.6;
 const THRUST: f32 = 4.0;
 const DT: f32 = 0.1;
+const FUEL: f32 = 0.01;
 
 /// State: height in m, vertical speed in m/s.
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "gpu", derive(CubeType))]
 struct Lander;
 
-impl HostEnv for Lander {
+impl Described for Lander {
     fn spec(&self) -> EnvSpec {
         EnvSpec {
             name: "Lander-v0".to_owned(),
-            obs: ObsSpace {
-                low: vec![0.0, -10.0],
-                high: vec![20.0, 10.0],
-            },
+            obs: ObsSpace::new(vec![0.0, -10.0], vec![20.0, 10.0]),
             action: ActionSpace::Discrete { n: 2 },
             time_limit: Some(100),
             reward_threshold: None,
@@ -38,31 +43,48 @@ impl HostEnv for Lander {
     fn state_size(&self) -> usize {
         2
     }
+}
 
+#[cfg_attr(feature = "gpu", cube)]
+impl Env for Lander {
     fn reset(&self, state: &mut [f32], rng: &mut Philox) {
-        state[0] = rng.range(4.0, 6.0);
-        state[1] = 0.0;
+        state[0] = rng.range(4.0f32, 6.0f32);
+        state[1] = 0.0f32;
     }
 
     fn step(&self, state: &mut [f32], action: &[f32], _rng: &mut Philox) -> Outcome {
-        let acceleration = action[0] * THRUST - GRAVITY;
-        state[1] = (state[1] + acceleration * DT).clamp(-10.0, 10.0);
-        state[0] = (state[0] + state[1] * DT).clamp(0.0, 20.0);
-        let landed = state[0] <= 0.0;
-        let fuel = -0.01 * action[0];
+        let speed = clip(state[1] + (action[0] * THRUST - GRAVITY) * DT, 10.0f32);
+        let height = state[0] + speed * DT;
+        let landed = height <= 0.0f32;
+        state[0] = select(landed, 0.0f32, height);
+        state[1] = speed;
         Outcome {
-            reward: if landed { fuel + 1.0 + state[1] } else { fuel },
+            reward: select(landed, 1.0f32 + speed, 0.0f32) - FUEL * action[0],
             terminated: landed,
         }
     }
 
     fn observe(&self, state: &[f32], obs: &mut [f32]) {
-        obs.copy_from_slice(state);
+        obs[0] = state[0];
+        obs[1] = state[1];
     }
 }
 
+in_kernels!(Lander => LanderExpand {});
+
+/// The GPU if the example was built for one.
+fn device() -> Device {
+    #[cfg(feature = "wgpu")]
+    return Device::wgpu(burn::tensor::DeviceKind::DefaultDevice);
+    #[cfg(not(feature = "wgpu"))]
+    Device::flex()
+}
+
 pub fn run(total_steps: u64) -> Result<(), Box<dyn Error>> {
-    let device = Device::flex();
+    // From here on configurations can name it. A second registration of the same name would be refused.
+    register("Lander-v0", |config| {
+        config.no_options().map(|()| Lander.into_task())
+    })?;
     let ppo = PpoConfig {
         steps: 64,
         epochs: 8,
@@ -77,10 +99,7 @@ pub fn run(total_steps: u64) -> Result<(), Box<dyn Error>> {
     config.normalize.obs = true;
     config.network.hidden = vec![32, 32];
 
-    let env = HostBatch::new(Lander, config.num_envs, &device)?;
-    let actor = build_actor(&config, &Lander.spec(), &device)?;
-    let critic = build_critic(&config, &Lander.spec(), &device);
-    let mut trainer = Trainer::from_parts(config, Box::new(env), actor, critic)?;
+    let mut trainer = Trainer::new(config, &device())?;
 
     let mut first = None;
     while !trainer.finished() {

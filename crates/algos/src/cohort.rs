@@ -10,7 +10,7 @@
 //! of PPO serves them all. What each computes is what it would compute alone, in the same order.
 
 use crate::{
-    AlgoConfig, Diverged, Learner, Metrics, Report, RunConfig, Trainer,
+    AlgoConfig, Learner, Metrics, Report, RunConfig, StepError, Trainer,
     checkpoint::Checkpoint,
     device_collect::{Collected, Job, job, moments, run},
     episodes::WINDOW,
@@ -158,7 +158,7 @@ impl Cohort {
 
     /// One iteration of all agents. `trainers`, some or all of those that it was made [of](Self::of), count it and report
     /// what came of it; others have diverged, and what they do does not matter.
-    pub fn step(&mut self, trainers: &mut [&mut Trainer]) -> Vec<Result<Report, Diverged>> {
+    pub fn step(&mut self, trainers: &mut [&mut Trainer]) -> Vec<Result<Report, StepError>> {
         let Some(first) = trainers.first() else {
             return vec![];
         };
@@ -218,7 +218,8 @@ impl Cohort {
                 .iter()
                 .map(|x| *x as f32)
                 .collect();
-            trainer.report(c.steps, metrics, &FinishedEpisodes::from_values(&finished))
+            let finished = FinishedEpisodes::from_values(&finished);
+            Ok(trainer.report(c.steps, metrics, &finished)?)
         };
         trainers.iter_mut().map(report).collect()
     }
@@ -268,7 +269,11 @@ impl Cohort {
     fn job(&self, first_step: u64) -> Option<Job> {
         let sizes = [self.agents, self.ppo.steps, self.config.num_envs];
         let position = (self.config.seed, Stream::Action, first_step);
-        job(&self.actor, self.rules, position, sizes, &self.copies)
+        let rules = DeviceRules {
+            step: self.steps,
+            ..self.rules
+        };
+        job(&self.actor, rules, position, sizes, &self.copies)
     }
 
     fn collect(&self, first_step: u64) -> Collected {

@@ -2,7 +2,10 @@
 
 #[cfg(feature = "gpu")]
 use crate::device_collect::collect_on_device;
-use crate::{host_collect::collect_on_host, random::action_noise};
+use crate::{
+    host_collect::{collect_on_host, collect_until},
+    random::action_noise,
+};
 use burn::tensor::{Bool, Tensor};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use uphill_core::{
@@ -73,7 +76,7 @@ pub fn start(actor: &Actor, critic: &Critic, envs: usize) -> Memory {
 /// The first `per_env` episodes of every copy, one per column, and the steps that every copy took
 /// until the last was finished. The environment has been reset; episodes have to end.
 ///
-/// One read-back per step tells when to stop.
+/// Where the loop is on tensors, one read-back per step tells when to stop.
 pub fn collect_episodes(
     (actor, critic): (&Actor, &Critic),
     env: &mut dyn BatchEnv,
@@ -93,33 +96,95 @@ pub fn collect_episodes_unless(
     (seed, first_step): (u64, u64),
 ) -> Option<(Rollout, usize)> {
     let envs = env.num_envs();
+    let mut episodes = Episodes::new(envs, per_env);
+    let position = (seed, Stream::Action, first_step);
+    let enough = |ended| episodes.step(ended);
+    if let Some(rollout) = collect_until(stop, (actor, critic), env, position, enough) {
+        return Some((rollout.columns(&episodes.spans()), episodes.steps));
+    }
     let mut record = Record::new(env, start(actor, critic, envs));
     let device = record.obs.device();
-    // Steps after which an episode was over, per copy; the first starts at 0.
-    let mut ends = vec![vec![0]; envs];
-    let mut steps = 0;
-    while ends.iter().any(|ends| ends.len() <= per_env) {
+    loop {
         if stop.load(Relaxed) {
             return None;
         }
-        let position = (seed, Stream::Action, first_step + steps as u64);
+        let position = (seed, Stream::Action, first_step + episodes.steps as u64);
         let noise = action_noise(&actor.kind, position, [1, envs], &device);
         record.step(actor, env, noise.squeeze_dim(0));
-        steps += 1;
-        for (ends, ended) in ends.iter_mut().zip(record.ended()) {
-            if ended {
-                ends.push(steps);
+        if episodes.step(record.ended()) {
+            break;
+        }
+    }
+    let rollout = record.rollout(actor, critic).0;
+    Some((rollout.columns(&episodes.spans()), episodes.steps))
+}
+
+/// Where the first episodes of every copy end.
+struct Episodes {
+    per_env: usize,
+    steps: usize,
+    /// Steps after which an episode was over, per copy; the first starts at 0.
+    ends: Vec<Vec<usize>>,
+}
+
+impl Episodes {
+    fn new(envs: usize, per_env: usize) -> Self {
+        Self {
+            per_env,
+            steps: 0,
+            ends: vec![vec![0]; envs],
+        }
+    }
+
+    /// Notes which copies `ended` in a step, `[N]`. True if no copy needs another one.
+    fn step(&mut self, ended: Vec<bool>) -> bool {
+        self.steps += 1;
+        for (ends, _) in (self.ends.iter_mut().zip(ended)).filter(|(_, ended)| *ended) {
+            ends.push(self.steps);
+        }
+        self.ends.iter().all(|ends| ends.len() > self.per_env)
+    }
+
+    fn spans(&self) -> Vec<Span> {
+        let mut spans = Vec::with_capacity(self.ends.len() * self.per_env);
+        for (env, ends) in self.ends.iter().enumerate() {
+            for end in ends.windows(2).take(self.per_env) {
+                let (start, len) = (end[0], end[1] - end[0]);
+                spans.push(Span { env, start, len });
             }
         }
+        spans
     }
-    let mut spans = Vec::with_capacity(envs * per_env);
-    for (env, ends) in ends.iter().enumerate() {
-        for end in ends.windows(2).take(per_env) {
-            let (start, len) = (end[0], end[1] - end[0]);
-            spans.push(Span { env, start, len });
-        }
+}
+
+/// Why the steps of a rollout are Burn's operations one by one, `None` if they are not: a loop on slices, or one kernel.
+///
+/// `steps` are those of a rollout; `None` if it is whole episodes.
+pub fn collector_reason(
+    (actor, critic): (&Actor, &Critic),
+    env: &mut dyn BatchEnv,
+    steps: Option<usize>,
+) -> Option<&'static str> {
+    if env.on_host().is_some() {
+        let policy = crate::host_collect::policy((actor, critic), env);
+        return (policy.is_none()).then_some("its policy is none of those that act on slices");
     }
-    Some((record.rollout(actor, critic).0.columns(&spans), steps))
+    #[cfg(feature = "gpu")]
+    if env.on_device().is_some() {
+        return match steps {
+            None => {
+                Some("whole episodes have no kernel; host_steps = true collects them on slices")
+            }
+            Some(steps) => {
+                let job = crate::device_collect::can_collect((actor, critic), env, steps);
+                (!job).then_some("its policy is none of those that have a kernel")
+            }
+        };
+    }
+    let _ = steps;
+    Some(
+        "stacked frames on a GPU are put together by tensor operations; host_steps = true stacks them on slices",
+    )
 }
 
 /// Experience as it comes in, one entry per step.

@@ -9,7 +9,7 @@ use uphill_core::{
     heads::LOG_STD_RANGE,
     nn::{Activation, Init, MlpConfig},
 };
-use uphill_envs::BatchOptions;
+use uphill_envs::{BatchOptions, EnvConfig};
 
 /// A setting that cannot be, and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,8 +35,8 @@ impl ConfigError {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunConfig {
-    /// Environment name.
-    pub env: String,
+    /// Name and options of the environment.
+    pub env: EnvConfig,
     /// Copies of the environment `N`.
     #[serde(default = "default_num_envs")]
     pub num_envs: usize,
@@ -230,9 +230,14 @@ impl RunConfig {
     }
 
     /// A run with the defaults of everything but these.
-    pub fn new(env: &str, num_envs: usize, total_steps: u64, algo: AlgoConfig) -> Self {
+    pub fn new(
+        env: impl Into<EnvConfig>,
+        num_envs: usize,
+        total_steps: u64,
+        algo: AlgoConfig,
+    ) -> Self {
         Self {
-            env: env.to_owned(),
+            env: env.into(),
             num_envs,
             total_steps,
             seed: default_seed(),

@@ -2,7 +2,7 @@
 
 use crate::{collect::forget, random::action_noise};
 use uphill_core::policy::Actor;
-use uphill_envs::{BatchEnv, Episode, Stream};
+use uphill_envs::{BatchEnv, EnvError, Episode, Stream};
 
 /// The finished episodes of an evaluation.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,13 +42,17 @@ impl Evaluation {
 ///
 /// Every copy has its own quota. Counting whichever episodes finish first would favour short ones.
 /// Episodes that never end would never be counted: the environment needs a time limit or an end.
+///
+/// # Errors
+///
+/// What the environment failed with.
 pub fn evaluate(
     actor: &Actor,
     env: &mut dyn BatchEnv,
     episodes: usize,
     seed: u64,
     stochastic: bool,
-) -> Evaluation {
+) -> Result<Evaluation, EnvError> {
     let copies = env.num_envs();
     let quota = |copy: usize| episodes / copies + usize::from(copy < episodes % copies);
     let mut finished: Vec<Vec<Episode>> = vec![Vec::new(); copies];
@@ -66,6 +70,9 @@ pub fn evaluate(
             dist.greedy()
         };
         let step = env.step(actor.kind.env_actions(actions));
+        if let Some(error) = env.failure() {
+            return Err(error.clone());
+        }
         state = forget(after, &step);
         obs = step.obs;
         t += 1;
@@ -76,7 +83,7 @@ pub fn evaluate(
             }
         }
     }
-    Evaluation {
+    Ok(Evaluation {
         episodes: finished.concat(),
-    }
+    })
 }

@@ -1,4 +1,4 @@
-//! The loop of [`collect`](crate::collect::collect) in host memory: the same rollout, on slices.
+//! The loops of [`collect`](crate::collect) in host memory: the same rollouts, on slices.
 
 use crate::random::noise_values;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -18,28 +18,57 @@ pub(crate) fn collect_on_host(
     position: (u64, Stream, u64),
     [steps, envs]: [usize; 2],
 ) -> Option<Rollout> {
-    let mut policy = HostPolicy::new(actor, envs)?;
-    // What a critic remembers it has to see in order.
-    if critic.net.start(envs).is_some() {
-        return None;
-    }
-    let noise = noise_values(&actor.kind, position, [steps, envs]);
-    let widths = [env.spec().obs.dim(), actor.kind.action_width()];
-    let mut record = Record::new([steps, envs], widths, env.on_host()?.obs());
+    let mut policy = policy((actor, critic), env)?;
+    let mut record = Record::new(actor, env, steps)?;
     let env = env.on_host()?;
-    for (t, noise) in noise.chunks_exact(noise.len() / steps).enumerate() {
+    let noise = noise_values(&actor.kind, position, [steps, envs]);
+    for noise in noise.chunks_exact(noise.len() / steps) {
         if stop.load(Relaxed) {
             return None;
         }
-        record.step(t, &mut policy, env, noise);
+        record.step(&mut policy, env, noise);
     }
     Some(record.rollout(critic, &actor.net.device()))
 }
 
+/// Steps until `enough` says so of the flags of the last one: whether an episode ended, `[N]`. `None` where policy or
+/// environment need tensors, and once `stop` is raised.
+pub(crate) fn collect_until(
+    stop: &AtomicBool,
+    (actor, critic): (&Actor, &Critic),
+    env: &mut dyn BatchEnv,
+    (seed, stream, first_step): (u64, Stream, u64),
+    mut enough: impl FnMut(Vec<bool>) -> bool,
+) -> Option<Rollout> {
+    let mut policy = policy((actor, critic), env)?;
+    let mut record = Record::new(actor, env, 0)?;
+    let (envs, env) = (env.num_envs(), env.on_host()?);
+    loop {
+        if stop.load(Relaxed) {
+            return None;
+        }
+        let position = (seed, stream, first_step + record.steps as u64);
+        let noise = noise_values(&actor.kind, position, [1, envs]);
+        record.step(&mut policy, env, &noise);
+        if enough(record.ended()) {
+            return Some(record.rollout(critic, &actor.net.device()));
+        }
+    }
+}
+
+/// The actor on slices, where the critic has no memory: what it remembers it has to see in order.
+pub(crate) fn policy((actor, critic): (&Actor, &Critic), env: &dyn BatchEnv) -> Option<HostPolicy> {
+    let envs = env.num_envs();
+    let policy = HostPolicy::new(actor, envs)?;
+    (critic.net.start(envs).is_none()).then_some(policy)
+}
+
 /// A rollout as it fills up, row-major.
 struct Record {
-    /// `T` and `N`.
-    dims: [usize; 2],
+    /// `T` so far.
+    steps: usize,
+    /// `N`.
+    envs: usize,
     /// `O` and `A`.
     widths: [usize; 2],
     /// `[T + 1, N, O]`: the last row is what follows.
@@ -60,31 +89,42 @@ struct Record {
 }
 
 impl Record {
-    fn new([steps, envs]: [usize; 2], widths: [usize; 2], obs: &[f32]) -> Self {
+    /// With room for so many `steps`; more are possible. `None` if the environment needs tensors.
+    fn new(actor: &Actor, env: &mut dyn BatchEnv, steps: usize) -> Option<Self> {
+        let envs = env.num_envs();
+        let widths = [env.spec().obs.dim(), actor.kind.action_width()];
         let [obs_width, action_width] = widths;
         let size = steps * envs;
-        let mut all_obs = Vec::with_capacity((size + envs) * obs_width);
-        all_obs.extend_from_slice(obs);
-        Self {
-            dims: [steps, envs],
+        let mut obs = Vec::with_capacity((size + envs) * obs_width);
+        obs.extend_from_slice(env.on_host()?.obs());
+        Some(Self {
+            steps: 0,
+            envs,
             widths,
-            obs: all_obs,
+            obs,
             next_obs: vec![0.0; envs * obs_width],
             last_obs: vec![],
-            actions: vec![0.0; size * action_width],
+            actions: Vec::with_capacity(size * action_width),
             env_actions: vec![0.0; envs * action_width],
-            log_probs: vec![0.0; size],
-            rewards: vec![0.0; size],
-            terminated: vec![false; size],
-            truncated: vec![false; size],
-        }
+            log_probs: Vec::with_capacity(size),
+            rewards: Vec::with_capacity(size),
+            terminated: Vec::with_capacity(size),
+            truncated: Vec::with_capacity(size),
+        })
     }
 
-    /// Step `t` of every copy.
-    fn step(&mut self, t: usize, policy: &mut HostPolicy, env: &mut dyn HostSteps, noise: &[f32]) {
-        let ([_, envs], [obs_width, action_width]) = (self.dims, self.widths);
-        let row = t * envs..(t + 1) * envs;
-        let actions = &mut self.actions[row.start * action_width..row.end * action_width];
+    /// The next step of every copy.
+    fn step(&mut self, policy: &mut HostPolicy, env: &mut dyn HostSteps, noise: &[f32]) {
+        let (envs, [obs_width, action_width]) = (self.envs, self.widths);
+        let row = self.steps * envs..(self.steps + 1) * envs;
+        self.steps += 1;
+        self.actions.resize(row.end * action_width, 0.0);
+        self.log_probs.resize(row.end, 0.0);
+        self.rewards.resize(row.end, 0.0);
+        self.terminated.resize(row.end, false);
+        self.truncated.resize(row.end, false);
+
+        let actions = &mut self.actions[row.start * action_width..];
         let obs = &self.obs[row.start * obs_width..];
         policy.act(obs, noise, actions, &mut self.log_probs[row.clone()]);
         policy.env_actions(actions, &mut self.env_actions);
@@ -104,8 +144,15 @@ impl Record {
         }
     }
 
+    /// Whether the last step ended an episode, `[N]`.
+    fn ended(&self) -> Vec<bool> {
+        let last = self.terminated.len() - self.envs;
+        let flags = self.terminated[last..].iter().zip(&self.truncated[last..]);
+        flags.map(|(a, b)| *a || *b).collect()
+    }
+
     fn rollout(self, critic: &Critic, device: &Device) -> Rollout {
-        let ([steps, envs], [obs_width, action_width]) = (self.dims, self.widths);
+        let (steps, envs, [obs_width, action_width]) = (self.steps, self.envs, self.widths);
         let size = steps * envs;
         let all_obs = rows(self.obs, obs_width, device);
         let mut values = host_values(critic.values(all_obs.clone()));

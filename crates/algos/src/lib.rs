@@ -62,7 +62,7 @@ pub use registry::{
     ALGORITHMS, AlgoConfig, Custom, CustomSettings, algorithms, register_algorithm,
 };
 pub use settings::{Demands, Horizon, SequenceUse, Settings};
-pub use train::{Diverged, Report, TrainError, Trainer};
+pub use train::{Diverged, Report, StepError, TrainError, Trainer};
 
 use std::any::Any;
 use uphill_core::{

@@ -1,6 +1,6 @@
 //! What [`cohort`](super) offers in a build without GPU backends: nothing.
 
-use crate::{Diverged, Report, Trainer, checkpoint::Checkpoint};
+use crate::{Report, StepError, Trainer, checkpoint::Checkpoint};
 use std::convert::Infallible;
 
 /// Agents at once on a GPU, of which this build knows none.
@@ -14,7 +14,7 @@ impl Cohort {
     }
 
     /// Cannot be called.
-    pub fn step(&mut self, _: &mut [&mut Trainer]) -> Vec<Result<Report, Diverged>> {
+    pub fn step(&mut self, _: &mut [&mut Trainer]) -> Vec<Result<Report, StepError>> {
         match self.0 {}
     }
 

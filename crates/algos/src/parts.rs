@@ -69,17 +69,17 @@ fn check_distribution(config: &RunConfig, kind: &DistKind, dist: &Dist) -> Resul
 
 /// How copies are made is decided by whoever makes them.
 fn check_env_settings(config: &RunConfig, spec: &EnvSpec) -> Result<(), ConfigError> {
-    ensure(config.env == spec.name, "env", || {
+    ensure(config.env.name == spec.name, "env", || {
         format!(
             "is {:?}, but the environment that was given is {:?}",
-            config.env, spec.name
+            config.env.name, spec.name
         )
     })?;
     let plain = BatchOptions::default();
     let ready = "the environment that was given is made already";
     ensure(config.frames == plain.frames, "frames", || {
         format!(
-            "is {}, but {ready}; put it into a FrameStack, and leave this out",
+            "is {}, but {ready}; see Batch::with_frames, and leave this out",
             config.frames
         )
     })?;

@@ -4,7 +4,7 @@ use crate::{
     Footprint, Learner, UpdateContext,
     agent::{build_actor, build_critic, check_kind, obs_norm},
     checkpoint::{Checkpoint, CheckpointError},
-    collect::{NEVER, collect_episodes_unless, collect_unless, start},
+    collect::{NEVER, collect_episodes_unless, collect_unless, collector_reason, start},
     config::{ConfigError, RunConfig},
     episodes::{EpisodeStats, WINDOW},
     metrics::Metrics,
@@ -54,6 +54,24 @@ pub struct Diverged {
     pub value: f64,
 }
 
+/// Why an iteration could not be finished. The trainer is of no further use; go back to a checkpoint.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum StepError {
+    /// A loss or parameter stopped being finite.
+    #[error(transparent)]
+    Diverged(#[from] Diverged),
+    /// The environment failed.
+    #[error("stopped in iteration {iteration} (step {env_steps}): {error}")]
+    Env {
+        /// Iteration in which it happened, from 1.
+        iteration: u64,
+        /// Environment steps taken before it.
+        env_steps: u64,
+        /// What happened.
+        error: EnvError,
+    },
+}
+
 /// What one iteration did.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
@@ -81,6 +99,8 @@ pub struct Trainer {
     pub(crate) actor: Actor,
     pub(crate) critic: Critic,
     pub(crate) learner: Learner,
+    /// Why rollouts are collected step by step on a device, if they are.
+    collector: Option<&'static str>,
     /// Of networks with memory, between rollouts.
     memory: Memory,
     pub(crate) reward_scaler: Option<RewardScaler>,
@@ -93,6 +113,17 @@ struct Counters {
     iteration: u64,
     env_steps: u64,
     stats: EpisodeStats,
+}
+
+impl Counters {
+    /// In the iteration that follows.
+    fn stopped_at(&self, error: &EnvError) -> StepError {
+        StepError::Env {
+            iteration: self.iteration + 1,
+            env_steps: self.env_steps,
+            error: error.clone(),
+        }
+    }
 }
 
 impl Trainer {
@@ -186,7 +217,19 @@ impl Trainer {
         critic.obs_norm = actor.obs_norm.clone();
         let reward_scaler =
             (config.normalize.reward).then(|| RewardScaler::new(config.num_envs, &device));
+        if let Some(inexact) = inexact_resume(&envs) {
+            tracing::warn!("{inexact}");
+        }
+        let steps = match config.algo.settings().horizon() {
+            Horizon::Steps(steps) => Some(steps),
+            Horizon::Episodes { .. } => None,
+        };
+        let on_host = envs[0].on_host().is_some();
+        let collector = (!on_host)
+            .then(|| collector_reason((&actor, &critic), envs[0].as_mut(), steps))
+            .flatten();
         Ok(Self {
+            collector,
             learner: config.algo.settings().build(&actor, &critic),
             memory: start(&actor, &critic, config.num_envs),
             reward_scaler,
@@ -213,15 +256,24 @@ impl Trainer {
             "a GPU has kernels for Gaussian policies and one choice without masks, on networks that fit into its \
              shared memory and registers"
         } else {
-            return None;
+            self.collector?
         };
         Some(format!(
             "this run takes the slower path, Burn's operations one by one: {cause}"
         ))
     }
 
+    /// That a checkpoint of this run does not hold its environments, if so: the run then goes on from the start of episodes.
+    pub fn inexact_resume(&self) -> Option<String> {
+        inexact_resume(&self.envs)
+    }
+
     /// One iteration: a rollout and an update.
-    pub fn step(&mut self) -> Result<Report, Diverged> {
+    ///
+    /// # Errors
+    ///
+    /// [`StepError`]. An environment that failed is heard of before anything is learned from it.
+    pub fn step(&mut self) -> Result<Report, StepError> {
         let report = self.step_unless(&NEVER)?;
         Ok(report.unwrap_or_else(|| unreachable!("nothing stops it")))
     }
@@ -230,7 +282,11 @@ impl Trainer {
     ///
     /// After that the trainer has an unfinished iteration in it and is of no use until it is
     /// [restored](Self::restore); what was [saved](Self::save) before the call goes on exactly.
-    pub fn step_unless(&mut self, stop: &AtomicBool) -> Result<Option<Report>, Diverged> {
+    ///
+    /// # Errors
+    ///
+    /// As [`step`](Self::step).
+    pub fn step_unless(&mut self, stop: &AtomicBool) -> Result<Option<Report>, StepError> {
         let (context, first_step) = self.position();
         let remaining = self
             .config
@@ -257,6 +313,9 @@ impl Trainer {
                         }
                     }
                 };
+                if let Some(error) = env.failure() {
+                    return Err(self.counters.stopped_at(error));
+                }
                 let raw_obs = rollout.flat_obs();
                 scale_rewards(&mut rollout, &mut self.reward_scaler, &self.config);
                 let finished = match self.config.algo.settings().horizon() {
@@ -293,6 +352,9 @@ impl Trainer {
                 else {
                     return Ok(None);
                 };
+                if let Some(error) = envs.iter().find_map(|env| env.failure()) {
+                    return Err(self.counters.stopped_at(error));
+                }
                 let episodes = envs.iter_mut().flat_map(|env| env.take_episodes());
                 let finished = FinishedEpisodes::of(episodes.collect(), WINDOW);
                 (raw_obs, metrics, finished, steps)
@@ -427,6 +489,12 @@ impl Trainer {
         for (worker, env) in self.envs.iter_mut().enumerate() {
             env.restore(&checkpoint.env(worker)?)?;
         }
+        if self.inexact_resume().is_some() {
+            self.memory = start(&self.actor, &self.critic, self.config.num_envs);
+            if let Some(scaler) = &mut self.reward_scaler {
+                scaler.discounted = scaler.discounted.zeros_like();
+            }
+        }
         self.counters = checkpoint.json("counters")?;
         Ok(())
     }
@@ -463,6 +531,16 @@ impl Trainer {
             metrics,
         })
     }
+}
+
+/// That environments cannot be saved, if so.
+fn inexact_resume(envs: &[Box<dyn BatchEnv>]) -> Option<String> {
+    let env = envs.iter().find(|env| !env.saves_copies())?;
+    let name = &env.spec().name;
+    Some(format!(
+        "environment `{name}` cannot save its state: a run resumed from a checkpoint begins new episodes, and is not bit for bit \
+         the run that was never stopped"
+    ))
 }
 
 /// Brings rewards to the scale that the configuration asks for.

@@ -9,7 +9,7 @@
 
 use burn::tensor::{Device, Tensor};
 use divan::{Bencher, counter::ItemsCount};
-use uphill_envs::{BatchEnv, CartPole, HostBatch, HostEnv, Pendulum};
+use uphill_envs::{BatchEnv, CartPole, Env, HostBatch, Pendulum};
 
 fn main() {
     divan::main();
@@ -18,7 +18,7 @@ fn main() {
 const COPIES: [usize; 4] = [8, 64, 512, 2048];
 
 #[divan::bench(args = COPIES, types = [CartPole, Pendulum], max_time = 1)]
-fn step<E: HostEnv + Default>(bencher: Bencher, copies: usize) {
+fn step<E: Env + Default>(bencher: Bencher, copies: usize) {
     let device = Device::flex();
     let mut batch = match HostBatch::new(E::default(), copies, &device) {
         Ok(batch) => batch,

@@ -49,6 +49,20 @@ pub trait BatchEnv: Send {
         None
     }
 
+    /// Why the copies stopped, if they are of a kind that can fail.
+    ///
+    /// From then on every copy is truncated in every step, and observations and rewards mean nothing. Whoever steps a batch
+    /// looks here before using what it brought.
+    fn failure(&self) -> Option<&EnvError> {
+        None
+    }
+
+    /// Whether [`save`](Self::save) keeps the states of the copies. Otherwise [`restore`](Self::restore) begins an episode in
+    /// every copy.
+    fn saves_copies(&self) -> bool {
+        true
+    }
+
     /// Episodes finished since the last call, ordered by step, then by copy.
     ///
     /// They gather until someone takes them.
@@ -60,7 +74,7 @@ pub trait BatchEnv: Send {
         Finished::of(self.take_episodes(), most)
     }
 
-    /// Everything needed to continue exactly from here.
+    /// Everything needed to continue from here, exactly if [`saves_copies`](Self::saves_copies).
     fn save(&self) -> EnvState;
 
     /// Continues from a saved state, on a batch of the same environment and size. No `reset` is needed.

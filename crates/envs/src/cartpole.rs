@@ -45,7 +45,7 @@
 
 #[allow(clippy::wildcard_imports)] // the vocabulary of kernels, whichever of the two it is
 use crate::kernel::*;
-use crate::{ActionSpace, EnvSpec, HostEnv, ObsSpace, Outcome, Philox};
+use crate::{ActionSpace, Described, EnvSpec, ObsSpace, Outcome, Philox, in_kernels};
 
 /// Acceleration of gravity, m/s².
 const GRAVITY: f32 = 9.8;
@@ -72,79 +72,10 @@ const START: f32 = 0.05;
 
 /// CartPole-v1; see the [module](self).
 #[derive(Clone, Copy, Debug, Default)]
+#[cfg_attr(feature = "gpu", derive(CubeType))]
 pub struct CartPole;
 
-/// Advances the state (x, ẋ, θ, θ̇) at `base` by one step and returns the reward. Action 1 pushes right,
-/// any other one left.
-#[cfg_attr(feature = "gpu", cube)]
-pub fn step(state: &mut [f32], base: usize, action: u32) -> f32 {
-    let velocity = state[base + 1];
-    let angle = state[base + 2];
-    let angular_velocity = state[base + 3];
-    let force = select(action == 1u32, FORCE, -FORCE);
-    let cos = angle.cos();
-    let sin = angle.sin();
-    let a = (force + POLE_MOMENT * angular_velocity * angular_velocity * sin) / TOTAL_MASS;
-    let angular_acceleration = (GRAVITY * sin - cos * a)
-        / (HALF_LENGTH * (FOUR_THIRDS - POLE_MASS * cos * cos / TOTAL_MASS));
-    let acceleration = a - POLE_MOMENT * angular_acceleration * cos / TOTAL_MASS;
-    state[base] += DT * velocity;
-    state[base + 1] += DT * acceleration;
-    state[base + 2] += DT * angular_velocity;
-    state[base + 3] += DT * angular_acceleration;
-    1.0f32
-}
-
-/// Whether the state at `base` ends the episode. A state that is not a number does not.
-#[cfg_attr(feature = "gpu", cube)]
-pub fn terminated(state: &[f32], base: usize) -> bool {
-    state[base].abs() > X_LIMIT || state[base + 2].abs() > ANGLE_LIMIT
-}
-
-/// Writes a start state at `base` from four numbers uniform in [0, 1).
-#[cfg_attr(feature = "gpu", cube)]
-pub fn start(state: &mut [f32], base: usize, u0: f32, u1: f32, u2: f32, u3: f32) {
-    state[base] = spread(u0, START);
-    state[base + 1] = spread(u1, START);
-    state[base + 2] = spread(u2, START);
-    state[base + 3] = spread(u3, START);
-}
-
-/// Writes what the agent sees of the state at `base` to `obs`, from `at` on.
-#[cfg_attr(feature = "gpu", cube)]
-pub fn observe(state: &[f32], base: usize, obs: &mut [f32], at: usize) {
-    obs[at] = state[base];
-    obs[at + 1] = state[base + 1];
-    obs[at + 2] = state[base + 2];
-    obs[at + 3] = state[base + 3];
-}
-
-#[cfg(feature = "gpu")]
-#[cube]
-impl crate::device::Dynamics for CartPole {
-    fn start(state: &mut [f32], base: usize, u0: f32, u1: f32, u2: f32, u3: f32) {
-        start(state, base, u0, u1, u2, u3);
-    }
-
-    fn step(state: &mut [f32], base: usize, actions: &[f32], at: usize) -> f32 {
-        step(state, base, u32::cast_from(actions[at]))
-    }
-
-    fn terminated(state: &[f32], base: usize) -> bool {
-        terminated(state, base)
-    }
-
-    fn observe(state: &[f32], base: usize, obs: &mut [f32], at: usize) {
-        observe(state, base, obs, at);
-    }
-}
-
-#[cfg(feature = "gpu")]
-impl crate::device::OnDevice for CartPole {
-    const KERNEL: crate::device::DeviceEnv = crate::device::DeviceEnv::CartPole;
-}
-
-impl HostEnv for CartPole {
+impl Described for CartPole {
     fn spec(&self) -> EnvSpec {
         EnvSpec {
             name: "CartPole-v1".to_owned(),
@@ -160,38 +91,75 @@ impl HostEnv for CartPole {
         }
     }
 
+    /// x, ẋ, θ, θ̇.
     fn state_size(&self) -> usize {
         4
     }
+}
 
+#[cfg_attr(feature = "gpu", cube)]
+impl Env for CartPole {
     fn reset(&self, state: &mut [f32], rng: &mut Philox) {
-        let [u0, u1, u2, u3] = std::array::from_fn(|_| rng.uniform());
-        start(state, 0, u0, u1, u2, u3);
+        state[0] = spread(rng.uniform(), START);
+        state[1] = spread(rng.uniform(), START);
+        state[2] = spread(rng.uniform(), START);
+        state[3] = spread(rng.uniform(), START);
     }
 
     fn step(&self, state: &mut [f32], action: &[f32], _rng: &mut Philox) -> Outcome {
-        let reward = step(state, 0, action[0] as u32);
+        let velocity = state[1];
+        let angle = state[2];
+        let angular_velocity = state[3];
+        // Any index but 1 pushes left.
+        let force = select(action[0] == 1.0f32, FORCE, -FORCE);
+        let cos = angle.cos();
+        let sin = angle.sin();
+        let a = (force + POLE_MOMENT * angular_velocity * angular_velocity * sin) / TOTAL_MASS;
+        let angular_acceleration = (GRAVITY * sin - cos * a)
+            / (HALF_LENGTH * (FOUR_THIRDS - POLE_MASS * cos * cos / TOTAL_MASS));
+        let acceleration = a - POLE_MOMENT * angular_acceleration * cos / TOTAL_MASS;
+        state[0] += DT * velocity;
+        state[1] += DT * acceleration;
+        state[2] += DT * angular_velocity;
+        state[3] += DT * angular_acceleration;
         Outcome {
-            reward,
-            terminated: terminated(state, 0),
+            reward: 1.0f32,
+            terminated: beyond_limits(state[0], state[2]),
         }
     }
 
     fn observe(&self, state: &[f32], obs: &mut [f32]) {
-        observe(state, 0, obs, 0);
+        obs[0] = state[0];
+        obs[1] = state[1];
+        obs[2] = state[2];
+        obs[3] = state[3];
     }
+}
+
+in_kernels!(CartPole => CartPoleExpand {});
+
+/// Whether an episode ends at position `x` and angle `angle`. What is not a number does not end it.
+#[cfg_attr(feature = "gpu", cube)]
+fn beyond_limits(x: f32, angle: f32) -> bool {
+    x.abs() > X_LIMIT || angle.abs() > ANGLE_LIMIT
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// The state after a step from `state`.
+    fn stepped(mut state: [f32; 4], action: f32) -> [f32; 4] {
+        let mut rng = Philox::new(0, crate::Stream::User, 0, 0);
+        assert_eq!(CartPole.step(&mut state, &[action], &mut rng).reward, 1.0);
+        state
+    }
+
     #[test]
     fn a_push_from_rest_is_as_computed_by_hand() {
         // At rest and upright: a = 10/1.1 = 9.0909, θ̈ = −a / (0.5 (4/3 − 0.1/1.1)) = −9.0909/0.621212 = −14.6341,
         // ẍ = a + 0.05 · 14.6341 / 1.1 = 9.7561; times 0.02 s.
-        let mut state = [0.0; 4];
-        assert_eq!(step(&mut state, 0, 1), 1.0);
+        let state = stepped([0.0; 4], 1.0);
         let expected = [0.0, 0.195_122, 0.0, -0.292_683];
         for (x, y) in state.into_iter().zip(expected) {
             assert!((x - y).abs() < 1e-6, "{state:?}");
@@ -200,26 +168,14 @@ mod tests {
 
     #[test]
     fn left_mirrors_right() {
-        let (mut left, mut right) = ([0.1, -0.2, 0.05, 0.3], [-0.1, 0.2, -0.05, -0.3]);
-        step(&mut left, 0, 0);
-        step(&mut right, 0, 1);
+        let left = stepped([0.1, -0.2, 0.05, 0.3], 0.0);
+        let right = stepped([-0.1, 0.2, -0.05, -0.3], 1.0);
         assert_eq!(left, right.map(|x| -x));
     }
 
     #[test]
-    fn only_the_state_at_base_moves() {
-        let mut states = [0.01; 12];
-        step(&mut states, 4, 1);
-        assert_eq!(states[..4], [0.01; 4]);
-        assert_eq!(states[8..], [0.01; 4]);
-        let mut alone = [0.01; 4];
-        step(&mut alone, 0, 1);
-        assert_eq!(states[4..8], alone);
-    }
-
-    #[test]
     fn limits_themselves_do_not_end_an_episode() {
-        let check = |x, angle, expected| assert_eq!(terminated(&[x, 0.0, angle, 0.0], 0), expected);
+        let check = |x, angle, expected| assert_eq!(beyond_limits(x, angle), expected);
         check(X_LIMIT, -ANGLE_LIMIT, false);
         check(X_LIMIT.next_up(), 0.0, true);
         check(-X_LIMIT.next_up(), 0.0, true);

@@ -1,6 +1,6 @@
 //! CartPole of which only positions are seen.
 
-use crate::{CartPole, EnvSpec, HostEnv, ObsSpace, Outcome, Philox};
+use crate::{CartPole, Described, Env, EnvSpec, ObsSpace, Outcome, Philox};
 
 /// CartPolePositions-v1: [`CartPole`] with both velocities hidden.
 ///
@@ -16,16 +16,13 @@ use crate::{CartPole, EnvSpec, HostEnv, ObsSpace, Outcome, Philox};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CartPolePositions;
 
-impl HostEnv for CartPolePositions {
+impl Described for CartPolePositions {
     fn spec(&self) -> EnvSpec {
         let whole = CartPole.spec();
         let positions = |bounds: &[f32]| vec![bounds[0], bounds[2]];
         EnvSpec {
             name: "CartPolePositions-v1".to_owned(),
-            obs: ObsSpace {
-                low: positions(&whole.obs.low),
-                high: positions(&whole.obs.high),
-            },
+            obs: ObsSpace::new(positions(&whole.obs.low), positions(&whole.obs.high)),
             ..whole
         }
     }
@@ -33,7 +30,9 @@ impl HostEnv for CartPolePositions {
     fn state_size(&self) -> usize {
         CartPole.state_size()
     }
+}
 
+impl Env for CartPolePositions {
     fn reset(&self, state: &mut [f32], rng: &mut Philox) {
         CartPole.reset(state, rng);
     }

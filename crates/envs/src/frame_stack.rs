@@ -4,7 +4,8 @@ use burn::tensor::{Bool, Tensor, TensorData};
 
 use crate::{BatchEnv, EnvError, EnvSpec, EnvState, Episode, Finished, Step};
 
-/// A batch whose observations are the last `frames` ones of another, oldest first: `[N, frames · O]`.
+/// A batch whose observations are the last `frames` ones of another, oldest first: `[N, frames · O]`. It works on tensors, for
+/// batches that live on a device; on the host a [`Batch`](crate::Batch) does it itself.
 ///
 /// The plainest memory there is: a policy that sees two positions can tell a velocity. An episode begins with
 /// `frames` copies of its first observation.
@@ -49,6 +50,8 @@ pub(crate) fn stacked_spec(spec: &EnvSpec, frames: usize) -> EnvSpec {
     let mut stacked = spec.clone();
     stacked.obs.low = spec.obs.low.repeat(frames);
     stacked.obs.high = spec.obs.high.repeat(frames);
+    // Frames of images are further channels.
+    stacked.obs.shape[0] *= frames;
     stacked
 }
 
@@ -84,6 +87,14 @@ impl BatchEnv for FrameStack {
         }
     }
 
+    fn failure(&self) -> Option<&EnvError> {
+        self.inner.failure()
+    }
+
+    fn saves_copies(&self) -> bool {
+        self.inner.saves_copies()
+    }
+
     fn take_episodes(&mut self) -> Vec<Episode> {
         self.inner.take_episodes()
     }
@@ -111,6 +122,10 @@ impl BatchEnv for FrameStack {
             });
         }
         self.inner.restore(&inner)?;
+        if !self.inner.saves_copies() {
+            self.obs = self.inner.obs().repeat(&[1, self.frames]);
+            return Ok(());
+        }
         self.obs = Tensor::from_data(TensorData::new(frames, dims), &self.obs.device());
         Ok(())
     }

@@ -1,102 +1,81 @@
-//! Environments that run on the host, and the batch that runs many copies of one.
+//! The batch around copies that are stepped on the host.
 
-mod rows;
-mod state;
+mod seen;
+pub(crate) mod state;
+mod threads;
 
 use burn::tensor::{Bool, Device, Tensor, TensorData};
 
 use crate::{
-    ActionSpace, BatchEnv, EnvError, EnvSpec, EnvState, Episode, HostSteps, Philox, Step, StepRows,
-    Stream,
+    ActionSpace, BatchEnv, Copies, CopyRows, Env, EnvError, EnvSpec, EnvState, Episode, HostSteps,
+    Philox, Seeds, Step, StepRows, Stream, frame_stack::stacked_spec,
 };
-pub(crate) use rows::Clock;
-use rows::{Rows, Stepper, lists};
-pub(crate) use state::Saved;
+use seen::Seen;
+pub(crate) use state::{Clock, Saved};
+pub use threads::Threads;
 
-/// The dynamics of one environment.
-///
-/// Its whole state is a slice of `f32` that somebody else keeps, so batching, saving and restoring need nothing
-/// from the author. Nor do time limits, autoreset, clipping and statistics: [`HostBatch`] adds them.
-pub trait HostEnv: Send + Sync {
-    /// Name, spaces and limits.
-    fn spec(&self) -> EnvSpec;
-
-    /// Length `S` of the state.
-    fn state_size(&self) -> usize;
-
-    /// Writes a start state, `[S]`. The old contents mean nothing.
-    fn reset(&self, state: &mut [f32], rng: &mut Philox);
-
-    /// Advances the state `[S]` by one step.
-    ///
-    /// `action` is `[A]`: real numbers clipped to their bounds (or NaN), or one exact index. All chance comes
-    /// from `rng`.
-    fn step(&self, state: &mut [f32], action: &[f32], rng: &mut Philox) -> Outcome;
-
-    /// Writes what the agent sees in the state `[S]` to `obs`, `[O]`.
-    fn observe(&self, state: &[f32], obs: &mut [f32]);
-}
-
-/// What a step of one environment brought.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Outcome {
-    /// The reward.
-    pub reward: f32,
-    /// Whether the task ended.
-    pub terminated: bool,
-}
-
-/// `N` copies of a host environment, stepped on the threads of the current rayon pool if there are many.
+/// `N` copies with everything that is the same for all environments: clocks and time limits, autoreset, clipping of
+/// actions, random ages, stacked frames, statistics, saving.
 ///
 /// A new batch stands where `reset(0)` would put it.
-pub struct HostBatch<E> {
-    env: E,
+pub struct Batch<C> {
+    copies: C,
+    /// As the policy sees it, with stacked frames.
     spec: EnvSpec,
     device: Device,
-    state_size: usize,
     random_ages: bool,
     seed: u64,
     /// Steps since the reset.
     steps: u64,
     /// Where each copy is in its episode, `[N]`.
     clocks: Vec<Clock>,
-    /// States of the copies, `[N, S]`.
-    states: Vec<f32>,
-    /// What the policy sees next, `[N, O]`.
-    obs: Vec<f32>,
+    /// What the policy sees next.
+    seen: Seen,
+    /// Which copies ended in this step, `[N]`.
+    ended: Vec<bool>,
     /// Finished and not yet taken.
     episodes: Vec<Episode>,
-    /// Finished in one step. Empty between steps, and kept, so that a step allocates nothing.
-    finished: Vec<Vec<Episode>>,
+    /// What the copies stopped at.
+    failure: Option<EnvError>,
 }
 
-impl<E: HostEnv> HostBatch<E> {
+/// Copies of an [`Env`], stepped on the threads of the current rayon pool if there are many.
+pub type HostBatch<E> = Batch<Threads<E>>;
+
+impl<E: Env> HostBatch<E> {
     /// `num_envs` copies of `env`, their tensors on `device`.
     ///
     /// # Errors
     ///
     /// [`EnvError::NoEnvs`] if `num_envs` is zero.
     pub fn new(env: E, num_envs: usize, device: &Device) -> Result<Self, EnvError> {
-        if num_envs == 0 {
-            return Err(EnvError::NoEnvs);
-        }
-        let spec = env.spec();
-        let state_size = env.state_size();
+        Self::of(Threads::new(env, num_envs)?, device)
+    }
+}
+
+impl<C: Copies> Batch<C> {
+    /// A batch around `copies`, its tensors on `device`.
+    ///
+    /// # Errors
+    ///
+    /// What the copies say to their first reset.
+    pub fn of(copies: C, device: &Device) -> Result<Self, EnvError> {
+        let (spec, count) = (copies.spec().clone(), copies.count());
         let mut batch = Self {
-            obs: vec![0.0; num_envs * spec.obs.dim()],
-            env,
+            seen: Seen::new(&spec.obs, 1, count),
+            copies,
             spec,
             device: device.clone(),
-            state_size,
             random_ages: false,
             seed: 0,
             steps: 0,
-            clocks: vec![Clock::default(); num_envs],
-            states: vec![0.0; num_envs * state_size],
-            episodes: Vec::new(),
-            finished: lists(num_envs),
+            clocks: vec![Clock::default(); count],
+            ended: vec![false; count],
+            // As many as can finish in a step, so that a step allocates nothing while they are taken.
+            episodes: Vec::with_capacity(count),
+            failure: None,
         };
-        batch.reset(0);
+        batch.start(0)?;
         Ok(batch)
     }
 
@@ -107,7 +86,7 @@ impl<E: HostEnv> HostBatch<E> {
     #[must_use]
     pub fn with_random_ages(mut self) -> Self {
         self.random_ages = true;
-        self.reset(0);
+        self.restart(0);
         self
     }
 
@@ -117,19 +96,113 @@ impl<E: HostEnv> HostBatch<E> {
     #[must_use]
     pub fn with_time_limit(mut self, time_limit: Option<u32>) -> Self {
         self.spec.time_limit = time_limit;
-        self.reset(0);
+        self.restart(0);
         self
     }
 
-    /// Everything that changes from step to step.
+    /// Shows the last `frames` observations as one, oldest first. An episode begins with `frames` times its first
+    /// observation.
+    ///
+    /// Resets the batch.
+    ///
+    /// # Panics
+    ///
+    /// If `frames` is zero.
+    #[must_use]
+    pub fn with_frames(mut self, frames: usize) -> Self {
+        self.spec = EnvSpec {
+            time_limit: self.spec.time_limit,
+            ..stacked_spec(self.copies.spec(), frames)
+        };
+        self.seen = Seen::new(&self.copies.spec().obs, frames, self.clocks.len());
+        self.restart(0);
+        self
+    }
+
+    /// Whoever steps the copies.
+    pub fn copies(&self) -> &C {
+        &self.copies
+    }
+
+    /// Everything that changes from step to step, but for the copies.
     pub(crate) fn saved(&self) -> Saved {
         Saved {
             seed: self.seed,
             steps: self.steps,
             clocks: self.clocks.clone(),
             episodes: self.episodes.clone(),
-            states: self.states.clone(),
         }
+    }
+
+    /// Begins a first episode in every copy.
+    fn start(&mut self, seed: u64) -> Result<(), EnvError> {
+        self.seed = seed;
+        self.steps = 0;
+        self.episodes.clear();
+        for (i, clock) in self.clocks.iter_mut().enumerate() {
+            *clock = match self.spec.time_limit {
+                Some(limit) if self.random_ages => {
+                    Clock::at_age(Philox::new(seed, Stream::Age, 0, i as u32).below(limit))
+                }
+                _ => Clock::default(),
+            };
+        }
+        self.ended.fill(true);
+        self.begin_ended()
+    }
+
+    fn restart(&mut self, seed: u64) {
+        if let Err(error) = self.start(seed) {
+            self.failure = Some(error);
+        }
+    }
+
+    /// Begins episodes where the last ones have ended.
+    fn begin_ended(&mut self) -> Result<(), EnvError> {
+        let seeds = Seeds {
+            seed: self.seed,
+            steps: self.steps,
+            clocks: &self.clocks,
+        };
+        (self.copies).reset(&self.ended, seeds, self.seen.newest())?;
+        self.seen.begin(&self.ended);
+        Ok(())
+    }
+
+    fn try_step(&mut self, actions: &mut [f32], into: &mut StepRows<'_>) -> Result<(), EnvError> {
+        self.check_actions(actions);
+        let seeds = Seeds {
+            seed: self.seed,
+            steps: self.steps,
+            clocks: &self.clocks,
+        };
+        let rows = CopyRows {
+            next_obs: self.seen.newest(),
+            rewards: into.rewards,
+            terminated: into.terminated,
+            truncated: into.truncated,
+        };
+        self.copies.step(actions, seeds, rows)?;
+        self.steps += 1;
+        self.seen.push();
+        self.seen.write(into.next_obs);
+
+        let flags = into.terminated.iter().zip(into.truncated.iter_mut());
+        let mut any = false;
+        for (env, (clock, (&terminated, truncated))) in
+            self.clocks.iter_mut().zip(flags).enumerate()
+        {
+            let cut_off = terminated || *truncated;
+            let ended = clock.tick(into.rewards[env], cut_off, self.spec.time_limit);
+            *truncated = ended.is_some() && !terminated;
+            self.ended[env] = ended.is_some();
+            any |= ended.is_some();
+            (self.episodes).extend(ended.and_then(|ended| ended.episode(env, terminated)));
+        }
+        if any {
+            self.begin_ended()?;
+        }
+        Ok(())
     }
 
     /// Checks actions `[N · A]` and clips them to their bounds.
@@ -152,7 +225,7 @@ impl<E: HostEnv> HostBatch<E> {
                         is_index(a, *n),
                         "a discrete action is an index below {n}: {a}"
                     );
-                    let mask = self.mask(copy, *n);
+                    let mask = self.seen.mask(copy, *n);
                     assert!(
                         mask[a as usize] == 1.0,
                         "action {a} is not allowed, the observation's mask is {mask:?}",
@@ -175,12 +248,6 @@ impl<E: HostEnv> HostBatch<E> {
         }
     }
 
-    /// The last `n` components of what a copy sees, which say what is allowed.
-    fn mask(&self, copy: usize, n: usize) -> &[f32] {
-        let end = (copy + 1) * self.spec.obs.dim();
-        &self.obs[end - n..end]
-    }
-
     /// `[N, O]` numbers as a tensor.
     fn obs_tensor(&self, values: Vec<f32>) -> Tensor<2> {
         Tensor::from_data(
@@ -189,55 +256,33 @@ impl<E: HostEnv> HostBatch<E> {
         )
     }
 
-    /// Makes the observation follow from the states.
-    fn observe(&mut self) {
-        let (s, o) = (self.state_size, self.spec.obs.dim());
-        for (i, obs) in self.obs.chunks_exact_mut(o).enumerate() {
-            self.env.observe(&self.states[i * s..][..s], obs);
-        }
-    }
-
     fn flags(&self, flags: Vec<bool>) -> Tensor<1, Bool> {
         Tensor::from_data(TensorData::new(flags, [self.num_envs()]), &self.device)
     }
 }
 
-impl<E: HostEnv> HostSteps for HostBatch<E> {
+impl<C: Copies> HostSteps for Batch<C> {
     fn obs(&self) -> &[f32] {
-        &self.obs
+        self.seen.floats()
     }
 
-    fn step(&mut self, actions: &mut [f32], into: StepRows<'_>) {
-        self.check_actions(actions);
-        let stepper = Stepper {
-            env: &self.env,
-            seed: self.seed,
-            step: self.steps as u32, // the noise repeats after 2³² steps
-            time_limit: self.spec.time_limit,
-            state_size: self.state_size,
-            action_width: self.spec.action.width(),
-            obs_dim: self.spec.obs.dim(),
-        };
-        let rows = Rows {
-            first: 0,
-            clocks: &mut self.clocks,
-            states: &mut self.states,
-            actions,
-            obs: &mut self.obs,
-            next_obs: into.next_obs,
-            rewards: into.rewards,
-            terminated: into.terminated,
-            truncated: into.truncated,
-        };
-        stepper.run(rows, &mut self.finished);
-        for finished in &mut self.finished {
-            self.episodes.append(finished);
+    fn step(&mut self, actions: &mut [f32], mut into: StepRows<'_>) {
+        if self.failure.is_none()
+            && let Err(error) = self.try_step(actions, &mut into)
+        {
+            self.failure = Some(error);
         }
-        self.steps += 1;
+        if self.failure.is_some() {
+            // Whoever waits for episodes to end does not wait for ever.
+            self.seen.write(into.next_obs);
+            into.rewards.fill(0.0);
+            into.terminated.fill(false);
+            into.truncated.fill(true);
+        }
     }
 }
 
-impl<E: HostEnv> BatchEnv for HostBatch<E> {
+impl<C: Copies> BatchEnv for Batch<C> {
     fn spec(&self) -> &EnvSpec {
         &self.spec
     }
@@ -247,26 +292,14 @@ impl<E: HostEnv> BatchEnv for HostBatch<E> {
     }
 
     fn reset(&mut self, seed: u64) -> Tensor<2> {
-        self.seed = seed;
-        self.steps = 0;
-        self.episodes.clear();
-        for (i, clock) in self.clocks.iter_mut().enumerate() {
-            *clock = match self.spec.time_limit {
-                Some(limit) if self.random_ages => {
-                    Clock::at_age(Philox::new(seed, Stream::Age, 0, i as u32).below(limit))
-                }
-                _ => Clock::default(),
-            };
-            let state = &mut self.states[i * self.state_size..][..self.state_size];
-            self.env
-                .reset(state, &mut Philox::new(seed, Stream::Reset, 0, i as u32));
+        if self.failure.is_none() {
+            self.restart(seed);
         }
-        self.observe();
         BatchEnv::obs(self)
     }
 
     fn obs(&self) -> Tensor<2> {
-        self.obs_tensor(self.obs.clone())
+        self.obs_tensor(self.seen.floats().to_vec())
     }
 
     fn step(&mut self, actions: Tensor<2>) -> Step {
@@ -297,6 +330,10 @@ impl<E: HostEnv> BatchEnv for HostBatch<E> {
         }
     }
 
+    fn failure(&self) -> Option<&EnvError> {
+        self.failure.as_ref()
+    }
+
     fn on_host(&mut self) -> Option<&mut dyn HostSteps> {
         Some(self)
     }
@@ -306,15 +343,31 @@ impl<E: HostEnv> BatchEnv for HostBatch<E> {
         self.episodes.split_off(0)
     }
 
+    fn saves_copies(&self) -> bool {
+        self.copies.save().is_some()
+    }
+
     fn save(&self) -> EnvState {
-        self.saved().to_state()
+        let mut state = self.copies.save().unwrap_or_else(state::not_saved);
+        self.saved().add_to(&mut state);
+        self.seen.add_to(&mut state);
+        state
     }
 
     fn restore(&mut self, state: &EnvState) -> Result<(), EnvError> {
-        let saved = Saved::read(state, self.num_envs(), self.state_size)?;
-        (self.seed, self.steps) = (saved.seed, saved.steps);
-        (self.clocks, self.episodes, self.states) = (saved.clocks, saved.episodes, saved.states);
-        self.observe();
+        let saved = Saved::read(state, self.num_envs())?;
+        if state::is_not_saved(state) {
+            (self.seed, self.steps, self.clocks) = (saved.seed, saved.steps, saved.clocks);
+            self.episodes = saved.episodes;
+            self.clocks.iter_mut().for_each(Clock::next_episode);
+            self.ended.fill(true);
+            return self.begin_ended();
+        }
+        let stack = self.seen.stack_in(state)?;
+        self.copies.restore(state, self.seen.newest())?;
+        self.seen.restore(stack);
+        (self.seed, self.steps, self.clocks) = (saved.seed, saved.steps, saved.clocks);
+        self.episodes = saved.episodes;
         Ok(())
     }
 }

@@ -1,29 +1,133 @@
-//! The little language in which dynamics are written: ordinary Rust that is also a GPU kernel.
+//! The language in which dynamics are written that are also a GPU kernel: ordinary Rust, less some of it.
 //!
-//! Such a function works on a slice that holds the states of all copies and on the offset `base` of its own
-//! copy, uses `f32` arithmetic, and picks values by [`select`] and [`clip`] where plain Rust would branch.
-//! With the feature `gpu` the attribute `#[cube]` makes it a CubeCL function as well.
+//! ```
+//! use uphill_envs::{ActionSpace, Described, EnvSpec, ObsSpace, Outcome, Philox, in_kernels, kernel::*};
+//!
+//! /// A walk to the right end of a corridor.
+//! #[derive(Clone, Debug, Default)]
+//! #[cfg_attr(feature = "gpu", derive(CubeType))]
+//! struct Corridor;
+//!
+//! impl Described for Corridor {
+//!     fn spec(&self) -> EnvSpec {
+//!         EnvSpec {
+//!             name: "Corridor-v0".to_owned(),
+//!             obs: ObsSpace::between(0.0, 10.0, 1),
+//!             action: ActionSpace::Discrete { n: 2 },
+//!             time_limit: Some(100),
+//!             reward_threshold: None,
+//!         }
+//!     }
+//!
+//!     fn state_size(&self) -> usize {
+//!         1
+//!     }
+//! }
+//!
+//! #[cfg_attr(feature = "gpu", cube)]
+//! impl Env for Corridor {
+//!     fn reset(&self, state: &mut [f32], rng: &mut Philox) {
+//!         state[0] = rng.below(5u32) as f32;
+//!     }
+//!
+//!     fn step(&self, state: &mut [f32], action: &[f32], _rng: &mut Philox) -> Outcome {
+//!         let position = state[0] + select(action[0] == 1.0f32, 1.0f32, -1.0f32);
+//!         state[0] = position.max(0.0f32);
+//!         Outcome { reward: -1.0f32, terminated: position >= 10.0f32 }
+//!     }
+//!
+//!     fn observe(&self, state: &[f32], obs: &mut [f32]) {
+//!         obs[0] = state[0];
+//!     }
+//! }
+//!
+//! in_kernels!(Corridor => CorridorExpand {});
+//! ```
+//!
+//! Such functions use `f32`, `i32`, `u32`, `usize` and `bool`, `if`, `for` over ranges and `while`; `select` where both
+//! branches are cheap. Literals say their type (`1.0f32`) where it could be another. There is no early `return`, no
+//! `continue`, no iterator and no closure. A `for` over a constant range with `#[unroll]` in front needs the feature `gpu`.
+//!
+//! An environment with options keeps them in fields that are constants of the kernel:
+//!
+//! ```text
+//! #[cfg_attr(feature = "gpu", derive(CubeType))]
+//! struct Maze { #[cfg_attr(feature = "gpu", cube(comptime))] side: u32 }
+//!
+//! in_kernels!(Maze => MazeExpand { side });
+//! ```
+//!
+//! A crate with environments of its own has a feature `gpu` that enables `uphill-envs/gpu`. What `#[cube]` writes wants
+//! `cubecl` in scope, which this module brings.
 
 #[cfg(feature = "gpu")]
-pub(crate) use cubecl::prelude::*;
+pub use crate::device::EnvExpand;
+pub use crate::env::Env;
+#[cfg(feature = "gpu")]
+pub use cubecl::{self, prelude::*};
 
 /// `then` if `condition`, else `otherwise`; both are evaluated.
 #[cfg(not(feature = "gpu"))]
 #[inline]
-pub(crate) fn select<T>(condition: bool, then: T, otherwise: T) -> T {
+pub fn select<T>(condition: bool, then: T, otherwise: T) -> T {
     if condition { then } else { otherwise }
 }
 
 /// `x` within `-limit..=limit`; NaN stays NaN.
 #[cfg_attr(feature = "gpu", cube)]
 #[inline]
-pub(crate) fn clip(x: f32, limit: f32) -> f32 {
+pub fn clip(x: f32, limit: f32) -> f32 {
     select(x > limit, limit, select(x < -limit, -limit, x))
 }
 
 /// A number in `[−limit, limit)` from `u` in [0, 1).
 #[cfg_attr(feature = "gpu", cube)]
 #[inline]
-pub(crate) fn spread(u: f32, limit: f32) -> f32 {
+pub fn spread(u: f32, limit: f32) -> f32 {
     -limit + (limit + limit) * u
+}
+
+/// Says that the functions of an environment are compiled for GPUs too: `in_kernels!(Corridor => CorridorExpand {})`.
+///
+/// On the right is what `derive(CubeType)` makes of the struct, with its fields, which are constants of the kernel. It
+/// implements [`IntoTask`](crate::IntoTask): with the feature `gpu` of the crate that says so a task with a kernel, without it one
+/// on the host.
+#[cfg(feature = "gpu")]
+#[macro_export]
+macro_rules! in_kernels {
+    ($env:ident => $expand:ident { $($field:ident),* $(,)? }) => {
+        #[cfg(feature = "gpu")]
+        impl $crate::device::InKernels for $env {
+            fn constants(&self) -> $expand {
+                $expand { $($field: self.$field.clone()),* }
+            }
+        }
+
+        #[cfg(feature = "gpu")]
+        impl $crate::IntoTask for $env {
+            fn into_task(self) -> Box<dyn $crate::Task> {
+                $crate::device::with_kernel(self)
+            }
+        }
+
+        #[cfg(not(feature = "gpu"))]
+        impl $crate::IntoTask for $env {
+            fn into_task(self) -> Box<dyn $crate::Task> {
+                $crate::on_host(self)
+            }
+        }
+    };
+}
+
+/// Says that the functions of an environment are compiled for GPUs too, with the feature `gpu` of this crate.
+#[cfg(not(feature = "gpu"))]
+#[macro_export]
+macro_rules! in_kernels {
+    ($env:ident => $expand:ident { $($field:ident),* $(,)? }) => {
+        impl $crate::IntoTask for $env {
+            fn into_task(self) -> Box<dyn $crate::Task> {
+                $crate::on_host(self)
+            }
+        }
+    };
 }

@@ -1,13 +1,11 @@
 //! Reinforcement-learning environments, stepped in batches.
 //!
 //! ```text
-//! HostEnv   one environment: dynamics on a slice of f32            (one file each)
-//!    │      HostBatch adds time limits, autoreset, clipping, statistics, threads, seeds
+//! Env       one environment: dynamics on a slice of f32            (one file each)
+//!    │      HostBatch adds time limits, autoreset, clipping, statistics, threads, seeds;
+//!    │      DeviceBatch does so in one kernel, where a GPU has the tensors
 //!    ▼
 //! BatchEnv  N copies behind one object, tensors in and tensors out (what algorithms see)
-//!    ↑
-//!    │      DeviceBatch steps all copies in one kernel, where a GPU has the tensors
-//! Dynamics  the same dynamics as functions of a kernel             (CartPole, Pendulum)
 //! ```
 //!
 //! ```
@@ -39,15 +37,19 @@
 #![cfg_attr(feature = "gpu", allow(missing_docs))]
 
 mod batch;
+mod config;
+mod copies;
 #[cfg(feature = "gpu")]
 pub mod device;
+mod env;
 mod error;
 mod finished;
 mod frame_stack;
 mod host;
-mod kernel;
+pub mod kernel;
 mod registry;
 mod spec;
+mod task;
 
 pub mod cartpole;
 mod cartpole_positions;
@@ -58,11 +60,19 @@ pub mod rng;
 pub use batch::{BatchEnv, EnvState, Episode, HostSteps, Step, StepRows};
 pub use cartpole::CartPole;
 pub use cartpole_positions::CartPolePositions;
+pub use config::EnvConfig;
+pub use copies::{Copies, CopyRows, ObsMut, Seeds};
+#[cfg(feature = "gpu")]
+pub use env::OutcomeExpand;
+pub use env::{Described, Env, Outcome};
 pub use error::EnvError;
 pub use finished::{Finished, FinishedEpisodes};
 pub use frame_stack::FrameStack;
-pub use host::{HostBatch, HostEnv, Outcome};
+pub use host::{Batch, HostBatch, Threads};
 pub use pendulum::Pendulum;
-pub use registry::{BatchOptions, NAMES, make, make_with, spec, spec_with, steps_on_gpu};
+pub use registry::{
+    NAMES, make, make_with, names, register, register_scheme, spec, spec_with, steps_on_gpu, task,
+};
 pub use rng::{Philox, Stream};
-pub use spec::{ActionSpace, EnvSpec, ObsSpace};
+pub use spec::{ActionSpace, Element, EnvSpec, ObsSpace};
+pub use task::{BatchOptions, IntoTask, Task, on_host};

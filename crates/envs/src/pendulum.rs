@@ -41,7 +41,7 @@ use std::f32::consts::PI;
 
 #[allow(clippy::wildcard_imports)] // the vocabulary of kernels, whichever of the two it is
 use crate::kernel::*;
-use crate::{ActionSpace, EnvSpec, HostEnv, ObsSpace, Outcome, Philox};
+use crate::{ActionSpace, Described, EnvSpec, ObsSpace, Outcome, Philox, in_kernels};
 
 /// Angular acceleration by gravity per sin θ, 3g / (2l), in 1/s².
 const GRAVITY_GAIN: f32 = 3.0 * 10.0 / 2.0;
@@ -66,6 +66,7 @@ const TURNS_PER_RADIAN: f32 = 1.0 / TURN;
 
 /// Pendulum-v1; see the [module](self).
 #[derive(Clone, Copy, Debug, Default)]
+#[cfg_attr(feature = "gpu", derive(CubeType))]
 pub struct Pendulum;
 
 /// The angle of the same direction in [−π, π), rad: θ − 2π ⌊θ/2π + ½⌋.
@@ -74,64 +75,7 @@ pub fn wrap(angle: f32) -> f32 {
     angle - TURN * (angle * TURNS_PER_RADIAN + 0.5f32).floor()
 }
 
-/// Advances the state (θ, θ̇) at `base` by one step under `torque` and returns the reward.
-#[cfg_attr(feature = "gpu", cube)]
-pub fn step(state: &mut [f32], base: usize, torque: f32) -> f32 {
-    let angle = wrap(state[base]);
-    let speed = state[base + 1];
-    let u = clip(torque, MAX_TORQUE);
-    let cost = angle * angle + SPEED_COST * speed * speed + TORQUE_COST * u * u;
-    let new_speed = clip(
-        speed + (GRAVITY_GAIN * angle.sin() + TORQUE_GAIN * u) * DT,
-        MAX_SPEED,
-    );
-    state[base] = wrap(angle + new_speed * DT);
-    state[base + 1] = new_speed;
-    -cost
-}
-
-/// Writes a start state at `base` from two numbers uniform in [0, 1).
-#[cfg_attr(feature = "gpu", cube)]
-pub fn start(state: &mut [f32], base: usize, u0: f32, u1: f32) {
-    state[base] = spread(u0, PI);
-    state[base + 1] = spread(u1, START_SPEED);
-}
-
-/// Writes what the agent sees of the state at `base` to `obs`, from `at` on.
-#[cfg_attr(feature = "gpu", cube)]
-pub fn observe(state: &[f32], base: usize, obs: &mut [f32], at: usize) {
-    let angle = state[base];
-    obs[at] = angle.cos();
-    obs[at + 1] = angle.sin();
-    obs[at + 2] = state[base + 1];
-}
-
-#[cfg(feature = "gpu")]
-#[cube]
-impl crate::device::Dynamics for Pendulum {
-    fn start(state: &mut [f32], base: usize, u0: f32, u1: f32, _u2: f32, _u3: f32) {
-        start(state, base, u0, u1);
-    }
-
-    fn step(state: &mut [f32], base: usize, actions: &[f32], at: usize) -> f32 {
-        step(state, base, actions[at])
-    }
-
-    fn terminated(_state: &[f32], _base: usize) -> bool {
-        false
-    }
-
-    fn observe(state: &[f32], base: usize, obs: &mut [f32], at: usize) {
-        observe(state, base, obs, at);
-    }
-}
-
-#[cfg(feature = "gpu")]
-impl crate::device::OnDevice for Pendulum {
-    const KERNEL: crate::device::DeviceEnv = crate::device::DeviceEnv::Pendulum;
-}
-
-impl HostEnv for Pendulum {
+impl Described for Pendulum {
     fn spec(&self) -> EnvSpec {
         EnvSpec {
             name: "Pendulum-v1".to_owned(),
@@ -145,37 +89,62 @@ impl HostEnv for Pendulum {
         }
     }
 
+    /// θ, θ̇.
     fn state_size(&self) -> usize {
         2
     }
+}
 
+#[cfg_attr(feature = "gpu", cube)]
+impl Env for Pendulum {
     fn reset(&self, state: &mut [f32], rng: &mut Philox) {
-        let [u0, u1] = std::array::from_fn(|_| rng.uniform());
-        start(state, 0, u0, u1);
+        state[0] = spread(rng.uniform(), PI);
+        state[1] = spread(rng.uniform(), START_SPEED);
     }
 
     fn step(&self, state: &mut [f32], action: &[f32], _rng: &mut Philox) -> Outcome {
+        let angle = wrap(state[0]);
+        let speed = state[1];
+        let u = action[0];
+        let cost = angle * angle + SPEED_COST * speed * speed + TORQUE_COST * u * u;
+        let new_speed = clip(
+            speed + (GRAVITY_GAIN * angle.sin() + TORQUE_GAIN * u) * DT,
+            MAX_SPEED,
+        );
+        state[0] = wrap(angle + new_speed * DT);
+        state[1] = new_speed;
         Outcome {
-            reward: step(state, 0, action[0]),
+            reward: -cost,
             terminated: false,
         }
     }
 
     fn observe(&self, state: &[f32], obs: &mut [f32]) {
-        observe(state, 0, obs, 0);
+        let angle = state[0];
+        obs[0] = angle.cos();
+        obs[1] = angle.sin();
+        obs[2] = state[1];
     }
 }
+
+in_kernels!(Pendulum => PendulumExpand {});
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Steps `state` and returns the reward.
+    fn step(state: &mut [f32; 2], torque: f32) -> f32 {
+        let mut rng = Philox::new(0, crate::Stream::User, 0, 0);
+        Pendulum.step(state, &[torque], &mut rng).reward
+    }
+
     #[test]
     fn a_step_is_as_computed_by_hand() {
-        // θ = π/2, θ̇ = 1, u = 5 clipped to 2: cost 2.467401 + 0.1 + 0.004; θ̈ = 15 + 6 = 21;
+        // θ = π/2, θ̇ = 1, u = 2: cost 2.467401 + 0.1 + 0.004; θ̈ = 15 + 6 = 21;
         // θ̇ = 1 + 21 · 0.05 = 2.05; θ = 1.570796 + 2.05 · 0.05 = 1.673296.
         let mut state = [PI / 2.0, 1.0];
-        let reward = step(&mut state, 0, 5.0);
+        let reward = step(&mut state, 2.0);
         assert!((reward + 2.571_401).abs() < 1e-6, "{reward}");
         assert!(
             (state[0] - 1.673_296).abs() < 1e-6 && (state[1] - 2.05).abs() < 1e-6,
@@ -186,7 +155,7 @@ mod tests {
     #[test]
     fn speed_is_limited() {
         let mut state = [PI / 2.0, 7.9];
-        step(&mut state, 0, 2.0);
+        step(&mut state, 2.0);
         assert_eq!(state[1], MAX_SPEED);
     }
 
@@ -210,7 +179,7 @@ mod tests {
     fn hanging_at_rest_is_an_equilibrium() {
         let mut state = [-PI, 0.0];
         for _ in 0..10 {
-            let reward = step(&mut state, 0, 0.0);
+            let reward = step(&mut state, 0.0);
             assert!((reward + PI * PI).abs() < 1e-3, "{reward}");
         }
     }
@@ -218,7 +187,7 @@ mod tests {
     #[test]
     fn what_is_no_number_stays_so() {
         let mut state = [0.1, 0.2];
-        assert!(step(&mut state, 0, f32::NAN).is_nan());
+        assert!(step(&mut state, f32::NAN).is_nan());
         assert!(state[0].is_nan() && state[1].is_nan());
     }
 }

@@ -1,79 +1,197 @@
 //! Environments by name.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock, PoisonError, RwLock};
+
 use burn::tensor::Device;
+use serde::de::DeserializeOwned;
 
-#[cfg(feature = "gpu")]
-use crate::device::{DeviceBatch, OnDevice, has_kernels};
-use crate::frame_stack::{FrameStack, stacked_spec};
+use crate::frame_stack::stacked_spec;
 use crate::probe::{
-    ProbeAction, ProbeConstant, ProbeDigits, ProbeIdentity, ProbeLqr, ProbeLqr17x6, ProbeMask,
-    ProbeObservation, ProbeRecall, ProbeStop, ProbeTwoStep,
+    ProbeAction, ProbeConstant, ProbeDigits, ProbeIdentity, ProbeImage, ProbeLqr, ProbeLqr17x6,
+    ProbeMask, ProbeObservation, ProbeRecall, ProbeStop, ProbeTwoStep,
 };
-use crate::{
-    BatchEnv, CartPole, CartPolePositions, EnvError, EnvSpec, HostBatch, HostEnv, Pendulum,
-};
+use crate::task::{BatchOptions, IntoTask, Task, on_host};
+use crate::{BatchEnv, CartPole, CartPolePositions, Env, EnvConfig, EnvError, EnvSpec, Pendulum};
 
-/// Every environment that [`make`] knows. A new one is one more line here.
-const REGISTRY: [Entry; 14] = [
-    Entry::kernel::<CartPole>("CartPole-v1"),
-    Entry::host::<CartPolePositions>("CartPolePositions-v1"),
-    Entry::kernel::<Pendulum>("Pendulum-v1"),
-    Entry::host::<ProbeConstant>("ProbeConstant-v0"),
-    Entry::host::<ProbeObservation>("ProbeObservation-v0"),
-    Entry::host::<ProbeTwoStep>("ProbeTwoStep-v0"),
-    Entry::host::<ProbeAction>("ProbeAction-v0"),
-    Entry::host::<ProbeIdentity>("ProbeIdentity-v0"),
-    Entry::host::<ProbeDigits>("ProbeDigits-v0"),
-    Entry::host::<ProbeMask>("ProbeMask-v0"),
-    Entry::host::<ProbeStop>("ProbeStop-v0"),
-    Entry::host::<ProbeLqr>("ProbeLqr-v0"),
-    Entry::host::<ProbeLqr17x6>("ProbeLqr17x6-v0"),
-    Entry::host::<ProbeRecall>("ProbeRecall-v0"),
+/// Every built-in environment. A new one is one more line here.
+const REGISTRY: [Entry; 15] = [
+    kernel::<CartPole>("CartPole-v1"),
+    host::<CartPolePositions>("CartPolePositions-v1"),
+    kernel::<Pendulum>("Pendulum-v1"),
+    host::<ProbeConstant>("ProbeConstant-v0"),
+    host::<ProbeObservation>("ProbeObservation-v0"),
+    host::<ProbeTwoStep>("ProbeTwoStep-v0"),
+    host::<ProbeAction>("ProbeAction-v0"),
+    host::<ProbeIdentity>("ProbeIdentity-v0"),
+    host::<ProbeDigits>("ProbeDigits-v0"),
+    host::<ProbeMask>("ProbeMask-v0"),
+    with_options::<ProbeImage>("ProbeImage-v0"),
+    host::<ProbeStop>("ProbeStop-v0"),
+    kernel::<ProbeLqr>("ProbeLqr-v0"),
+    host::<ProbeLqr17x6>("ProbeLqr17x6-v0"),
+    host::<ProbeRecall>("ProbeRecall-v0"),
 ];
 
-/// The names that [`make`] knows.
+/// A name, and what makes the environment from its options.
+type Entry = (
+    &'static str,
+    fn(&EnvConfig) -> Result<Box<dyn Task>, EnvError>,
+);
+
+/// The names of the built-in environments.
 pub const NAMES: &[&str] = &{
     let mut names = [""; REGISTRY.len()];
     let mut i = 0;
     while i < names.len() {
-        names[i] = REGISTRY[i].name;
+        names[i] = REGISTRY[i].0;
         i += 1;
     }
     names
 };
 
-/// How a batch is made, beyond its environment, size and device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BatchOptions {
-    /// Start copies at random ages, so that truncations do not arrive in lockstep; see
-    /// [`HostBatch::with_random_ages`].
-    pub random_ages: bool,
-    /// Observations that the policy sees as one, at least 1; see [`FrameStack`].
-    pub frames: usize,
-    /// Step on the host also where a kernel could step on the device.
-    pub host_steps: bool,
+/// An environment without options.
+const fn host<E: Env + Clone + Default + 'static>(name: &'static str) -> Entry {
+    (name, |config| {
+        config.no_options().map(|()| on_host(E::default()))
+    })
 }
 
-impl Default for BatchOptions {
-    fn default() -> Self {
-        Self {
-            random_ages: false,
-            frames: 1,
-            host_steps: false,
+/// An environment without options that a kernel can step, where there are kernels.
+const fn kernel<E: IntoTask + Default>(name: &'static str) -> Entry {
+    (name, |config| {
+        config.no_options().map(|()| E::default().into_task())
+    })
+}
+
+/// An environment that is read from its options.
+const fn with_options<E: IntoTask + DeserializeOwned>(name: &'static str) -> Entry {
+    (name, |config| Ok(config.read::<E>()?.into_task()))
+}
+
+type Make = Arc<dyn Fn(&EnvConfig) -> Result<Box<dyn Task>, EnvError> + Send + Sync>;
+
+/// What programs have added.
+#[derive(Default)]
+struct Added {
+    environments: BTreeMap<String, Make>,
+    schemes: BTreeMap<String, Make>,
+}
+
+static ADDED: LazyLock<RwLock<Added>> = LazyLock::new(RwLock::default);
+
+/// Makes an environment known by `name` for the rest of the program, so that configurations can ask for it. `make` is
+/// handed the name with the options.
+///
+/// ```
+/// use uphill_envs::{EnvError, probe::ProbeAction, on_host, register, spec};
+///
+/// # fn main() -> Result<(), EnvError> {
+/// register("Mine-v0", |config| config.no_options().map(|()| on_host(ProbeAction)))?;
+/// assert_eq!(spec("Mine-v0")?.obs.dim(), 1);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// [`EnvError::Taken`] if there is such an environment, or the name has a colon.
+pub fn register(
+    name: &str,
+    make: impl Fn(&EnvConfig) -> Result<Box<dyn Task>, EnvError> + Send + Sync + 'static,
+) -> Result<(), EnvError> {
+    let mut added = ADDED.write().unwrap_or_else(PoisonError::into_inner);
+    let is_taken = NAMES.contains(&name) || added.environments.contains_key(name);
+    if is_taken || name.is_empty() || name.contains(':') {
+        return Err(EnvError::Taken {
+            name: name.to_owned(),
+        });
+    }
+    added.environments.insert(name.to_owned(), Arc::new(make));
+    Ok(())
+}
+
+/// Makes all environments known whose names begin with `scheme` and a colon, as in `gym:FrozenLake-v1`. `make` is handed
+/// the whole name with the options; [`EnvConfig::scheme`] takes it apart.
+///
+/// # Errors
+///
+/// [`EnvError::Taken`] if there is such a scheme.
+pub fn register_scheme(
+    scheme: &str,
+    make: impl Fn(&EnvConfig) -> Result<Box<dyn Task>, EnvError> + Send + Sync + 'static,
+) -> Result<(), EnvError> {
+    let mut added = ADDED.write().unwrap_or_else(PoisonError::into_inner);
+    if scheme.is_empty() || scheme.contains(':') || added.schemes.contains_key(scheme) {
+        return Err(EnvError::Taken {
+            name: format!("{scheme}:"),
+        });
+    }
+    added.schemes.insert(scheme.to_owned(), Arc::new(make));
+    Ok(())
+}
+
+/// The names of all environments, the built-in ones first; those of schemes are not known.
+#[must_use]
+pub fn names() -> Vec<String> {
+    let added = ADDED.read().unwrap_or_else(PoisonError::into_inner);
+    let built_in = NAMES.iter().map(|name| (*name).to_owned());
+    built_in.chain(added.environments.keys().cloned()).collect()
+}
+
+/// The environment that a configuration asks for.
+///
+/// # Errors
+///
+/// [`EnvError::Unknown`] with the most similar name, [`EnvError::UnknownScheme`], [`EnvError::Options`], or what else keeps
+/// an environment of a program's own from being made.
+pub fn task(env: impl Into<EnvConfig>) -> Result<Box<dyn Task>, EnvError> {
+    let config = env.into();
+    if let Some((_, make)) = REGISTRY.iter().find(|(name, _)| *name == config.name) {
+        return make(&config);
+    }
+    let added = |config: &EnvConfig| {
+        let added = ADDED.read().unwrap_or_else(PoisonError::into_inner);
+        let made = match config.scheme() {
+            Some((scheme, _)) => added.schemes.get(scheme),
+            None => added.environments.get(&config.name),
+        };
+        made.cloned()
+            .ok_or_else(|| added.schemes.keys().cloned().collect::<Vec<_>>())
+    };
+    // The lock is not held while something is made.
+    match (added(&config), config.scheme()) {
+        (Ok(make), _) => make(&config),
+        (Err(known), Some((scheme, _))) => Err(EnvError::UnknownScheme {
+            scheme: scheme.to_owned(),
+            name: config.name.clone(),
+            known,
+        }),
+        (Err(_), None) => {
+            let known = names();
+            Err(EnvError::Unknown {
+                suggestion: suggestion(&config.name, &known),
+                name: config.name,
+                known,
+            })
         }
     }
 }
 
-/// A batch of `num_envs` copies of the environment called `name`, its tensors on `device`.
+/// A batch of `num_envs` copies of an environment, its tensors on `device`.
 ///
 /// Where `device` is a GPU and the environment has a kernel, the copies live there and a step reads nothing back;
 /// otherwise they are stepped on the host.
 ///
 /// # Errors
 ///
-/// [`EnvError::Unknown`] with the most similar name, or [`EnvError::NoEnvs`].
-pub fn make(name: &str, num_envs: usize, device: &Device) -> Result<Box<dyn BatchEnv>, EnvError> {
-    make_with(name, num_envs, device, BatchOptions::default())
+/// As [`task`], or [`EnvError::NoEnvs`].
+pub fn make(
+    env: impl Into<EnvConfig>,
+    num_envs: usize,
+    device: &Device,
+) -> Result<Box<dyn BatchEnv>, EnvError> {
+    make_with(env, num_envs, device, BatchOptions::default())
 }
 
 /// [`make`] with options.
@@ -82,34 +200,30 @@ pub fn make(name: &str, num_envs: usize, device: &Device) -> Result<Box<dyn Batc
 ///
 /// As [`make`].
 pub fn make_with(
-    name: &str,
+    env: impl Into<EnvConfig>,
     num_envs: usize,
     device: &Device,
     options: BatchOptions,
 ) -> Result<Box<dyn BatchEnv>, EnvError> {
-    let batch = (find(name)?.make)(num_envs, device, options)?;
-    Ok(match options.frames {
-        1 => batch,
-        frames => Box::new(FrameStack::new(batch, frames)),
-    })
+    task(env)?.batch(num_envs, device, options)
 }
 
-/// The specification of the environment called `name` with this many frames, without making it.
+/// The specification of an environment with this many frames, without making copies of it.
 ///
 /// # Errors
 ///
-/// [`EnvError::Unknown`].
-pub fn spec_with(name: &str, frames: usize) -> Result<EnvSpec, EnvError> {
-    Ok(stacked_spec(&spec(name)?, frames))
+/// As [`task`].
+pub fn spec_with(env: impl Into<EnvConfig>, frames: usize) -> Result<EnvSpec, EnvError> {
+    Ok(stacked_spec(&spec(env)?, frames))
 }
 
-/// The specification of the environment called `name`, without making it.
+/// The specification of an environment, without making copies of it.
 ///
 /// # Errors
 ///
-/// [`EnvError::Unknown`].
-pub fn spec(name: &str) -> Result<EnvSpec, EnvError> {
-    Ok((find(name)?.spec)())
+/// As [`task`].
+pub fn spec(env: impl Into<EnvConfig>) -> Result<EnvSpec, EnvError> {
+    Ok(task(env)?.spec())
 }
 
 /// Whether copies made like this step on a GPU where their tensors are on one; otherwise they step on the host
@@ -117,92 +231,22 @@ pub fn spec(name: &str) -> Result<EnvSpec, EnvError> {
 ///
 /// # Errors
 ///
-/// [`EnvError::Unknown`].
-pub fn steps_on_gpu(name: &str, options: BatchOptions) -> Result<bool, EnvError> {
-    Ok(find(name)?.kernel && !options.host_steps)
-}
-
-type Make = fn(usize, &Device, BatchOptions) -> Result<Box<dyn BatchEnv>, EnvError>;
-
-struct Entry {
-    name: &'static str,
-    spec: fn() -> EnvSpec,
-    make: Make,
-    /// Whether a GPU can step it.
-    kernel: bool,
-}
-
-impl Entry {
-    const fn host<E: HostEnv + Default + 'static>(name: &'static str) -> Self {
-        Self {
-            name,
-            spec: || E::default().spec(),
-            make: |num_envs, device, options| {
-                Ok(Box::new(host_batch::<E>(num_envs, device, options)?))
-            },
-            kernel: false,
-        }
-    }
-
-    /// An environment that a kernel can step, where there are kernels.
-    #[cfg(feature = "gpu")]
-    const fn kernel<E: OnDevice + Default + 'static>(name: &'static str) -> Self {
-        Self {
-            make: |num_envs, device, options| {
-                let host = host_batch::<E>(num_envs, device, options)?;
-                Ok(if has_kernels(device) && !options.host_steps {
-                    Box::new(DeviceBatch::new(host))
-                } else {
-                    Box::new(host)
-                })
-            },
-            kernel: true,
-            ..Self::host::<E>(name)
-        }
-    }
-
-    #[cfg(not(feature = "gpu"))]
-    const fn kernel<E: HostEnv + Default + 'static>(name: &'static str) -> Self {
-        Self::host::<E>(name)
-    }
-}
-
-fn host_batch<E: HostEnv + Default>(
-    num_envs: usize,
-    device: &Device,
-    options: BatchOptions,
-) -> Result<HostBatch<E>, EnvError> {
-    let batch = HostBatch::new(E::default(), num_envs, device)?;
-    Ok(if options.random_ages {
-        batch.with_random_ages()
-    } else {
-        batch
-    })
-}
-
-fn find(name: &str) -> Result<&'static Entry, EnvError> {
-    const ENTRIES: &[Entry] = &REGISTRY;
-    ENTRIES
-        .iter()
-        .find(|entry| entry.name == name)
-        .ok_or_else(|| EnvError::Unknown {
-            name: name.to_owned(),
-            suggestion: suggestion(name),
-            known: NAMES,
-        })
+/// As [`task`].
+pub fn steps_on_gpu(env: impl Into<EnvConfig>, options: BatchOptions) -> Result<bool, EnvError> {
+    Ok(task(env)?.has_kernel() && !options.host_steps)
 }
 
 /// The most similar name, ignoring case, if it is similar at all.
-fn suggestion(name: &str) -> Option<String> {
+fn suggestion(name: &str, known: &[String]) -> Option<String> {
     const SIMILAR: f64 = 0.7;
     let similarity =
         |known: &str| strsim::jaro_winkler(&known.to_lowercase(), &name.to_lowercase());
-    NAMES
+    known
         .iter()
         .map(|known| (similarity(known), known))
         .filter(|(similarity, _)| *similarity >= SIMILAR)
         .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, known)| (*known).to_owned())
+        .map(|(_, known)| known.clone())
 }
 
 #[cfg(test)]
@@ -211,15 +255,16 @@ mod tests {
 
     #[test]
     fn registered_names_are_those_of_the_specifications() {
-        for entry in &REGISTRY {
-            assert_eq!((entry.spec)().name, entry.name);
+        for name in NAMES {
+            assert_eq!(spec(*name).map(|spec| spec.name).as_deref(), Ok(*name));
         }
     }
 
     #[test]
     fn similar_names_are_suggested() {
+        let known: Vec<String> = NAMES.iter().map(|name| (*name).to_owned()).collect();
         let check = |name, expected: Option<&str>| {
-            assert_eq!(suggestion(name).as_deref(), expected, "{name}")
+            assert_eq!(suggestion(name, &known).as_deref(), expected, "{name}")
         };
         check("cartpole", Some("CartPole-v1"));
         check("CartPole-v0", Some("CartPole-v1"));

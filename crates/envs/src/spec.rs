@@ -30,22 +30,63 @@ impl EnvSpec {
     }
 }
 
-/// Bounds of an observation, one pair per component; infinite where there is no bound.
+/// Bounds of an observation, one pair per component; infinite where there is no bound. And its shape.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ObsSpace {
     /// Smallest values, `[O]`.
     pub low: Vec<f32>,
     /// Largest values, `[O]`.
     pub high: Vec<f32>,
+    /// `[O]`, or `[C, H, W]` for images with `O` = C · H · W: a row per channel, line and column.
+    pub shape: Vec<usize>,
+    /// Of what a batch keeps.
+    pub element: Element,
+}
+
+/// Type of the numbers of an observation.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Element {
+    /// 32-bit floats.
+    Float,
+    /// Whole numbers from 0 to 255, of which the policy sees `unit` times as much: 1/255 for shades of an image, 1 for what
+    /// is there or not.
+    Byte {
+        /// What 1 is worth.
+        unit: f32,
+    },
 }
 
 impl ObsSpace {
+    /// Floats within `low` and `high`, `[O]`.
+    #[must_use]
+    pub fn new(low: Vec<f32>, high: Vec<f32>) -> Self {
+        Self {
+            shape: vec![low.len()],
+            element: Element::Float,
+            low,
+            high,
+        }
+    }
+
     /// Bounds `-high..=high`, for `high` of shape `[O]`.
     #[must_use]
     pub fn symmetric(high: &[f32]) -> Self {
+        Self::new(high.iter().map(|h| -h).collect(), high.to_vec())
+    }
+
+    /// The same bounds for each of `dim` components.
+    #[must_use]
+    pub fn between(low: f32, high: f32, dim: usize) -> Self {
+        Self::new(vec![low; dim], vec![high; dim])
+    }
+
+    /// An image of bytes `[C, H, W]`, 0 to `largest`, of which the policy sees `unit` times as much.
+    #[must_use]
+    pub fn image(shape: [usize; 3], largest: u8, unit: f32) -> Self {
         Self {
-            low: high.iter().map(|h| -h).collect(),
-            high: high.to_vec(),
+            shape: shape.to_vec(),
+            element: Element::Byte { unit },
+            ..Self::between(0.0, f32::from(largest) * unit, shape.iter().product())
         }
     }
 

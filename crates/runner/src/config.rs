@@ -253,6 +253,12 @@ fn template(algorithm: Option<&str>) -> anyhow::Result<Table> {
 }
 
 fn merge(into: &mut Table, from: Table) {
+    // A name alone becomes the table that options stand in.
+    if let (Some(Value::Table(_)), Some(name @ Value::String(_))) =
+        (from.get("env"), into.get_mut("env"))
+    {
+        *name = wrap(name.clone(), "name");
+    }
     for (key, value) in from {
         match (into.get_mut(&key), value) {
             (Some(Value::Table(inner)), Value::Table(edit)) if !is_schedule(&edit) => {

@@ -45,7 +45,7 @@ pub(crate) fn eval(args: &EvalArgs) -> anyhow::Result<ExitCode> {
     let mut actor = build_actor(&config, &spec, &chosen.device)?;
     load_actor(&mut actor, &checkpoint)
         .with_context(|| run.checkpoint(args.checkpoint).display().to_string())?;
-    let result = evaluate(&actor, env.as_mut(), episodes, args.seed, args.stochastic);
+    let result = evaluate(&actor, env.as_mut(), episodes, args.seed, args.stochastic)?;
 
     let (low, high) = result
         .returns()

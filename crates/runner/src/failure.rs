@@ -1,6 +1,6 @@
 //! Exit codes.
 
-use uphill_algos::{ConfigError, Diverged, TrainError};
+use uphill_algos::{ConfigError, StepError, TrainError};
 
 /// A mistake in what was asked for, as opposed to something that went wrong while doing it.
 #[derive(Debug, thiserror::Error)]
@@ -14,7 +14,8 @@ pub(crate) fn usage(error: anyhow::Error) -> anyhow::Error {
 
 /// Whether a loss or a parameter stopped being finite.
 pub(crate) fn has_diverged(error: &anyhow::Error) -> bool {
-    error.chain().any(|e| e.is::<Diverged>())
+    let diverged = |e: &StepError| matches!(e, StepError::Diverged(_));
+    (error.chain()).any(|e| e.downcast_ref().is_some_and(diverged))
 }
 
 /// 2 usage or configuration, 3 diverged, 1 anything else.

@@ -17,7 +17,7 @@ use std::{
     sync::atomic::AtomicBool,
     time::{Duration, Instant},
 };
-use uphill_algos::{Checkpoint, Diverged, Report, Trainer};
+use uphill_algos::{Checkpoint, Report, StepError, Trainer};
 
 /// How far what is on disk may lag behind for those who watch it grow.
 const FLUSH_EVERY: Duration = Duration::from_secs(2);
@@ -266,17 +266,17 @@ impl Session {
     pub(crate) fn stepped(
         &mut self,
         before: u64,
-        result: Result<Report, Diverged>,
+        result: Result<Report, StepError>,
         save: &mut impl FnMut(&Trainer) -> Checkpoint,
     ) -> anyhow::Result<Report> {
         let report = match result {
             Ok(report) => report,
-            Err(diverged) => {
+            Err(stopped) => {
                 self.metrics.sync()?;
                 self.events.flush()?;
                 self.write_best()?;
                 let kept = self.run.checkpoint(Which::Latest);
-                return Err(diverged)
+                return Err(stopped)
                     .with_context(|| format!("stopped; {} is from before", kept.display()));
             }
         };

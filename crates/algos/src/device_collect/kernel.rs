@@ -7,12 +7,12 @@
 #[allow(clippy::wildcard_imports)] // the vocabulary of kernels
 use cubecl::prelude::*;
 use uphill_core::ops::activated;
-use uphill_envs::device::{Copies, Dynamics, Results, Rules, advance, carry_over, philox};
-
-use super::{
-    noise::{gumbel, normal},
-    plan::Plan,
+use uphill_envs::device::{
+    Copies, DeviceEnv, Results, Rules, advance, carry_over, minus_ln, normal, open_uniform, philox,
+    see,
 };
+
+use super::plan::Plan;
 
 /// ½ ln 2π.
 const HALF_LN_TAU: f32 = 0.918_938_5;
@@ -52,7 +52,7 @@ struct Place {
 /// the means and then the standard deviations of the observations, which are clipped to ±`clip` after that. Cubes
 /// (., s) work for agent s, whose seeds are those of the first plus s.
 #[cube(launch)]
-pub(super) fn rollout_kernel<E: Dynamics>(
+pub(super) fn rollout_kernel(
     params: &[f32],
     norm: &[f32],
     old: &Copies,
@@ -64,6 +64,7 @@ pub(super) fn rollout_kernel<E: Dynamics>(
     count: usize,
     steps: usize,
     clip: f32,
+    #[comptime] env: DeviceEnv,
     #[comptime] plan: Plan,
 ) {
     let unit = UNIT_POS as usize;
@@ -75,6 +76,7 @@ pub(super) fn rollout_kernel<E: Dynamics>(
     let rules = Rules {
         key_low: low_after(rules.key_low, CUBE_POS_Y),
         key_high: high_after(rules.key_low, rules.key_high, CUBE_POS_Y),
+        step: rules.step,
         time_limit: rules.time_limit,
     };
     let key_low = low_after(noise.key_low, CUBE_POS_Y);
@@ -96,13 +98,12 @@ pub(super) fn rollout_kernel<E: Dynamics>(
 
     if acts {
         carry_over(copy, old, copies, plan.sizes);
-        let at = copy * plan.sizes.state;
-        E::observe(&copies.states, at, &mut results.obs, copy * plan.sizes.obs);
+        see(&copies.states, copy, &mut results.obs, copy, env);
     }
     for t in 0..steps {
         let entry = (agent * steps + t) * count + lane;
         if acts {
-            see(
+            record(
                 &results.obs,
                 copy,
                 &mut taken.obs,
@@ -161,15 +162,16 @@ pub(super) fn rollout_kernel<E: Dynamics>(
             } else {
                 draw(&outputs, params, own, &place, noise, taken, plan);
             }
-            advance::<E>(
+            advance(
                 copy,
                 lane,
+                rules.step + t as u32,
                 entry,
                 copies,
                 &taken.actions,
                 results,
                 &rules,
-                plan.sizes,
+                env,
             );
         }
     }
@@ -221,7 +223,7 @@ fn biases(params: &[f32], own: usize, unit: usize, #[comptime] plan: Plan) -> Ar
 /// Records what `copy`, number `unit` of the cube, sees, and passes it on as the network wants it.
 #[cube]
 #[allow(clippy::too_many_arguments)]
-fn see(
+fn record(
     seen: &[f32],
     copy: usize,
     obs: &mut [f32],
@@ -387,5 +389,13 @@ fn words_at(words: &mut Array<u32>, block: u32, place: &Place, noise: &Noise) {
         noise.stream,
         place.key_low,
         place.key_high,
+        true,
     );
+}
+
+/// Standard Gumbel noise −ln(−ln u) from a random word, as in [`random`](crate::random), in 32 bits.
+#[cube]
+fn gumbel(word: u32) -> f32 {
+    let u = open_uniform(word);
+    -minus_ln(u, 1.0f32 - u).ln()
 }

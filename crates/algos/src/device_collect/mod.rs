@@ -4,7 +4,6 @@
 //! are read once per rollout, and nothing is read back.
 
 mod kernel;
-mod noise;
 mod ops;
 mod plan;
 
@@ -58,6 +57,20 @@ pub(crate) fn collect_on_device(
         collected.ends,
     );
     Some(collected.rollout)
+}
+
+/// Whether [`collect_on_device`] would do `steps` steps.
+pub(crate) fn can_collect(
+    (actor, critic): (&Actor, &Critic),
+    env: &mut dyn BatchEnv,
+    steps: usize,
+) -> bool {
+    let envs = env.num_envs();
+    let Some(env) = env.on_device() else {
+        return false;
+    };
+    let (rules, state, position) = (env.rules(), env.state(), (0, Stream::Action, 0));
+    critic.net.start(1).is_none() && job(actor, rules, position, [1, steps, envs], &state).is_some()
 }
 
 /// What a rollout of `S` agents on a device brings, whose parts follow one another.

@@ -7,10 +7,7 @@ use burn::backend::{Backend, ExtensionType, backend_extension, tensor::FloatTens
 use burn::tensor::{DType, Shape};
 use burn_cubecl::{CubeBackend, kernel::into_contiguous, tensor::CubeTensor};
 use cubecl::prelude::{CubeCount, CubeDim};
-use uphill_envs::{
-    CartPole, Pendulum,
-    device::{BatchTensors, DeviceEnv, DeviceRules, ResultTensors, empty_beside},
-};
+use uphill_envs::device::{BatchTensors, DeviceRules, ResultTensors, empty_beside};
 
 use super::{
     kernel::{NoiseLaunch, TakenLaunch, rollout_kernel},
@@ -89,11 +86,7 @@ impl RolloutOps for CubeBackend {
             actions: floats([steps, copies, sizes.action].into()),
             log_probs: floats([steps, copies].into()),
         };
-        let launch = match rules.env {
-            DeviceEnv::CartPole => rollout_kernel::launch::<CartPole>,
-            DeviceEnv::Pendulum => rollout_kernel::launch::<Pendulum>,
-        };
-        launch(
+        rollout_kernel::launch(
             &params.client.clone(),
             CubeCount::Static(copies.div_ceil(plan.copies) as u32, agents as u32, 1),
             CubeDim::new_1d(plan.units as u32),
@@ -117,6 +110,7 @@ impl RolloutOps for CubeBackend {
             copies,
             job.steps,
             job.clip,
+            rules.env,
             plan,
         );
         out

@@ -99,10 +99,7 @@ impl TinyMdp {
     pub fn spec(&self, name: &str) -> EnvSpec {
         EnvSpec {
             name: name.to_owned(),
-            obs: ObsSpace {
-                low: vec![0.0; self.states()],
-                high: vec![1.0; self.states()],
-            },
+            obs: ObsSpace::between(0.0, 1.0, self.states()),
             action: ActionSpace::Discrete { n: self.actions() },
             time_limit: None,
             reward_threshold: None,

@@ -211,7 +211,7 @@ fn a_batch_that_does_not_divide_says_what_would() {
 
 #[test]
 fn an_unknown_environment_gets_a_suggestion() {
-    let message = refusal(|c| c.env = "Cartpole-v1".to_owned());
+    let message = refusal(|c| c.env = "Cartpole-v1".into());
     assert!(message.contains("CartPole-v1"), "{message}");
 }
 

@@ -8,10 +8,10 @@ fn it_runs_exactly_as_many_episodes_as_asked_for_whatever_the_copies() {
     for (copies, episodes) in [(4, 10), (7, 3), (1, 2)] {
         let mut env = uphill_envs::make("CartPole-v1", copies, &device()).unwrap();
         for stochastic in [false, true] {
-            let result = evaluate(&actor, env.as_mut(), episodes, 1, stochastic);
+            let result = evaluate(&actor, env.as_mut(), episodes, 1, stochastic).unwrap();
             assert_eq!(result.episodes.len(), episodes);
             assert_eq!(result.mean_return(), result.mean_length());
-            let again = evaluate(&actor, env.as_mut(), episodes, 1, stochastic);
+            let again = evaluate(&actor, env.as_mut(), episodes, 1, stochastic).unwrap();
             assert_eq!(again, result);
         }
     }
@@ -21,10 +21,10 @@ fn it_runs_exactly_as_many_episodes_as_asked_for_whatever_the_copies() {
 fn mean_and_spread_of_the_returns() {
     let spec = uphill_envs::spec("Pendulum-v1").unwrap();
     let mut config = small();
-    config.env = "Pendulum-v1".to_owned();
+    config.env = "Pendulum-v1".into();
     let actor = build_actor(&config, &spec, &device()).unwrap();
     let mut env = uphill_envs::make("Pendulum-v1", 2, &device()).unwrap();
-    let result = evaluate(&actor, env.as_mut(), 4, 3, true);
+    let result = evaluate(&actor, env.as_mut(), 4, 3, true).unwrap();
     let returns: Vec<f64> = result.returns().collect();
     let mean = returns.iter().sum::<f64>() / 4.0;
     let variance = returns.iter().map(|r| (r - mean).powi(2)).sum::<f64>() / 4.0;

@@ -11,6 +11,7 @@ mod checkpoint;
 mod cohort;
 mod collect;
 mod config;
+mod copies;
 #[path = "../../../core/tests/it/device.rs"]
 mod device;
 #[cfg(all(feature = "gpu", feature = "flex"))]

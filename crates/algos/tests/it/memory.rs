@@ -58,7 +58,8 @@ fn mean_return(trainer: &Trainer) -> f64 {
         ..Default::default()
     };
     let mut env = uphill_envs::make_with(&config.env, 32, &device(), options).unwrap();
-    evaluate(trainer.actor(), env.as_mut(), 256, 9, false).mean_return()
+    let result = evaluate(trainer.actor(), env.as_mut(), 256, 9, false);
+    result.unwrap().mean_return()
 }
 
 #[test]
@@ -252,7 +253,7 @@ fn every_kind_of_action_can_be_chosen_from_memory() {
         for algo in every_algorithm() {
             let what = format!("{algo:?} on {env}, std {std:?}");
             let mut config = recall(algo, 4, 1);
-            config.env = env.to_owned();
+            config.env = env.into();
             config.network.std = std;
             let mut trainer = Trainer::new(config, &device()).unwrap();
             let params = |trainer: &Trainer| {
@@ -332,7 +333,7 @@ fn what_cannot_remember_is_refused() {
 fn parameters_are_counted_before_they_are_built() {
     for (env, hidden) in [("ProbeRecall-v0", vec![8]), ("Pendulum-v1", vec![8, 5])] {
         let mut config = recall(ppo(), 2, 100);
-        config.env = env.to_owned();
+        config.env = env.into();
         config.network.hidden = hidden;
         let spec = uphill_envs::spec(env).unwrap();
         let actor = build_actor(&config, &spec, &device()).unwrap();

@@ -196,12 +196,12 @@ fn settings_that_parts_make_void_are_refused() {
     let made = "but the environment that was given is made already";
     for (change, expected) in [
         (
-            (|config| config.env = "Nonsense".to_owned()) as fn(&mut RunConfig),
+            (|config| config.env = "Nonsense".into()) as fn(&mut RunConfig),
             "env: is \"Nonsense\", but the environment that was given is \"CartPole-v1\"".to_owned(),
         ),
         (
             |config| config.frames = 4,
-            format!("frames: is 4, {made}; put it into a FrameStack, and leave this out"),
+            format!("frames: is 4, {made}; see Batch::with_frames, and leave this out"),
         ),
         (
             |config| config.random_ages = true,

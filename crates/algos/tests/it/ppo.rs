@@ -1,6 +1,6 @@
 use crate::{Toggle, assert_every_toggle_matters, device::device, ppo, run, small, train};
 use uphill_algos::{
-    Diverged, Trainer,
+    Diverged, StepError, Trainer,
     optimizer::OptimizerKind,
     ppo::{AdvantageNorm, Objective, PpoConfig},
 };
@@ -155,7 +155,8 @@ fn a_run_that_diverges_stops_with_the_metric_that_shows_it() {
     let diverged: Diverged = loop {
         match trainer.step() {
             Ok(_) => {}
-            Err(diverged) => break diverged,
+            Err(StepError::Diverged(diverged)) => break diverged,
+            Err(stopped) => panic!("{stopped}"),
         }
     };
     assert!(!diverged.value.is_finite());

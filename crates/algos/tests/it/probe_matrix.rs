@@ -168,7 +168,8 @@ fn assert_every_algorithm_solves(probe: &Probe) {
 /// Of the policy as it explores.
 fn mean_return(trainer: &Trainer) -> f64 {
     let mut env = uphill_envs::make(&trainer.config().env, 32, &device()).unwrap();
-    evaluate(trainer.actor(), env.as_mut(), 1024, 9, true).mean_return()
+    let result = evaluate(trainer.actor(), env.as_mut(), 1024, 9, true);
+    result.unwrap().mean_return()
 }
 
 #[test]
@@ -244,6 +245,24 @@ fn the_best_allowed_item_is_taken() {
             (&[0., 0.33, 0.67, 1., 1., 1., 0., 0.], &[1.0]),
             (&[1., 0.67, 0.33, 0., 0., 0., 0., 1.], &[3.0]),
             (&[0.33, 1., 0.67, 0., 1., 0., 1., 1.], &[2.0]),
+        ],
+        ..PROBE
+    });
+}
+
+/// A picture of bytes, given to a perceptron.
+#[test]
+fn the_bright_quarter_of_a_picture_is_named() {
+    const B: f32 = 0.8;
+    const D: f32 = 0.2;
+    assert_every_algorithm_solves(&Probe {
+        env: "ProbeImage-v0",
+        total_steps: 24_000,
+        actions: &[
+            (&[B, B, D, D, B, B, D, D, D, D, D, D, D, D, D, D], &[0.0]),
+            (&[D, D, B, B, D, D, B, B, D, D, D, D, D, D, D, D], &[1.0]),
+            (&[D, D, D, D, D, D, D, D, B, B, D, D, B, B, D, D], &[2.0]),
+            (&[D, D, D, D, D, D, D, D, D, D, B, B, D, D, B, B], &[3.0]),
         ],
         ..PROBE
     });

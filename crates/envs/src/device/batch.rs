@@ -4,20 +4,21 @@ use burn::backend::Dispatch;
 use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData, Transaction};
 
 use super::ops::EnvOps;
-use super::{DeviceRules, DeviceState, EpisodeLog, OnDevice};
-use crate::host::{Clock, Saved};
+use super::{DeviceEnv, DeviceRules, DeviceState, EpisodeLog, InKernels};
+use crate::host::{Clock, Saved, state};
 use crate::{BatchEnv, EnvError, EnvSpec, EnvState, Episode, Finished, HostBatch, Step};
 
 /// `N` copies of an environment that are stepped by a kernel where their tensors are.
 ///
 /// It does what a [`HostBatch`] does, up to the rounding of the device, and exchanges saved states with one.
-/// Returns of running episodes are kept in 32 bits. Actions are not looked at before they act: the kernel
-/// decides what an index beyond the last one means.
+/// Returns of running episodes are kept in 32 bits. Real actions are clipped; indices are not looked at before they act: the
+/// environment decides what one beyond the last means.
 ///
 /// A new batch stands where `reset(0)` would put it.
 pub struct DeviceBatch<E> {
     /// Makes start states and checks saved ones. Its own copies stand still.
     host: HostBatch<E>,
+    env: DeviceEnv,
     seed: u64,
     steps: u64,
     state: DeviceState,
@@ -50,15 +51,16 @@ pub trait DeviceSteps {
     );
 }
 
-impl<E: OnDevice> DeviceBatch<E> {
+impl<E: InKernels> DeviceBatch<E> {
     /// The copies of `host`, from its `reset(0)` on.
     pub(crate) fn new(mut host: HostBatch<E>) -> Self {
         let obs = host.reset(0);
         let saved = host.saved();
         Self {
+            env: DeviceEnv::of(host.copies().env()),
             seed: saved.seed,
             steps: saved.steps,
-            state: upload(&saved, &obs.device()),
+            state: upload(&saved, host.copies().states(), &obs.device()),
             obs,
             earlier: vec![],
             log: EpisodeLog::default(),
@@ -70,13 +72,13 @@ impl<E: OnDevice> DeviceBatch<E> {
     fn follow_host(&mut self) {
         let saved = self.host.saved();
         self.obs = BatchEnv::obs(&self.host);
-        self.state = upload(&saved, &self.obs.device());
+        self.state = upload(&saved, self.host.copies().states(), &self.obs.device());
         (self.seed, self.steps) = (saved.seed, saved.steps);
         self.earlier = saved.episodes;
         self.log = EpisodeLog::default();
     }
 
-    fn read(&self) -> Saved {
+    fn read(&self) -> EnvState {
         let DeviceState {
             states,
             clocks,
@@ -98,10 +100,7 @@ impl<E: OnDevice> DeviceBatch<E> {
         };
         let mut episodes = self.earlier.clone();
         episodes.extend(self.log.clone().read());
-        Saved {
-            episodes,
-            ..copies.saved(self.seed, self.steps)
-        }
+        copies.saved(self.seed, self.steps, episodes)
     }
 }
 
@@ -121,10 +120,10 @@ impl CopiesRead {
     /// have been taken.
     #[must_use]
     pub fn to_state(self, seed: u64, steps: u64) -> EnvState {
-        self.saved(seed, steps).to_state()
+        self.saved(seed, steps, vec![])
     }
 
-    fn saved(self, seed: u64, steps: u64) -> Saved {
+    fn saved(self, seed: u64, steps: u64, episodes: Vec<Episode>) -> EnvState {
         let clock = |(counters, episode_return): (&[i32], &f32)| Clock {
             age: counters[0] as u32,
             start_age: counters[1] as u32,
@@ -132,17 +131,19 @@ impl CopiesRead {
             episode_return: (*episode_return).into(),
         };
         let clocks = self.clocks.chunks_exact(3).zip(&self.returns);
-        Saved {
+        let saved = Saved {
             seed,
             steps,
             clocks: clocks.map(clock).collect(),
-            episodes: vec![],
-            states: self.states,
-        }
+            episodes,
+        };
+        let mut state = state::of_states(self.states);
+        saved.add_to(&mut state);
+        state
     }
 }
 
-impl<E: OnDevice> BatchEnv for DeviceBatch<E> {
+impl<E: InKernels> BatchEnv for DeviceBatch<E> {
     fn spec(&self) -> &EnvSpec {
         self.host.spec()
     }
@@ -202,7 +203,7 @@ impl<E: OnDevice> BatchEnv for DeviceBatch<E> {
     }
 
     fn save(&self) -> EnvState {
-        self.read().to_state()
+        self.read()
     }
 
     fn restore(&mut self, state: &EnvState) -> Result<(), EnvError> {
@@ -212,11 +213,12 @@ impl<E: OnDevice> BatchEnv for DeviceBatch<E> {
     }
 }
 
-impl<E: OnDevice> DeviceSteps for DeviceBatch<E> {
+impl<E: InKernels> DeviceSteps for DeviceBatch<E> {
     fn rules(&self) -> DeviceRules {
         DeviceRules {
-            env: E::KERNEL,
+            env: self.env,
             seed: self.seed,
+            step: self.steps,
             time_limit: self.spec().time_limit.unwrap_or(0),
         }
     }
@@ -254,17 +256,14 @@ pub fn how_ended(ends: Tensor<2, Int>) -> [Tensor<2, Bool>; 2] {
     [how.clone().equal_elem(1), how.equal_elem(2)]
 }
 
-fn upload(saved: &Saved, device: &Device) -> DeviceState {
+fn upload(saved: &Saved, states: &[f32], device: &Device) -> DeviceState {
     let copies = saved.clocks.len();
     let counters = |clock: &Clock| [clock.age, clock.start_age, clock.episode].map(|x| x as i32);
     let clocks: Vec<i32> = saved.clocks.iter().flat_map(counters).collect();
     let returns = saved.clocks.iter().map(|clock| clock.episode_return as f32);
-    let size = saved.states.len() / copies;
+    let size = states.len() / copies;
     DeviceState {
-        states: Tensor::from_data(
-            TensorData::new(saved.states.clone(), [copies, size]),
-            device,
-        ),
+        states: Tensor::from_data(TensorData::new(states.to_vec(), [copies, size]), device),
         clocks: Tensor::from_data(TensorData::new(clocks, [copies, 3]), (device, DType::I32)),
         returns: Tensor::from_data(TensorData::new(returns.collect(), [copies]), device),
     }

@@ -1,7 +1,8 @@
 //! A step of one copy, as a kernel function.
 
 use super::{
-    random::{philox, uniform},
+    env::{DeviceEnv, Sizes},
+    random::rng_at,
     slices::{Copies, Results, Rules},
 };
 use crate::Stream;
@@ -10,101 +11,116 @@ use crate::kernel::*;
 
 /// Purpose of the numbers that start states are made of.
 const RESET: u32 = Stream::Reset as u32;
+/// Purpose of the noise in the dynamics.
+const STEP: u32 = Stream::Step as u32;
 
-/// The dynamics of one environment as kernel functions, the same ones that its
-/// [`HostEnv`](crate::HostEnv) calls. States and observations of all copies lie behind one another; a function
-/// is told where its own copy begins.
+/// `x` within `low..=high`; NaN stays NaN.
 #[cube]
-pub trait Dynamics: Send + Sync + 'static {
-    /// Writes a start state at `base` from up to four numbers uniform in [0, 1).
-    fn start(state: &mut [f32], base: usize, u0: f32, u1: f32, u2: f32, u3: f32);
-
-    /// Advances the state at `base` by one step under the action at `at`; returns the reward. A real action is
-    /// not yet clipped.
-    fn step(state: &mut [f32], base: usize, actions: &[f32], at: usize) -> f32;
-
-    /// Whether the state at `base` ends the episode.
-    fn terminated(state: &[f32], base: usize) -> bool;
-
-    /// Writes what the agent sees of the state at `base` to `obs`, from `at` on.
-    fn observe(state: &[f32], base: usize, obs: &mut [f32], at: usize);
+fn within(x: f32, low: f32, high: f32) -> f32 {
+    select(x > high, high, select(x < low, low, x))
 }
 
-/// Widths of the rows of one copy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Sizes {
-    /// `S`
-    pub state: usize,
-    /// `A`
-    pub action: usize,
-    /// `O`
-    pub obs: usize,
+/// The action at `at` as the environment takes it: real numbers clipped to their bounds.
+#[cube]
+fn taken(actions: &[f32], at: usize, #[comptime] env: DeviceEnv) -> Array<f32> {
+    let width = comptime!(env.sizes().action);
+    let mut action = Array::<f32>::new(width);
+    #[unroll]
+    for i in 0..width {
+        let bounds = comptime!(env.bounds(i));
+        if comptime!(bounds.is_some()) {
+            let low = comptime!(bounds.map_or(0.0, |bounds| bounds.0));
+            let high = comptime!(bounds.map_or(0.0, |bounds| bounds.1));
+            action[i] = within(actions[at + i], low, high);
+        } else {
+            action[i] = actions[at + i];
+        }
+    }
+    action
 }
 
-/// One step of `copy`: dynamics, time limit, autoreset and the return so far.
+/// Writes what the agent sees of copy `copy`, of all `states`, to row `row` of `obs`.
+#[cube]
+pub fn see(states: &[f32], copy: usize, obs: &mut [f32], row: usize, #[comptime] env: DeviceEnv) {
+    let sizes = comptime!(env.sizes());
+    let base = copy * sizes.state;
+    let at = row * sizes.obs;
+    env.observe(
+        &states[base..base + sizes.state],
+        &mut obs[at..at + sizes.obs],
+    );
+    let unit = comptime!(env.unit());
+    if comptime!(unit.is_some()) {
+        let unit = comptime!(unit.unwrap_or(1.0));
+        for i in at..at + sizes.obs {
+            obs[i] = obs[i] * unit;
+        }
+    }
+}
+
+/// One step of `copy`, the `step`th of its batch: dynamics, time limit, autoreset and the return so far.
 ///
 /// `copies` and what the policy sees next are changed in place. The action is row `entry` of `actions`, and that
 /// row of the rest of the results is written. Where batches with seeds of their own follow one another, `lane` is the
 /// number of the copy in its batch.
 #[cube]
-pub fn advance<E: Dynamics>(
+#[allow(clippy::too_many_arguments)]
+pub fn advance(
     copy: usize,
     lane: usize,
+    step: u32,
     entry: usize,
     copies: &mut Copies,
     actions: &[f32],
     results: &mut Results,
     rules: &Rules,
-    #[comptime] sizes: Sizes,
+    #[comptime] env: DeviceEnv,
 ) {
+    let sizes = comptime!(env.sizes());
     let base = copy * sizes.state;
     let clock = copy * 3;
-    let reward = E::step(&mut copies.states, base, actions, entry * sizes.action);
-    E::observe(
-        &copies.states,
-        base,
-        &mut results.next_obs,
-        entry * sizes.obs,
+    let action = taken(actions, entry * sizes.action, env);
+    let mut rng = rng_at(
+        rules.key_low,
+        rules.key_high,
+        STEP,
+        step,
+        u32::cast_from(lane),
     );
-    let terminated = E::terminated(&copies.states, base);
+    let outcome = env.step(
+        &mut copies.states[base..base + sizes.state],
+        &action[0..sizes.action],
+        &mut rng,
+    );
+    see(&copies.states, copy, &mut results.next_obs, entry, env);
     let age = copies.clocks[clock] + 1i32;
-    let total = copies.returns[copy] + reward;
+    let total = copies.returns[copy] + outcome.reward;
     let out_of_time = rules.time_limit > 0i32 && age >= rules.time_limit;
-    results.rewards[entry] = reward;
-    if terminated || out_of_time {
+    results.rewards[entry] = outcome.reward;
+    if outcome.terminated || out_of_time {
         let length = select(copies.clocks[clock + 1] == 0i32, age, 0i32);
-        results.ends[entry] = length * 4i32 + select(terminated, 1i32, 2i32);
+        results.ends[entry] = length * 4i32 + select(outcome.terminated, 1i32, 2i32);
         results.ended_returns[entry] = total;
         let episode = copies.clocks[clock + 2] + 1i32;
         copies.clocks[clock] = 0i32;
         copies.clocks[clock + 1] = 0i32;
         copies.clocks[clock + 2] = episode;
         copies.returns[copy] = 0.0f32;
-        let mut words = Array::<u32>::new(4usize);
-        philox(
-            &mut words,
-            0u32,
-            u32::cast_from(lane),
-            u32::cast_from(episode),
-            RESET,
+        let mut rng = rng_at(
             rules.key_low,
             rules.key_high,
+            RESET,
+            u32::cast_from(episode),
+            u32::cast_from(lane),
         );
-        E::start(
-            &mut copies.states,
-            base,
-            uniform(words[0]),
-            uniform(words[1]),
-            uniform(words[2]),
-            uniform(words[3]),
-        );
+        env.reset(&mut copies.states[base..base + sizes.state], &mut rng);
     } else {
         results.ends[entry] = 0i32;
         results.ended_returns[entry] = 0.0f32;
         copies.clocks[clock] = age;
         copies.returns[copy] = total;
     }
-    E::observe(&copies.states, base, &mut results.obs, copy * sizes.obs);
+    see(&copies.states, copy, &mut results.obs, copy, env);
 }
 
 /// Takes over where a copy stood.
@@ -123,19 +139,21 @@ pub fn carry_over(copy: usize, old: &Copies, copies: &mut Copies, #[comptime] si
 
 /// One step of all `count` copies, one thread each.
 #[cube(launch)]
-pub(super) fn step_kernel<E: Dynamics>(
+pub(super) fn step_kernel(
     old: &Copies,
     actions: &[f32],
     copies: &mut Copies,
     results: &mut Results,
     rules: &Rules,
     count: usize,
-    #[comptime] sizes: Sizes,
+    #[comptime] env: DeviceEnv,
 ) {
     let copy = ABSOLUTE_POS;
     if copy >= count {
         terminate!();
     }
-    carry_over(copy, old, copies, sizes);
-    advance::<E>(copy, copy, copy, copies, actions, results, rules, sizes);
+    carry_over(copy, old, copies, comptime!(env.sizes()));
+    advance(
+        copy, copy, rules.step, copy, copies, actions, results, rules, env,
+    );
 }

@@ -1,57 +1,32 @@
 //! Environments that stay on the device: one kernel steps all copies, and nothing is read back.
 //!
-//! The dynamics are the functions that the CPU calls, compiled as kernels ([`Dynamics`]); what a batch adds to
-//! them (clocks, autoreset, statistics) is [`advance()`], once for every environment and for every kernel that
-//! steps one. Start states come from the same counter-based generator, so a batch on the device does what a
+//! The dynamics are the functions that the CPU calls, compiled as kernels ([`DeviceEnv`]); what a batch adds to
+//! them (clocks, autoreset, clipping, statistics) is [`advance()`], once for every environment and for every kernel that
+//! steps one. Random numbers come from the same counter-based generator, so a batch on the device does what a
 //! batch on the host does, up to rounding.
 
 mod batch;
+mod env;
 mod episodes;
 mod kernel;
 mod ops;
 mod random;
 mod slices;
+mod task;
 
 pub use batch::{CopiesRead, DeviceBatch, DeviceSteps, how_ended};
+pub use env::{DeviceEnv, EnvExpand, InKernels, Sizes};
 pub use episodes::{EpisodeLog, last_episodes};
-pub use kernel::{Dynamics, Sizes, advance, carry_over};
+pub use kernel::{advance, carry_over, see};
 pub use ops::{BatchTensors, ResultTensors, empty_beside};
-pub use random::{philox, uniform};
+pub use random::{KernelRng, KernelRngExpand, minus_ln, normal, open_uniform, philox, rng_at};
 pub use slices::{Copies, CopiesLaunch, Results, ResultsLaunch, Rules, RulesLaunch};
+pub use task::with_kernel;
 
 use burn::{
     backend::{Dispatch, DispatchDevice},
     tensor::{DType, Device, Int, Tensor},
 };
-
-use crate::HostEnv;
-
-/// Environments whose dynamics are a kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DeviceEnv {
-    /// [`CartPole`](crate::CartPole).
-    CartPole,
-    /// [`Pendulum`](crate::Pendulum).
-    Pendulum,
-}
-
-impl DeviceEnv {
-    /// Widths of its rows.
-    #[must_use]
-    pub const fn sizes(self) -> Sizes {
-        let (state, action, obs) = match self {
-            Self::CartPole => (4, 1, 4),
-            Self::Pendulum => (2, 1, 3),
-        };
-        Sizes { state, action, obs }
-    }
-}
-
-/// An environment that has a kernel.
-pub trait OnDevice: HostEnv {
-    /// The kernel.
-    const KERNEL: DeviceEnv;
-}
 
 /// What changes from step to step.
 #[derive(Clone, Debug)]
@@ -94,6 +69,8 @@ pub struct DeviceRules {
     pub env: DeviceEnv,
     /// Of the last reset.
     pub seed: u64,
+    /// Steps since then.
+    pub step: u64,
     /// Steps after which an episode is truncated; 0: never.
     pub time_limit: u32,
 }

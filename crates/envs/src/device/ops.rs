@@ -15,12 +15,11 @@ use burn_cubecl::{
 use cubecl::{calculate_cube_count_elemwise, prelude::CubeCount, prelude::CubeDim};
 
 use super::{
-    DeviceEnv, DeviceRules, Sizes,
+    DeviceRules, Sizes,
     episodes::last_episodes_kernel,
     kernel::step_kernel,
     slices::{CopiesLaunch, ResultsLaunch, RulesLaunch},
 };
-use crate::{CartPole, Pendulum};
 
 /// [`DeviceState`](super::DeviceState) below the tensors.
 #[derive(ExtensionType)]
@@ -155,7 +154,7 @@ impl DeviceRules {
     #[must_use]
     pub fn arg(&self) -> RulesLaunch {
         let (low, high) = (self.seed as u32, (self.seed >> 32) as u32);
-        RulesLaunch::new(low, high, self.time_limit as i32)
+        RulesLaunch::new(low, high, self.step as u32, self.time_limit as i32)
     }
 }
 
@@ -172,11 +171,7 @@ impl EnvOps for CubeBackend {
         let client = actions.client.clone();
         let dim = CubeDim::new(&client, copies);
         let count = calculate_cube_count_elemwise(&client, copies, dim);
-        let launch = match rules.env {
-            DeviceEnv::CartPole => step_kernel::launch::<CartPole>,
-            DeviceEnv::Pendulum => step_kernel::launch::<Pendulum>,
-        };
-        launch(
+        step_kernel::launch(
             &client,
             count,
             dim,
@@ -186,7 +181,7 @@ impl EnvOps for CubeBackend {
             results.arg(),
             rules.arg(),
             copies,
-            sizes,
+            rules.env,
         );
         StepTensors { batch, results }
     }

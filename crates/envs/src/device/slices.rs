@@ -39,6 +39,8 @@ pub struct Rules {
     /// The halves of the seed.
     pub key_low: u32,
     pub key_high: u32,
+    /// Steps since the last reset; the noise repeats after 2³².
+    pub step: u32,
     /// 0: none.
     pub time_limit: i32,
 }

@@ -1,6 +1,6 @@
 //! A reward that the action decides.
 
-use crate::{ActionSpace, EnvSpec, HostEnv, ObsSpace, Outcome, Philox};
+use crate::{ActionSpace, Described, Env, EnvSpec, ObsSpace, Outcome, Philox};
 
 /// ProbeAction-v0: a bandit with one good and one bad arm.
 ///
@@ -14,14 +14,11 @@ use crate::{ActionSpace, EnvSpec, HostEnv, ObsSpace, Outcome, Philox};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ProbeAction;
 
-impl HostEnv for ProbeAction {
+impl Described for ProbeAction {
     fn spec(&self) -> EnvSpec {
         EnvSpec {
             name: "ProbeAction-v0".to_owned(),
-            obs: ObsSpace {
-                low: vec![0.0],
-                high: vec![0.0],
-            },
+            obs: ObsSpace::new(vec![0.0], vec![0.0]),
             action: ActionSpace::Discrete { n: 2 },
             time_limit: None,
             reward_threshold: Some(0.9),
@@ -31,7 +28,9 @@ impl HostEnv for ProbeAction {
     fn state_size(&self) -> usize {
         0
     }
+}
 
+impl Env for ProbeAction {
     fn reset(&self, _state: &mut [f32], _rng: &mut Philox) {}
 
     fn step(&self, _state: &mut [f32], action: &[f32], _rng: &mut Philox) -> Outcome {

@@ -1,6 +1,6 @@
 //! A constant to learn.
 
-use crate::{ActionSpace, EnvSpec, HostEnv, ObsSpace, Outcome, Philox};
+use crate::{ActionSpace, Described, Env, EnvSpec, ObsSpace, Outcome, Philox};
 
 /// ProbeConstant-v0: one step, one observation, one reward.
 ///
@@ -14,14 +14,11 @@ use crate::{ActionSpace, EnvSpec, HostEnv, ObsSpace, Outcome, Philox};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ProbeConstant;
 
-impl HostEnv for ProbeConstant {
+impl Described for ProbeConstant {
     fn spec(&self) -> EnvSpec {
         EnvSpec {
             name: "ProbeConstant-v0".to_owned(),
-            obs: ObsSpace {
-                low: vec![0.0],
-                high: vec![0.0],
-            },
+            obs: ObsSpace::new(vec![0.0], vec![0.0]),
             action: ActionSpace::Discrete { n: 2 },
             time_limit: None,
             reward_threshold: None,
@@ -31,7 +28,9 @@ impl HostEnv for ProbeConstant {
     fn state_size(&self) -> usize {
         0
     }
+}
 
+impl Env for ProbeConstant {
     fn reset(&self, _state: &mut [f32], _rng: &mut Philox) {}
 
     fn step(&self, _state: &mut [f32], _action: &[f32], _rng: &mut Philox) -> Outcome {

@@ -1,6 +1,6 @@
 //! Two choices at once, each named by the observation.
 
-use crate::{ActionSpace, EnvSpec, HostEnv, ObsSpace, Outcome, Philox};
+use crate::{ActionSpace, Described, Env, EnvSpec, ObsSpace, Outcome, Philox};
 
 /// Number of values of each digit.
 const CHOICES: [usize; 2] = [3, 4];
@@ -19,15 +19,12 @@ const CHOICES: [usize; 2] = [3, 4];
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ProbeDigits;
 
-impl HostEnv for ProbeDigits {
+impl Described for ProbeDigits {
     fn spec(&self) -> EnvSpec {
         let width = CHOICES.iter().sum();
         EnvSpec {
             name: "ProbeDigits-v0".to_owned(),
-            obs: ObsSpace {
-                low: vec![0.0; width],
-                high: vec![1.0; width],
-            },
+            obs: ObsSpace::between(0.0, 1.0, width),
             action: ActionSpace::MultiDiscrete {
                 choices: CHOICES.to_vec(),
             },
@@ -39,7 +36,9 @@ impl HostEnv for ProbeDigits {
     fn state_size(&self) -> usize {
         CHOICES.len()
     }
+}
 
+impl Env for ProbeDigits {
     fn reset(&self, state: &mut [f32], rng: &mut Philox) {
         for (digit, n) in state.iter_mut().zip(CHOICES) {
             *digit = rng.below(n as u32) as f32;

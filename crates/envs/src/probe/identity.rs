@@ -1,6 +1,6 @@
 //! A reward for naming the observation.
 
-use crate::{ActionSpace, EnvSpec, HostEnv, ObsSpace, Outcome, Philox};
+use crate::{ActionSpace, Described, Env, EnvSpec, ObsSpace, Outcome, Philox};
 
 /// Number of observations and of actions.
 const CHOICES: u32 = 4;
@@ -18,15 +18,12 @@ const CHOICES: u32 = 4;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ProbeIdentity;
 
-impl HostEnv for ProbeIdentity {
+impl Described for ProbeIdentity {
     fn spec(&self) -> EnvSpec {
         let n = CHOICES as usize;
         EnvSpec {
             name: "ProbeIdentity-v0".to_owned(),
-            obs: ObsSpace {
-                low: vec![0.0; n],
-                high: vec![1.0; n],
-            },
+            obs: ObsSpace::between(0.0, 1.0, n),
             action: ActionSpace::Discrete { n },
             time_limit: None,
             reward_threshold: Some(0.9),
@@ -36,7 +33,9 @@ impl HostEnv for ProbeIdentity {
     fn state_size(&self) -> usize {
         1
     }
+}
 
+impl Env for ProbeIdentity {
     fn reset(&self, state: &mut [f32], rng: &mut Philox) {
         state[0] = rng.below(CHOICES) as f32;
     }

@@ -37,9 +37,9 @@
 //! **Source**: the discounted linear-quadratic regulator, e.g. Bertsekas: "Dynamic programming and optimal
 //! control", volume I.
 
-#[cfg(feature = "gpu")]
+#[allow(clippy::wildcard_imports)] // the vocabulary of kernels, whichever of the two it is
 use crate::kernel::*;
-use crate::{ActionSpace, EnvSpec, HostEnv, ObsSpace, Outcome, Philox};
+use crate::{ActionSpace, Described, EnvSpec, ObsSpace, Outcome, Philox, in_kernels};
 
 /// Factor of the state.
 pub(super) const A: f32 = 0.9;
@@ -60,15 +60,8 @@ const MAX_STATE: f32 = 15.0;
 
 /// ProbeLqr-v0; see the [module](self).
 #[derive(Clone, Copy, Debug, Default)]
+#[cfg_attr(feature = "gpu", derive(CubeType))]
 pub struct ProbeLqr;
-
-/// Advances the state x at `base` by one step under control `u` and noise `w` and returns the reward.
-#[cfg_attr(feature = "gpu", cube)]
-pub fn step(state: &mut [f32], base: usize, u: f32, w: f32) -> f32 {
-    let x = state[base];
-    state[base] = A * x + B * u + w;
-    -(Q * x * x + R * u * u)
-}
 
 /// The coefficient p of the optimal value for discount `gamma` in [0, 1]: the positive root of
 /// γ b² p² + (r − γ b² q − γ a² r) p − q r = 0.
@@ -96,7 +89,7 @@ pub fn optimal_value(x: f64, gamma: f64) -> f64 {
     -riccati(gamma) * (x * x + gamma / (1.0 - gamma) * noise)
 }
 
-impl HostEnv for ProbeLqr {
+impl Described for ProbeLqr {
     fn spec(&self) -> EnvSpec {
         EnvSpec {
             name: "ProbeLqr-v0".to_owned(),
@@ -113,23 +106,31 @@ impl HostEnv for ProbeLqr {
     fn state_size(&self) -> usize {
         1
     }
+}
 
+#[cfg_attr(feature = "gpu", cube)]
+impl Env for ProbeLqr {
     fn reset(&self, state: &mut [f32], rng: &mut Philox) {
         state[0] = rng.range(-START, START);
     }
 
     fn step(&self, state: &mut [f32], action: &[f32], rng: &mut Philox) -> Outcome {
+        let x = state[0];
+        let u = action[0];
         let noise = rng.range(-MAX_NOISE, MAX_NOISE);
+        state[0] = A * x + B * u + noise;
         Outcome {
-            reward: step(state, 0, action[0], noise),
+            reward: -(Q * x * x + R * u * u),
             terminated: false,
         }
     }
 
     fn observe(&self, state: &[f32], obs: &mut [f32]) {
-        obs.copy_from_slice(state);
+        obs[0] = state[0];
     }
 }
+
+in_kernels!(ProbeLqr => ProbeLqrExpand {});
 
 #[cfg(test)]
 mod tests {

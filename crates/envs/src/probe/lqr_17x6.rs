@@ -48,7 +48,7 @@
 use std::f64::consts::PI;
 
 use super::lqr::{A, B, Q, R, optimal_gain, riccati};
-use crate::{ActionSpace, EnvSpec, HostEnv, ObsSpace, Outcome, Philox};
+use crate::{ActionSpace, Described, Env, EnvSpec, ObsSpace, Outcome, Philox};
 
 /// Number of states.
 const STATES: usize = 17;
@@ -121,7 +121,7 @@ pub fn optimal_value(x: &[f64; STATES], gamma: f64) -> f64 {
     -(riccati(gamma) * reached + cost_out_of_reach(gamma) * rest + noise)
 }
 
-impl HostEnv for ProbeLqr17x6 {
+impl Described for ProbeLqr17x6 {
     fn spec(&self) -> EnvSpec {
         EnvSpec {
             name: "ProbeLqr17x6-v0".to_owned(),
@@ -138,7 +138,9 @@ impl HostEnv for ProbeLqr17x6 {
     fn state_size(&self) -> usize {
         STATES
     }
+}
 
+impl Env for ProbeLqr17x6 {
     fn reset(&self, state: &mut [f32], rng: &mut Philox) {
         state.fill_with(|| rng.range(-START, START));
     }

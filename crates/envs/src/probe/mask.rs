@@ -1,6 +1,6 @@
 //! Choices that are not always allowed.
 
-use crate::{ActionSpace, EnvSpec, HostEnv, ObsSpace, Outcome, Philox};
+use crate::{ActionSpace, Described, Env, EnvSpec, ObsSpace, Outcome, Philox};
 
 /// Number of choices.
 const CHOICES: usize = 4;
@@ -20,14 +20,11 @@ const CHOICES: usize = 4;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ProbeMask;
 
-impl HostEnv for ProbeMask {
+impl Described for ProbeMask {
     fn spec(&self) -> EnvSpec {
         EnvSpec {
             name: "ProbeMask-v0".to_owned(),
-            obs: ObsSpace {
-                low: vec![0.0; 2 * CHOICES],
-                high: vec![1.0; 2 * CHOICES],
-            },
+            obs: ObsSpace::between(0.0, 1.0, 2 * CHOICES),
             action: ActionSpace::MaskedDiscrete { n: CHOICES },
             time_limit: None,
             reward_threshold: Some(0.7),
@@ -37,7 +34,9 @@ impl HostEnv for ProbeMask {
     fn state_size(&self) -> usize {
         2 * CHOICES
     }
+}
 
+impl Env for ProbeMask {
     fn reset(&self, state: &mut [f32], rng: &mut Philox) {
         let (worth, allowed) = state.split_at_mut(CHOICES);
         for (i, w) in worth.iter_mut().enumerate() {

@@ -11,6 +11,7 @@
 //! | [`ProbeIdentity`] | action = observation | the policy's input, pairing of actions with observations |
 //! | [`ProbeDigits`] | both indices = observation | multi-discrete policies |
 //! | [`ProbeMask`] | the best allowed action | masks of allowed actions |
+//! | [`ProbeImage`] | the bright quarter of a picture | pictures: scale of bytes, order of lines, columns, channels |
 //! | [`ProbeStop`] | action = observation | policies on bounds |
 //! | [`ProbeLqr`] | u = −k x, V in closed form | Gaussian policies, bootstrapping at a truncation |
 //! | [`ProbeLqr17x6`] | the same along six waves | sums over the components of an action |
@@ -20,6 +21,7 @@ mod action;
 mod constant;
 mod digits;
 mod identity;
+mod image;
 pub mod lqr;
 pub mod lqr_17x6;
 mod mask;
@@ -32,6 +34,7 @@ pub use action::ProbeAction;
 pub use constant::ProbeConstant;
 pub use digits::ProbeDigits;
 pub use identity::ProbeIdentity;
+pub use image::ProbeImage;
 pub use lqr::ProbeLqr;
 pub use lqr_17x6::ProbeLqr17x6;
 pub use mask::ProbeMask;

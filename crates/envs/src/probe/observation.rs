@@ -1,6 +1,6 @@
 //! A reward that the observation tells.
 
-use crate::{ActionSpace, EnvSpec, HostEnv, ObsSpace, Outcome, Philox};
+use crate::{ActionSpace, Described, Env, EnvSpec, ObsSpace, Outcome, Philox};
 
 /// ProbeObservation-v0: one step whose reward is the observation.
 ///
@@ -15,7 +15,7 @@ use crate::{ActionSpace, EnvSpec, HostEnv, ObsSpace, Outcome, Philox};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ProbeObservation;
 
-impl HostEnv for ProbeObservation {
+impl Described for ProbeObservation {
     fn spec(&self) -> EnvSpec {
         EnvSpec {
             name: "ProbeObservation-v0".to_owned(),
@@ -29,7 +29,9 @@ impl HostEnv for ProbeObservation {
     fn state_size(&self) -> usize {
         1
     }
+}
 
+impl Env for ProbeObservation {
     fn reset(&self, state: &mut [f32], rng: &mut Philox) {
         state[0] = if rng.below(2) == 1 { 1.0 } else { -1.0 };
     }

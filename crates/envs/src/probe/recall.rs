@@ -1,6 +1,6 @@
 //! A reward that needs memory.
 
-use crate::{ActionSpace, EnvSpec, HostEnv, ObsSpace, Outcome, Philox};
+use crate::{ActionSpace, Described, Env, EnvSpec, ObsSpace, Outcome, Philox};
 
 /// Steps between the cue and the question.
 pub const DELAY: u32 = 4;
@@ -20,14 +20,11 @@ pub const DELAY: u32 = 4;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ProbeRecall;
 
-impl HostEnv for ProbeRecall {
+impl Described for ProbeRecall {
     fn spec(&self) -> EnvSpec {
         EnvSpec {
             name: "ProbeRecall-v0".to_owned(),
-            obs: ObsSpace {
-                low: vec![-1.0, 0.0],
-                high: vec![1.0, 1.0],
-            },
+            obs: ObsSpace::new(vec![-1.0, 0.0], vec![1.0, 1.0]),
             action: ActionSpace::Discrete { n: 2 },
             time_limit: None,
             reward_threshold: None,
@@ -38,7 +35,9 @@ impl HostEnv for ProbeRecall {
     fn state_size(&self) -> usize {
         2
     }
+}
 
+impl Env for ProbeRecall {
     fn reset(&self, state: &mut [f32], rng: &mut Philox) {
         state[0] = if rng.below(2) == 1 { 1.0 } else { -1.0 };
         state[1] = 0.0;

@@ -1,6 +1,6 @@
 //! Targets near the ends of a bounded action.
 
-use crate::{ActionSpace, EnvSpec, HostEnv, ObsSpace, Outcome, Philox};
+use crate::{ActionSpace, Described, Env, EnvSpec, ObsSpace, Outcome, Philox};
 
 /// Largest |a|, where the actuator hits its stop.
 const STOP: f32 = 1.0;
@@ -21,7 +21,7 @@ const TARGET: f32 = 0.9;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ProbeStop;
 
-impl HostEnv for ProbeStop {
+impl Described for ProbeStop {
     fn spec(&self) -> EnvSpec {
         EnvSpec {
             name: "ProbeStop-v0".to_owned(),
@@ -38,7 +38,9 @@ impl HostEnv for ProbeStop {
     fn state_size(&self) -> usize {
         1
     }
+}
 
+impl Env for ProbeStop {
     fn reset(&self, state: &mut [f32], rng: &mut Philox) {
         state[0] = if rng.below(2) == 1 { TARGET } else { -TARGET };
     }

@@ -1,6 +1,6 @@
 //! A reward that comes one step late.
 
-use crate::{ActionSpace, EnvSpec, HostEnv, ObsSpace, Outcome, Philox};
+use crate::{ActionSpace, Described, Env, EnvSpec, ObsSpace, Outcome, Philox};
 
 /// ProbeTwoStep-v0: two steps, of which the second is rewarded.
 ///
@@ -13,14 +13,11 @@ use crate::{ActionSpace, EnvSpec, HostEnv, ObsSpace, Outcome, Philox};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ProbeTwoStep;
 
-impl HostEnv for ProbeTwoStep {
+impl Described for ProbeTwoStep {
     fn spec(&self) -> EnvSpec {
         EnvSpec {
             name: "ProbeTwoStep-v0".to_owned(),
-            obs: ObsSpace {
-                low: vec![0.0],
-                high: vec![1.0],
-            },
+            obs: ObsSpace::new(vec![0.0], vec![1.0]),
             action: ActionSpace::Discrete { n: 2 },
             time_limit: None,
             reward_threshold: None,
@@ -30,7 +27,9 @@ impl HostEnv for ProbeTwoStep {
     fn state_size(&self) -> usize {
         1
     }
+}
 
+impl Env for ProbeTwoStep {
     fn reset(&self, state: &mut [f32], _rng: &mut Philox) {
         state[0] = 0.0;
     }

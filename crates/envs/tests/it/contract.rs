@@ -23,7 +23,7 @@ fn every_environment_keeps_the_contract() {
 /// The environments that have a kernel, where it steps them. Every number is read back, so there are fewer.
 #[test]
 fn kernels_keep_the_contract() {
-    for name in ["CartPole-v1", "Pendulum-v1"] {
+    for name in ["CartPole-v1", "Pendulum-v1", "ProbeLqr-v0", "ProbeImage-v0"] {
         let options = BatchOptions {
             random_ages: true,
             ..Default::default()

@@ -2,7 +2,7 @@
 
 use std::f64::consts::PI;
 
-use uphill_envs::{BatchEnv, CartPole, EnvState, HostBatch, HostEnv, Pendulum};
+use uphill_envs::{BatchEnv, CartPole, Env, EnvState, HostBatch, Pendulum};
 
 use crate::tools::{actions, bools, device, floats};
 
@@ -77,7 +77,7 @@ fn every_step_of_pendulum_is_that_of_gymnasium() {
 }
 
 /// One step from each recorded state. `first` brings the first component into the form the environment keeps.
-fn teacher_forced<E: HostEnv + Copy + 'static>(
+fn teacher_forced<E: Env + Copy + 'static>(
     env: E,
     recording: &Recording,
     first: fn(f64) -> f64,
@@ -150,7 +150,7 @@ fn whole_episodes_of_pendulum_end_as_recorded() {
 }
 
 /// All episodes side by side, one copy each, from their recorded starts.
-fn free_running<E: HostEnv + 'static>(env: E, recording: &Recording) {
+fn free_running<E: Env + 'static>(env: E, recording: &Recording) {
     let mut batch = HostBatch::new(env, recording.len(), &device()).unwrap();
     let longest = recording.iter().map(Vec::len).max().unwrap();
     for t in 0..longest {
@@ -189,7 +189,7 @@ fn free_running<E: HostEnv + 'static>(env: E, recording: &Recording) {
 }
 
 /// Puts the copies into the given states, where there is one; their clocks go on.
-fn put<E: HostEnv>(batch: &mut HostBatch<E>, state: impl Fn(usize) -> Option<Vec<f64>>) {
+fn put<E: Env>(batch: &mut HostBatch<E>, state: impl Fn(usize) -> Option<Vec<f64>>) {
     let mut saved: EnvState = batch.save();
     let states = saved.floats.get_mut("state").unwrap();
     let size = states.len() / batch.num_envs();

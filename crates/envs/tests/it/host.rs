@@ -1,7 +1,7 @@
 //! What the batch adds to the dynamics: autoreset, time limits, clipping, statistics, threads.
 
 use burn::tensor::Tensor;
-use uphill_envs::{BatchEnv, CartPole, HostBatch, HostEnv, Pendulum, Philox, Stream};
+use uphill_envs::{BatchEnv, CartPole, Env, HostBatch, Pendulum, Philox, Stream};
 
 use crate::tools::{Walk, actions, bools, device, floats, run};
 

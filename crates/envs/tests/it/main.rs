@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod contract;
+mod copies;
 #[path = "../../../core/tests/it/device.rs"]
 mod device;
 mod frame_stack;
@@ -10,6 +11,7 @@ mod host;
 mod make;
 #[cfg(feature = "gpu")]
 mod on_device;
+mod own_kernel;
 mod probes;
 mod saved;
 mod tools;

@@ -1,6 +1,6 @@
 //! The optima that the probes state, by playing them.
 
-use uphill_envs::{BatchEnv, make};
+use uphill_envs::{BatchEnv, BatchOptions, make, make_with};
 
 use crate::tools::{actions, bools, device, floats};
 
@@ -67,6 +67,35 @@ fn identity_pays_for_naming_the_observation() {
     assert_eq!(floats(&step.rewards), vec![1.0; n]);
     let constant = floats(&env.step(actions(&vec![2.0; n], 1)).rewards);
     assert!(constant.contains(&0.0) && constant.contains(&1.0));
+}
+
+#[test]
+fn image_pays_for_the_bright_quarter() {
+    let n = 64;
+    let mut env = make("ProbeImage-v0", n, &device()).unwrap();
+    assert_eq!(env.spec().obs.shape, [1, 4, 4]);
+    let obs = floats(&env.reset(0));
+    // Bytes, seen as parts of 255; the bright quarter is the only one above one half.
+    let byte = |x: &f32| (x * 255.0 - (x * 255.0).round()).abs() < 1e-4;
+    assert!(obs.iter().all(byte) && obs.iter().all(|x| (0.0..=1.0).contains(x)));
+    let quarters = |image: &[f32]| [0, 2, 8, 10].map(|at| image[at]);
+    let bright: Vec<f32> = obs
+        .chunks_exact(16)
+        .map(|image| quarters(image).iter().position(|x| *x > 0.5).unwrap() as f32)
+        .collect();
+    assert!((0..4).all(|k| bright.contains(&(k as f32))));
+    let step = env.step(actions(&bright, 1));
+    assert_eq!(floats(&step.rewards), vec![1.0; n]);
+
+    // Stacked pictures are further channels.
+    let options = BatchOptions {
+        frames: 3,
+        ..Default::default()
+    };
+    let mut stacked = make_with("ProbeImage-v0", 2, &device(), options).unwrap();
+    assert_eq!(stacked.spec().obs.shape, [3, 4, 4]);
+    let obs = floats(&stacked.reset(0));
+    assert_eq!(obs[..16], obs[32..48]);
 }
 
 #[test]

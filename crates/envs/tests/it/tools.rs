@@ -2,7 +2,7 @@
 
 use burn::tensor::{Bool, Device, Tensor, TensorData};
 use uphill_envs::{
-    ActionSpace, BatchEnv, EnvSpec, HostEnv, ObsSpace, Outcome, Philox, Step, Stream,
+    ActionSpace, BatchEnv, Described, Env, EnvSpec, ObsSpace, Outcome, Philox, Step, Stream,
 };
 
 pub(crate) fn device() -> Device {
@@ -89,12 +89,13 @@ pub(crate) fn run(env: &mut dyn BatchEnv, from: u32, to: u32) -> Vec<HostStep> {
 
 /// A noisy walk that shows what it is given: obs (position, last action), reward the action.
 /// It terminates beyond ±`end`.
+#[derive(Clone)]
 pub(crate) struct Walk {
     pub(crate) end: f32,
     pub(crate) time_limit: Option<u32>,
 }
 
-impl HostEnv for Walk {
+impl Described for Walk {
     fn spec(&self) -> EnvSpec {
         EnvSpec {
             name: "Walk-v0".to_owned(),
@@ -111,7 +112,9 @@ impl HostEnv for Walk {
     fn state_size(&self) -> usize {
         2
     }
+}
 
+impl Env for Walk {
     fn reset(&self, state: &mut [f32], rng: &mut Philox) {
         state[0] = rng.range(-0.5, 0.5);
         state[1] = 0.0;

@@ -287,6 +287,10 @@ impl BatchEnv for TimedEnv {
         self.inner.obs()
     }
 
+    fn failure(&self) -> Option<&EnvError> {
+        self.inner.failure()
+    }
+
     fn take_episodes(&mut self) -> Vec<Episode> {
         self.inner.take_episodes()
     }

@@ -7,7 +7,7 @@ use crate::{
 };
 use burn::tensor::Device;
 use std::time::{Duration, Instant};
-use uphill_algos::{Cohort, Diverged, Horizon, RunConfig, Trainer};
+use uphill_algos::{Cohort, Horizon, RunConfig, StepError, Trainer};
 
 /// What every device does before its clock runs: kernels get compiled, launches recorded, buffers
 /// allocated.
@@ -39,7 +39,7 @@ struct Agent {
     trainer: Trainer,
     /// Iterations left in this turn.
     left: u64,
-    diverged: Option<Diverged>,
+    stopped: Option<StepError>,
 }
 
 /// One turn of a device.
@@ -56,7 +56,7 @@ impl Subject {
             Ok(Agent {
                 trainer: Trainer::new(config, &chosen.device)?,
                 left: 0,
-                diverged: None,
+                stopped: None,
             })
         };
         let mut agents = with_seeds(&work.config, work.agents)
@@ -95,8 +95,8 @@ impl Subject {
         }
         sync(&self.device)?;
         let seconds = clock.elapsed().as_secs_f64().max(1e-9);
-        if let Some(diverged) = self.agents.iter_mut().find_map(|one| one.diverged.take()) {
-            return Err(diverged.into());
+        if let Some(stopped) = self.agents.iter_mut().find_map(|one| one.stopped.take()) {
+            return Err(stopped.into());
         }
         Ok(Turn {
             env_steps_per_s: (self.env_steps() - before) as f64 / seconds,
@@ -118,9 +118,9 @@ fn trainers(agents: &mut [Agent]) -> Vec<&mut Trainer> {
 impl Agent {
     /// One iteration; whether there are more.
     fn step(&mut self) -> bool {
-        self.diverged = self.trainer.step().err();
+        self.stopped = self.trainer.step().err();
         self.left -= 1;
-        self.left > 0 && self.diverged.is_none()
+        self.left > 0 && self.stopped.is_none()
     }
 }
 

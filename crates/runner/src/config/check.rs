@@ -69,7 +69,15 @@ fn check_under(
                 known.join(", ")
             );
         };
-        if let (Value::Table(inner), Value::Table(expected)) = (value, expected)
+        if let ("env", Value::Table(env)) = (path.as_str(), value) {
+            // Its options are for the environment to know.
+            if !env.get("name").is_some_and(Value::is_str) {
+                bail!(
+                    "env.name: missing; it names the environment beside its options, write for example: \
+                     name = \"CartPole-v1\""
+                );
+            }
+        } else if let (Value::Table(inner), Value::Table(expected)) = (value, expected)
             && !is_schedule(expected)
         {
             check_under(&format!("{path}."), inner, expected, template)?;

@@ -27,7 +27,8 @@ pub(crate) fn fixed_on_resume(key: &str) -> bool {
 /// Keys that have to be as they were for a policy to act as it learnt to.
 pub(crate) fn fixed_for_acting(key: &str) -> bool {
     let network = key.starts_with("network.") && !NOT_LEARNT.contains(&key);
-    network || key.starts_with("normalize.obs") || INPUTS.contains(&key)
+    let inputs = INPUTS.contains(&key) || key.starts_with("env.");
+    network || key.starts_with("normalize.obs") || inputs
 }
 
 /// Whether all `fixed` keys of `config`, read from `source`, have the values that `checkpoint`, read from `path`,
@@ -44,7 +45,7 @@ pub(crate) fn check_kept(
         .filter(|key| fixed(key) && now.get(*key) != then.get(*key))
         .collect();
     // Then it is of another run altogether, and the rest says nothing more.
-    let telling = |key: &&String| ["env", "algo.name"].contains(&key.as_str());
+    let telling = |key: &&String| ["env", "env.name", "algo.name"].contains(&key.as_str());
     if changed.iter().any(telling) {
         changed.retain(telling);
     }

@@ -76,11 +76,11 @@ impl Findings {
 pub(crate) fn lab(args: &LabArgs) -> anyhow::Result<ExitCode> {
     let source = Source::find(args)?;
     let env = source.config.env.clone();
-    let mdp = TinyMdp::named(&env);
+    let mdp = TinyMdp::named(&env.name);
     let spec = match &mdp {
         Some(mdp) => {
             check_memoryless(&source.config)?;
-            mdp.spec(&env)
+            mdp.spec(&env.name)
         }
         None => uphill_envs::spec_with(&env, source.config.frames).map_err(unknown)?,
     };
@@ -103,12 +103,18 @@ pub(crate) fn lab(args: &LabArgs) -> anyhow::Result<ExitCode> {
             note(text);
         }
     };
-    let out = folder(args.out.as_deref(), &env)?;
+    let out = folder(args.out.as_deref(), &env.name)?;
     let (name, adapter) = (&chosen.name, &chosen.adapter);
     say(&format!("device {name}: {adapter} ({})", chosen.reason));
     let actor = source.actor(&spec, &chosen.device)?;
     let problem = source.problem(mdp, &spec, &actor, &chosen.device)?;
-    let findings = find_out(problem, &actor, config, (env, trajectories), say)?;
+    let findings = find_out(
+        problem,
+        &actor,
+        config,
+        (env.to_string(), trajectories),
+        say,
+    )?;
 
     files::write_csv(&findings, &out.join("lab.csv"))?;
     picture::draw(&findings, &out.join("lab.svg"))?;
@@ -181,7 +187,7 @@ impl Source {
                      give a configuration in place of the run to change a fresh policy's"
                 )));
             }
-            if args.env.as_ref().is_some_and(|env| *env != config.env) {
+            if args.env.as_ref().is_some_and(|env| *env != config.env.name) {
                 let trained = &config.env;
                 let problem = format!("--env: the policy of {source} was trained in {trained}");
                 bail!(UsageError(problem));
@@ -196,7 +202,7 @@ impl Source {
         let mut config = config::load(source, &args.set)?.config;
         config.seed = args.seed;
         if let Some(env) = &args.env {
-            config.env.clone_from(env);
+            config.env = env.into();
         }
         Ok(Self {
             config,

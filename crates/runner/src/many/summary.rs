@@ -101,7 +101,7 @@ impl Summary {
         let count = |which: fn(&Outcome) -> bool| seeds.iter().filter(|seed| which(seed)).count();
         Self {
             algo: config.algo.name().to_owned(),
-            env: config.env.clone(),
+            env: config.env.to_string(),
             total_steps: config.total_steps,
             reward_threshold,
             device: device.to_owned(),

@@ -7,6 +7,7 @@ mod bad_input;
 mod bench;
 mod console;
 mod docs;
+mod env_options;
 mod interrupt;
 mod lab;
 mod limits;

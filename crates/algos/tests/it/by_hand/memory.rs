@@ -12,7 +12,7 @@ use uphill_algos::{
 };
 use uphill_core::nn::Init;
 use uphill_envs::{
-    ActionSpace, BatchEnv, EnvSpec, HostBatch, HostEnv, ObsSpace, Outcome, Philox, Stream,
+    ActionSpace, BatchEnv, Described, Env, EnvSpec, HostBatch, ObsSpace, Outcome, Philox, Stream,
 };
 
 const COPIES: usize = 3;
@@ -21,7 +21,7 @@ const STEPS: usize = 12;
 /// Random observations; the clock runs out after four steps, and half of the actions end an episode earlier.
 struct Clock;
 
-impl HostEnv for Clock {
+impl Described for Clock {
     fn spec(&self) -> EnvSpec {
         EnvSpec {
             name: "Clock".to_owned(),
@@ -38,7 +38,9 @@ impl HostEnv for Clock {
     fn state_size(&self) -> usize {
         2
     }
+}
 
+impl Env for Clock {
     fn reset(&self, state: &mut [f32], rng: &mut Philox) {
         state.fill_with(|| rng.range(-1.0, 1.0));
     }

@@ -6,12 +6,12 @@ use uphill_algos::{
     a2c::{A2cConfig, AdvantageEstimator},
     build_actor, build_critic,
 };
-use uphill_envs::{ActionSpace, EnvSpec, HostBatch, HostEnv, ObsSpace, Outcome, Philox};
+use uphill_envs::{ActionSpace, Described, Env, EnvSpec, HostBatch, ObsSpace, Outcome, Philox};
 
 /// Pays two sums in turn, for as long as anyone likes.
 struct Pays([f32; 2]);
 
-impl HostEnv for Pays {
+impl Described for Pays {
     fn spec(&self) -> EnvSpec {
         EnvSpec {
             name: "Pays".to_owned(),
@@ -25,7 +25,9 @@ impl HostEnv for Pays {
     fn state_size(&self) -> usize {
         1
     }
+}
 
+impl Env for Pays {
     fn reset(&self, state: &mut [f32], _rng: &mut Philox) {
         state[0] = 0.0;
     }
