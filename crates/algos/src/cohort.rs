@@ -203,7 +203,7 @@ impl Cohort {
         (self.params, self.adam) = learner.params();
         self.learner = Some(learner);
         // The one wait for the device in an iteration.
-        let read = read_back::read(Tensor::cat(vec![summary, finished], 0));
+        let read = read_back::read_all(vec![summary, finished]);
         if let Some(norm) = self.norm.as_mut().filter(|_| self.config.normalize.obs) {
             norm.moments = norm.moments.merge_of_agents(raw_obs, agents);
         }

@@ -56,7 +56,7 @@ impl Measured {
     pub fn read(self, along: Option<Tensor<1>>) -> (Metrics, Vec<f32>) {
         let mut parts = self.values;
         parts.extend(along);
-        let read = read_back::read(Tensor::cat(parts, 0));
+        let read = read_back::read_all(parts);
         let (measured, along) = read.split_at(self.names.len());
         let metrics = Metrics::of(&self.names, measured, self.known);
         (metrics, along.iter().map(|x| *x as f32).collect())

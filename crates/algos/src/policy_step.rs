@@ -90,7 +90,7 @@ impl Change {
     /// Improvement and mean KL, read back.
     pub(crate) fn read(&self) -> (f64, f64) {
         let pair = vec![self.improvement.clone(), self.mean_kl.clone()];
-        let read = read_back::read(Tensor::cat(pair, 0));
+        let read = read_back::read_all(pair);
         (read[0], read[1])
     }
 

@@ -95,9 +95,9 @@ impl Moments {
 }
 
 /// Variance up to which there is no spread, whatever the mean; also what is added to one before its root is taken.
-pub(crate) const FLAT: f64 = 1e-8;
+pub const FLAT: f64 = 1e-8;
 /// Variance up to which there is no spread, in squared means: rounding is as large as what is rounded.
-pub(crate) const FLAT_BY_MEAN: f64 = 1e-10;
+pub const FLAT_BY_MEAN: f64 = 1e-10;
 
 /// Observation normaliser: (obs − mean) / [std](Moments::std), then clipped. A part of actor and critic, so that it
 /// is saved with them and evaluation sees what training saw.

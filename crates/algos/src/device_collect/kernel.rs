@@ -6,13 +6,17 @@
 
 #[allow(clippy::wildcard_imports)] // the vocabulary of kernels
 use cubecl::prelude::*;
-use uphill_core::ops::activated;
+use uphill_core::{normalize, ops::activated};
 use uphill_envs::device::{
     Copies, DeviceEnv, Results, Rules, advance, carry_over, minus_ln, normal, open_uniform, philox,
     see,
 };
 
 use super::plan::Plan;
+
+/// Of [`normalize`], in single precision.
+const FLAT: f32 = normalize::FLAT as f32;
+const FLAT_BY_MEAN: f32 = normalize::FLAT_BY_MEAN as f32;
 
 /// ½ ln 2π.
 const HALF_LN_TAU: f32 = 0.918_938_5;
@@ -49,7 +53,7 @@ struct Place {
 }
 
 /// `steps` steps of all `count` copies of each agent. `params` `[S, P]` are those of the policies; `norm` `[S, 2, O]` has
-/// the means and then the standard deviations of the observations, which are clipped to ±`clip` after that. Cubes
+/// the means and then the variances of the observations, which are clipped to ±`clip` after that. Cubes
 /// (., s) work for agent s, whose seeds are those of the first plus s.
 #[cube(launch)]
 pub(super) fn rollout_kernel(
@@ -242,7 +246,8 @@ fn record(
         obs[entry * width + i] = raw;
         let at = unit * comptime!(plan.stride()) + i;
         if comptime!(plan.normalize) {
-            let scaled = (raw - norm[norm_at + i]) / norm[norm_at + comptime!(width + i)];
+            let mean = norm[norm_at + i];
+            let scaled = (raw - mean) / deviation(mean, norm[norm_at + comptime!(width + i)]);
             if comptime!(plan.clip) {
                 to[at] = scaled.clamp(-clip, clip);
             } else {
@@ -252,6 +257,13 @@ fn record(
             to[at] = raw;
         }
     }
+}
+
+/// What an observation is divided by: [`Moments::std`](uphill_core::normalize::Moments::std) of one number.
+#[cube]
+fn deviation(mean: f32, variance: f32) -> f32 {
+    let flat = variance <= FLAT + FLAT_BY_MEAN * mean * mean;
+    select(flat, 1.0f32, (variance + FLAT).sqrt())
 }
 
 /// Neuron `unit` of a hidden layer, for all copies of the cube.

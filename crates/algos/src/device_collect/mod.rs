@@ -111,9 +111,9 @@ pub(crate) fn job(
 
 /// What the kernel is told of the normalisers of `agents` `S`, `[S·2·O]`.
 pub(crate) fn moments(norm: &ObsNorm, agents: usize) -> Tensor<1> {
-    let (mean, std) = (norm.moments.mean.clone(), norm.moments.std());
+    let (mean, variance) = (norm.moments.mean.clone(), norm.moments.variance.clone());
     let len = mean.dims()[0];
-    let rows = [mean, std].map(|x| x.reshape([agents, len / agents]));
+    let rows = [mean, variance].map(|x| x.reshape([agents, len / agents]));
     Tensor::cat(rows.into(), 1).reshape([2 * len])
 }
 

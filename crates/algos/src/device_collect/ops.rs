@@ -48,7 +48,7 @@ pub(crate) struct Job {
 /// Operations of a policy on environments.
 #[backend_extension(Cube)]
 pub(super) trait RolloutOps: Backend {
-    /// `params` `[S·P]` of the policies, `norm` `[S·2 O]` means and standard deviations of observations.
+    /// `params` `[S·P]` of the policies, `norm` `[S·2 O]` means and variances of observations.
     fn rollout(
         params: FloatTensor<Self>,
         norm: FloatTensor<Self>,

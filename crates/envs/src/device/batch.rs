@@ -252,8 +252,7 @@ impl<E: InKernels> DeviceSteps for DeviceBatch<E> {
 /// Where `ends` `[T, N]`, as described at [`Results`](super::Results), say that an episode was terminated and
 /// where truncated.
 pub fn how_ended(ends: Tensor<2, Int>) -> [Tensor<2, Bool>; 2] {
-    let how = ends.bitwise_and_scalar(3);
-    [how.clone().equal_elem(1), how.equal_elem(2)]
+    [ends.clone().greater_elem(0), ends.lower_elem(0)]
 }
 
 fn upload(saved: &Saved, states: &[f32], device: &Device) -> DeviceState {

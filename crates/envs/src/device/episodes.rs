@@ -58,12 +58,12 @@ impl EpisodeLog {
             .try_into()
             .unwrap_or_else(|_| unreachable!("two tensors were registered"));
         let ends = returns.iter::<f32>().zip(ends.iter::<i32>());
-        let ends = ends.enumerate().filter(|(_, (_, end))| *end >= 4);
+        let ends = ends.enumerate().filter(|(_, (_, end))| end.abs() > 1);
         ends.map(|(entry, (episode_return, end))| Episode {
             env: entry % copies,
             episode_return: episode_return.into(),
-            length: (end / 4) as u32,
-            terminated: end % 4 == 1,
+            length: end.unsigned_abs() - 1,
+            terminated: end > 0,
         })
         .collect()
     }
@@ -115,7 +115,7 @@ pub(super) fn last_episodes_kernel(
     let mut counts = Shared::<[u32]>::new_slice(comptime!(units as usize));
     let mut mine = 0u32;
     for entry in first..end {
-        mine += select(ends[entry] >= 4i32, 1u32, 0u32);
+        mine += select(ends[entry].abs() > 1i32, 1u32, 0u32);
     }
     counts[unit] = mine;
     sync_cube();
@@ -145,13 +145,13 @@ pub(super) fn last_episodes_kernel(
     }
     for back in first..end {
         let entry = end - 1 - (back - first);
-        if ends[entry] >= 4i32 {
+        if ends[entry].abs() > 1i32 {
             if later < shown {
                 let at = to + 2 + 4 * (shown - 1 - later) as usize;
                 out[at] = f32::cast_from(entry % copies);
                 out[at + 1] = ended_returns[entry];
-                out[at + 2] = f32::cast_from(ends[entry] / 4i32);
-                out[at + 3] = f32::cast_from(ends[entry] & 1i32);
+                out[at + 2] = f32::cast_from(ends[entry].abs() - 1i32);
+                out[at + 3] = select(ends[entry] > 0i32, 1.0f32, 0.0f32);
             }
             later += 1u32;
         }

@@ -99,7 +99,7 @@ pub fn advance(
     results.rewards[entry] = outcome.reward;
     if outcome.terminated || out_of_time {
         let length = select(copies.clocks[clock + 1] == 0i32, age, 0i32);
-        results.ends[entry] = length * 4i32 + select(outcome.terminated, 1i32, 2i32);
+        results.ends[entry] = select(outcome.terminated, 1i32 + length, -1i32 - length);
         results.ended_returns[entry] = total;
         let episode = copies.clocks[clock + 2] + 1i32;
         copies.clocks[clock] = 0i32;

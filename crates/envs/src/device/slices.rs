@@ -28,8 +28,8 @@ pub struct Results {
     pub rewards: Box<[f32]>,
     /// `[T, N]`, of the episodes that ended.
     pub ended_returns: Box<[f32]>,
-    /// `[T, N]`: 0 while an episode goes on, otherwise 4 · length + 1 if it terminated and + 2 if it was truncated,
-    /// with length 0 if the episode is not to be reported, because it began at a random age.
+    /// `[T, N]`: 0 while an episode goes on, otherwise 1 + length, negative if it was truncated, with length 0 if the
+    /// episode is not to be reported, because it began at a random age.
     pub ends: Box<[i32]>,
 }
 
