@@ -12,7 +12,7 @@ use rand::{SeedableRng, rngs::SmallRng};
 use std::error::Error;
 use uphill_algos::{
     collect::collect,
-    random::{index_tensor, minibatches},
+    random::{Order, index_tensor},
 };
 use uphill_core::{
     advantage::{gae, standardize},
@@ -55,8 +55,12 @@ pub fn run(iterations: u64) -> Result<(), Box<dyn Error>> {
         let batch = rollout.flatten(advantages, returns);
 
         for epoch in 0..EPOCHS {
-            let order = (SEED, iteration, epoch);
-            for indices in minibatches(batch.len(), MINIBATCHES, order) {
+            let order = Order {
+                seed: SEED,
+                iteration,
+                epoch,
+            };
+            for indices in order.minibatches(batch.len(), MINIBATCHES) {
                 let b = batch.select(index_tensor(indices, &device));
 
                 // The loss, with gradients recorded from here on.

@@ -12,8 +12,7 @@ use std::error::Error;
 use uphill::{
     algos::{
         AlgoConfig, Algorithm, Checkpoint, CheckpointError, ConfigError, CustomSettings, Horizon,
-        Learner, Measured, RunConfig, Settings, Trainer, UpdateContext,
-        random::{index_tensor, minibatches},
+        Learner, Measured, RunConfig, Settings, Trainer, UpdateContext, random::index_tensor,
     },
     burn::tensor::{Device, Tensor},
     core::{
@@ -133,8 +132,8 @@ impl Algorithm for Spo {
         let batch = rollout.flatten(advantages, returns);
         let mut losses = vec![];
         for epoch in 0..self.config.epochs {
-            let order = (context.seed, context.iteration, epoch);
-            for indices in minibatches(batch.len(), self.config.minibatches, order) {
+            let order = context.order(epoch);
+            for indices in order.minibatches(batch.len(), self.config.minibatches) {
                 let part = batch.select(index_tensor(indices, &batch.obs.device()));
                 losses.push(self.step(actor, critic, part));
             }

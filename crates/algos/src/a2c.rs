@@ -6,15 +6,16 @@ use crate::{
     Algorithm, Horizon, Learner, Measured, SequenceUse, Settings, UpdateContext, check_settings,
     checkpoint::{Checkpoint, CheckpointError},
     config::ConfigError,
-    optimizer::{Optimizer, OptimizerKind, StepSize},
-    policy_gradient::{actor_critic, param_norm},
+    descent::{Descent, param_norm, slower_path},
+    optimizer::{OptimizerKind, StepSize},
     settings::{COUNT, NOT_NEGATIVE, POSITIVE, SHARE, rollout_samples},
 };
 use serde::{Deserialize, Serialize};
 use uphill_core::{
-    advantage::{Estimator, standardize},
-    loss::explained_variance,
+    advantage::Estimator,
+    loss::{ActorCriticLoss, Surrogate, explained_variance},
     optim::RuleKind,
+    peers,
     policy::{Actor, Critic},
     rollout::Rollout,
     schedule::Schedule,
@@ -154,20 +155,26 @@ impl Settings for A2cConfig {
 #[derive(Clone, Debug)]
 pub struct A2c {
     config: A2cConfig,
-    optimizer: Optimizer,
+    descent: Descent,
 }
 
 impl A2c {
     /// With fresh optimiser state for these networks.
     pub fn new(config: A2cConfig, actor: &Actor, critic: &Critic) -> Self {
-        let optimizer = Optimizer::new(
-            config.optimizer,
-            config.rule,
-            &actor.net,
-            &critic.net,
-            config.epsilon,
-        );
-        Self { config, optimizer }
+        let (kind, rule, epsilon) = (config.optimizer, config.rule, config.epsilon);
+        let descent = Descent::new(kind, rule, (actor, critic), epsilon);
+        Self { config, descent }
+    }
+}
+
+/// c_V L_V − E[A log π] − c_H H: the loss of A2C and A3C.
+pub(crate) fn loss(value_coef: f64, entropy_coef: f64) -> ActorCriticLoss {
+    ActorCriticLoss {
+        surrogate: Surrogate::LogProb,
+        value_clip: 0.0,
+        value_coef,
+        entropy_coef,
+        standardize: false,
     }
 }
 
@@ -190,20 +197,18 @@ impl Algorithm for A2c {
         let returns = advantages.clone() + rollout.values.clone();
         let mut batch = rollout.flatten(advantages, returns);
         if c.normalize_advantages {
-            batch.advantages = standardize(batch.advantages);
+            batch.advantages = peers::standardize(context.peers, batch.advantages);
         }
 
         let (values, returns) = (batch.values.clone(), batch.returns.clone());
-        let entropy_coef = c.entropy_coef.at(context.progress);
-        let gradient = actor_critic(actor, critic, batch, c.value_coef, entropy_coef);
-        let optimizer = &mut self.optimizer;
-        let grad_norm = optimizer.step(&mut actor.net, &mut critic.net, gradient.grads, size);
-        let [policy_loss, value_loss, entropy] = gradient.parts;
+        let loss = loss(c.value_coef, c.entropy_coef.at(context.progress));
+        let agent = (&mut *actor, &mut *critic);
+        let (means, grad_norm) = (self.descent).step(agent, batch, loss, size, context.peers);
 
         let scalars = vec![
-            ("policy_loss", policy_loss),
-            ("value_loss", value_loss),
-            ("entropy", entropy),
+            ("policy_loss", means.policy_loss),
+            ("value_loss", means.value_loss),
+            ("entropy", means.entropy),
             ("explained_variance", explained_variance(values, returns)),
             ("grad_norm", grad_norm),
             ("param_norm", param_norm([&actor.net, &critic.net])),
@@ -211,11 +216,15 @@ impl Algorithm for A2c {
         Measured::new(scalars, &[("lr", size.learning_rate)])
     }
 
+    fn slower_path(&self, actor: &Actor, critic: &Critic) -> Option<&'static str> {
+        slower_path((actor, critic), &loss(1.0, 1.0))
+    }
+
     fn save(&self, checkpoint: &mut Checkpoint) {
-        self.optimizer.save(checkpoint);
+        self.descent.save(checkpoint);
     }
 
     fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
-        self.optimizer.load(checkpoint)
+        self.descent.load(checkpoint)
     }
 }

@@ -9,11 +9,11 @@
 //! operating system. With one worker it is.
 
 use crate::{
-    Horizon, Learner, Measured, Metrics, Settings, UpdateContext, check_settings,
+    Horizon, Learner, Measured, Metrics, Settings, UpdateContext, a2c, check_settings,
     checkpoint::{Checkpoint, CheckpointError},
     collect::collect_unless,
     config::ConfigError,
-    policy_gradient::{actor_critic, param_norm},
+    descent::{gradient, param_norm, slower_path},
     random::worker_seed,
     settings::{COUNT, NOT_NEGATIVE, POSITIVE, SHARE, ensure, rollout_samples},
 };
@@ -23,6 +23,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use uphill_core::{
     advantage::Estimator,
     optim::clip_grad_norm,
+    peers::Alone,
     policy::{Actor, Critic},
     rollout::{Memory, Rollout},
     schedule::Schedule,
@@ -238,14 +239,17 @@ struct Job<'a> {
     /// Gradients that each takes.
     updates: usize,
     first_step: u64,
-    context: UpdateContext,
+    context: UpdateContext<'a>,
     stop: &'a AtomicBool,
 }
+
+/// Of each gradient.
+const MEASURED: [&str; 4] = ["policy_loss", "value_loss", "entropy", "grad_norm"];
 
 /// What one worker measured.
 struct Log {
     obs: Vec<Tensor<2>>,
-    /// Diagnostics `[4]` of each gradient: policy loss, value loss, entropy, norm.
+    /// What was [`MEASURED`] of each gradient, `[4]`.
     diagnostics: Vec<Tensor<1>>,
     /// Gradients that others applied between the snapshot and the use of each gradient.
     staleness: Vec<u64>,
@@ -305,13 +309,17 @@ impl Job<'_> {
         let returns = advantages.clone() + rollout.values.clone();
         let batch = rollout.flatten(advantages, returns);
 
-        let entropy_coef = c.entropy_coef.at(self.context.progress);
-        let gradient = actor_critic(actor, critic, batch, c.value_coef, entropy_coef);
-        let grad = Tensor::cat(vec![gradient.grads.0, gradient.grads.1], 0);
+        let loss = a2c::loss(c.value_coef, c.entropy_coef.at(self.context.progress));
+        let of = gradient((actor, critic), actor, batch, loss, &Alone);
+        let grad = Tensor::cat(vec![of.actor, of.critic], 0);
         let (grad, norm) = clip_grad_norm(grad, c.max_grad_norm);
-        let mut diagnostics = gradient.parts.to_vec();
-        diagnostics.push(norm);
-        (grad, Tensor::cat(diagnostics, 0))
+        let measured: [_; MEASURED.len()] = [
+            of.means.policy_loss,
+            of.means.value_loss,
+            of.means.entropy,
+            norm,
+        ];
+        (grad, Tensor::cat(measured.into(), 0))
     }
 }
 
@@ -327,24 +335,22 @@ impl A3c {
         let mean = Tensor::stack::<2>(all.collect(), 0)
             .mean_dim(0)
             .squeeze_dim::<1>(0);
-        let part = |i: usize| mean.clone().narrow(0, i, 1);
         let staleness: Vec<u64> = logs.iter().flat_map(|log| log.staleness.clone()).collect();
         let (sum, max) = (staleness.iter().sum::<u64>(), staleness.iter().max());
-        let measured = Measured::new(
-            vec![
-                ("policy_loss", part(0)),
-                ("value_loss", part(1)),
-                ("entropy", part(2)),
-                ("grad_norm", part(3)),
-                ("param_norm", param_norm([&actor.net, &critic.net])),
-            ],
-            &[
-                ("staleness", sum as f64 / staleness.len() as f64),
-                ("staleness_max", max.copied().unwrap_or(0) as f64),
-                ("lr", self.config.learning_rate.at(context.progress)),
-            ],
-        );
+        let size = param_norm([&actor.net, &critic.net]);
+        let known = [
+            ("staleness", sum as f64 / staleness.len() as f64),
+            ("staleness_max", max.copied().unwrap_or(0) as f64),
+            ("lr", self.config.learning_rate.at(context.progress)),
+        ];
+        let measured = Measured::new(vec![], &known).with(&MEASURED, mean);
+        let measured = measured.with(&["param_norm"], size);
         measured.read(None).0
+    }
+
+    /// Why gradients of this agent take Burn's operations one by one where something faster is known; `None` if they do not.
+    pub fn slower_path(&self, actor: &Actor, critic: &Critic) -> Option<&'static str> {
+        slower_path((actor, critic), &a2c::loss(1.0, 1.0))
     }
 
     /// Adds the mean square to a checkpoint.

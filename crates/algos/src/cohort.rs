@@ -12,10 +12,12 @@
 use crate::{
     AlgoConfig, Learner, Metrics, Report, RunConfig, StepError, Trainer,
     checkpoint::Checkpoint,
+    descent::{Goal, UPDATE},
     device_collect::{Collected, Job, job, moments, run},
+    diverged::Evidence,
     episodes::WINDOW,
-    ppo::{AdvantageNorm, Now, Ppo, PpoConfig, SUMMARY},
-    random::shuffle_key,
+    ppo::{AdvantageNorm, Ppo, PpoConfig},
+    random::Order,
     train::clip_rewards,
 };
 use burn::tensor::{Tensor, TensorData, Transaction};
@@ -151,8 +153,7 @@ impl Cohort {
         };
         // Whether there are kernels shows with what they are for.
         cohort.job(0)?;
-        cohort.learner =
-            Some(cohort.learner(cohort.empty_batch(), &Now::at(0.0, &cohort.ppo), None)?);
+        cohort.learner = Some(cohort.learner(cohort.empty_batch(), cohort.goal(0.0), None)?);
         Some(cohort)
     }
 
@@ -164,7 +165,7 @@ impl Cohort {
         };
         let (context, first_step) = first.position();
         let (c, agents) = (self.ppo.clone(), self.agents);
-        let now = Now::at(context.progress, &c);
+        let goal = self.goal(context.progress);
 
         let Collected {
             mut rollout,
@@ -191,11 +192,15 @@ impl Cohort {
         }
         batch.obs = self.normalized(raw_obs.clone());
 
-        let key = |epoch, k| shuffle_key((self.config.seed + k, context.iteration, epoch));
+        let key = |epoch, k| {
+            let seed = self.config.seed + k;
+            let order = context.order(epoch);
+            Order { seed, ..order }.key()
+        };
         let keys = (0..c.epochs).flat_map(|epoch| (0..agents as u64).map(move |k| key(epoch, k)));
         let keys = shuffle_keys(&keys.collect::<Vec<_>>(), &batch.obs.device());
         let kept = self.learner.take();
-        let Some(mut learner) = self.learner(batch, &now, kept) else {
+        let Some(mut learner) = self.learner(batch, goal, kept) else {
             unreachable!("there has been a learner for such a batch")
         };
         let reported = learner.epochs(keys);
@@ -209,17 +214,22 @@ impl Cohort {
         }
         self.read = None;
 
-        let (summaries, finished) = read.split_at(agents * SUMMARY.len());
+        let (summaries, finished) = read.split_at(agents * UPDATE.len());
         let report = |trainer: &mut &mut Trainer| {
             let k = self.number(trainer);
             let summary = part(summaries, k, agents);
-            let metrics = Metrics::of(&SUMMARY, summary, now.known(c.epochs).to_vec());
+            let known = vec![
+                ("lr", goal.size.learning_rate),
+                ("clip", goal.loss.surrogate.clip()),
+                ("epochs", c.epochs as f64),
+            ];
+            let metrics = Metrics::of(&UPDATE, summary, known);
             let finished: Vec<f32> = part(finished, k, agents)
                 .iter()
                 .map(|x| *x as f32)
                 .collect();
             let finished = FinishedEpisodes::from_values(&finished);
-            Ok(trainer.report(c.steps, metrics, &finished)?)
+            Ok(trainer.report(c.steps, metrics, &finished, Evidence::default())?)
         };
         trainers.iter_mut().map(report).collect()
     }
@@ -303,18 +313,21 @@ impl Cohort {
     fn learner(
         &self,
         batch: Batch,
-        now: &Now,
+        goal: Goal,
         kept: Option<DeviceLearner>,
     ) -> Option<DeviceLearner> {
-        let c = &self.ppo;
-        let (loss, step) = (now.loss(c, c.kl_coef), now.step_size(c));
+        let (loss, step) = (goal.loss.in_f32(), goal.size.fused(self.ppo.optimizer));
         let all = Agents {
             count: self.agents,
             like: (&self.actor, &self.critic),
             params: self.params.clone(),
             adam: self.adam.clone(),
         };
-        DeviceLearner::of_agents(kept, all, batch, c.minibatches, &loss, step)
+        DeviceLearner::of_agents(kept, all, batch, goal.minibatches, &loss, step)
+    }
+
+    fn goal(&self, progress: f64) -> Goal {
+        self.ppo.goal(progress, self.ppo.kl_coef)
     }
 
     /// As large as that of an update.

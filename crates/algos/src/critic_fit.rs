@@ -4,16 +4,14 @@ use crate::{
     SequenceUse, UpdateContext, check_settings,
     checkpoint::{Checkpoint, CheckpointError},
     config::ConfigError,
-    optimizer::{descend, load_rule, save_rule},
-    random::{index_tensor, minibatches},
+    descent::{ValueSteps, fit_values, value_gradient},
+    optimizer::{load_rule, save_rule},
     settings::{COUNT, NOT_NEGATIVE, POSITIVE, ensure},
 };
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use uphill_core::{
     lbfgs::lbfgs,
-    loss::{clipped_value_loss, value_loss},
-    ops::HostCritic,
     optim::{Rule, RuleKind},
     policy::Critic,
     rollout::Batch,
@@ -123,79 +121,29 @@ impl CriticFit {
     /// Moves V towards the batch's returns, down ½ mean((V − R)²), or with `value_clip` its clipped
     /// form. Returns the loss `[1]`: mean over the steps of Adam, or that at the end of L-BFGS.
     pub fn fit(&mut self, critic: &mut Critic, batch: &Batch, context: UpdateContext) -> Tensor<1> {
-        match self.config.method {
-            CriticMethod::Adam => self.adam(critic, batch, context),
+        let c = &self.config;
+        match c.method {
+            CriticMethod::Adam => {
+                let steps = ValueSteps {
+                    epochs: c.epochs,
+                    minibatches: c.minibatches,
+                    order: Some(context.order(0)),
+                    learning_rate: self.learning_rate(context),
+                    max_grad_norm: c.max_grad_norm,
+                    value_clip: c.value_clip,
+                };
+                fit_values(critic, &mut self.rule, batch, steps, context.peers).mean
+            }
             CriticMethod::Lbfgs => {
                 let loss_and_grad = |params| {
                     let critic = critic.with_net(critic.net.with_flat(params));
-                    loss_and_grad(&critic, batch, |values| {
-                        value_loss(values, batch.returns.clone())
-                    })
+                    value_gradient(&critic, batch, 0.0, context.peers)
                 };
-                let (params, loss) = lbfgs(loss_and_grad, critic.net.flat(), self.config.epochs);
+                let (params, loss) = lbfgs(loss_and_grad, critic.net.flat(), c.epochs);
                 critic.net = critic.net.with_flat(params);
                 loss
             }
         }
-    }
-
-    fn adam(&mut self, critic: &mut Critic, batch: &Batch, context: UpdateContext) -> Tensor<1> {
-        let learning_rate = self.learning_rate(context);
-        let (units, parts) = (batch.units(), self.config.minibatches);
-        let epochs = (0..self.config.epochs)
-            .map(|epoch| minibatches(units, parts, (context.seed, context.iteration, epoch)));
-        if let Some(loss) = self.fused(critic, batch, epochs.clone(), learning_rate) {
-            return loss;
-        }
-        let mut losses = Vec::with_capacity(self.config.epochs * parts);
-        for epoch in epochs {
-            for indices in epoch {
-                let indices = index_tensor(indices, &batch.obs.device());
-                let part = batch.select(indices);
-                let (old_values, returns) = (part.values.clone(), part.returns.clone());
-                let clip = self.config.value_clip;
-                let (loss, grad) = loss_and_grad(critic, &part, |values| {
-                    if clip > 0.0 {
-                        clipped_value_loss(values, old_values, returns, clip)
-                    } else {
-                        value_loss(values, returns)
-                    }
-                });
-                let max_norm = self.config.max_grad_norm;
-                descend(
-                    &mut critic.net,
-                    &mut self.rule,
-                    grad,
-                    learning_rate,
-                    max_norm,
-                );
-                losses.push(loss);
-            }
-        }
-        Tensor::cat(losses, 0).mean()
-    }
-
-    /// [`adam`](Self::adam) in host memory, where passes through the network are fused.
-    fn fused(
-        &mut self,
-        critic: &mut Critic,
-        batch: &Batch,
-        epochs: impl Iterator<Item = Vec<Vec<i32>>>,
-        learning_rate: f64,
-    ) -> Option<Tensor<1>> {
-        let Rule::Adam(adam) = &mut self.rule else {
-            return None;
-        };
-        let (c, minibatch) = (&self.config, batch.len() / self.config.minibatches);
-        let clip = c.value_clip as f32;
-        let mut host = HostCritic::new(critic, batch, minibatch, adam.clone(), clip)?;
-        let mut losses = vec![];
-        for epoch in epochs {
-            losses.extend(host.epoch(&epoch, learning_rate, c.max_grad_norm));
-        }
-        *adam = host.finish(&mut critic.net);
-        let mean = losses.iter().sum::<f32>() / losses.len() as f32;
-        Some(Tensor::from_data([mean], &batch.obs.device()))
     }
 
     /// The schedule's value during an update.
@@ -212,16 +160,4 @@ impl CriticFit {
     pub fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
         load_rule(checkpoint, "critic", &mut self.rule)
     }
-}
-
-/// `loss` `[1]` of the values `[B]` of a batch and its gradient by the critic's parameters `[P]`.
-fn loss_and_grad(
-    critic: &Critic,
-    batch: &Batch,
-    loss: impl FnOnce(Tensor<1>) -> Tensor<1>,
-) -> (Tensor<1>, Tensor<1>) {
-    let net = critic.net.tracked();
-    let loss = loss(critic.with_net(net.clone()).values_on(batch));
-    let grad = net.flat_grad(&loss.backward());
-    (loss.without_autodiff(), grad)
 }

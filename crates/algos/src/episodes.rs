@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
+use uphill_core::peers::Peers;
 use uphill_envs::{Episode, FinishedEpisodes};
 
 /// Episodes that a mean is taken over.
@@ -81,6 +82,40 @@ impl EpisodeStats {
         let count = self.window.len();
         (count > 0).then(|| self.window.iter().map(value).sum::<f64>() / count as f64)
     }
+}
+
+/// The episodes that finished in all processes, in the order of their ranks.
+pub(crate) fn of_all(own: FinishedEpisodes, peers: &dyn Peers) -> FinishedEpisodes {
+    if peers.size() == 1 {
+        return own;
+    }
+    let mut all = FinishedEpisodes::default();
+    for values in peers
+        .gather(&own.to_values(WINDOW))
+        .chunks_exact(2 + 4 * WINDOW)
+    {
+        let other = FinishedEpisodes::from_values(values);
+        all.count += other.count;
+        all.last.extend(other.last);
+    }
+    all
+}
+
+/// The first `count` episodes of every copy: those that a rollout of whole episodes learns from.
+pub(crate) fn first_of_each_copy(
+    episodes: Vec<Episode>,
+    count: usize,
+    copies: usize,
+) -> Vec<Episode> {
+    let mut seen = vec![0; copies];
+    let mut first = |episode: &Episode| {
+        seen[episode.env] += 1;
+        seen[episode.env] <= count
+    };
+    episodes
+        .into_iter()
+        .filter(|episode| first(episode))
+        .collect()
 }
 
 #[cfg(test)]

@@ -27,8 +27,10 @@ mod cohort;
 pub mod collect;
 pub mod config;
 pub mod critic_fit;
+pub mod descent;
 #[cfg(feature = "gpu")]
 mod device_collect;
+mod diverged;
 pub mod episodes;
 pub mod eval;
 pub mod footprint;
@@ -49,36 +51,51 @@ pub mod settings;
 pub mod train;
 pub mod trpo;
 pub mod trust_region;
-pub mod value_fit;
 pub mod vpg;
 
 pub use agent::{agent_params, build_actor, build_critic, dist_kind};
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use cohort::Cohort;
 pub use config::{ConfigError, NetworkConfig, NormalizeConfig, RunConfig};
+pub use diverged::{Cause, Diverged, First, Last, StepOfUpdate};
 pub use footprint::Footprint;
 pub use metrics::{Measured, Metrics};
 pub use registry::{
     ALGORITHMS, AlgoConfig, Custom, CustomSettings, algorithms, register_algorithm,
 };
 pub use settings::{Demands, Horizon, SequenceUse, Settings};
-pub use train::{Diverged, Report, StepError, TrainError, Trainer};
+pub use train::{Report, StepError, TrainError, Trainer};
 
+use random::Order;
 use std::any::Any;
 use uphill_core::{
+    peers::Peers,
     policy::{Actor, Critic},
     rollout::Rollout,
 };
 
 /// When and with which randomness an update happens.
 #[derive(Clone, Copy, Debug)]
-pub struct UpdateContext {
+pub struct UpdateContext<'a> {
     /// Iterations finished before this one.
     pub iteration: u64,
     /// Share of the step budget spent before this iteration, 0 to 1. Schedules follow it.
     pub progress: f64,
     /// The run's seed.
     pub seed: u64,
+    /// The processes that train the agent together; [`Alone`](uphill_core::peers::Alone) for one.
+    pub peers: &'a dyn Peers,
+}
+
+impl UpdateContext<'_> {
+    /// The random order of the samples in an epoch of the update.
+    pub fn order(&self, epoch: usize) -> Order {
+        Order {
+            seed: self.seed,
+            iteration: self.iteration,
+            epoch,
+        }
+    }
 }
 
 /// What an algorithm does with a rollout. It owns its optimiser state and nothing else.
@@ -89,8 +106,15 @@ pub trait Algorithm: Send + Any {
         actor: &mut Actor,
         critic: &mut Critic,
         rollout: Rollout,
-        context: UpdateContext,
+        context: UpdateContext<'_>,
     ) -> Measured;
+
+    /// Why updates of this agent take Burn's operations one by one where fused loops or kernels would be several times
+    /// faster; `None` if they do not, or nothing is known.
+    fn slower_path(&self, actor: &Actor, critic: &Critic) -> Option<&'static str> {
+        let _ = (actor, critic);
+        None
+    }
 
     /// Adds the optimiser state to a checkpoint.
     fn save(&self, checkpoint: &mut Checkpoint);

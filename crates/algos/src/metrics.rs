@@ -1,5 +1,6 @@
 //! Named numbers of one update.
 
+use crate::descent::{UPDATE, UpdateSteps};
 use burn::tensor::Tensor;
 use uphill_core::read_back;
 
@@ -28,6 +29,8 @@ pub struct Measured {
     /// One after the other, as many as there are names.
     values: Vec<Tensor<1>>,
     known: Vec<(&'static str, f64)>,
+    /// Where an update took several steps: what was measured of each.
+    steps: Option<UpdateSteps>,
 }
 
 impl Measured {
@@ -38,7 +41,15 @@ impl Measured {
             names,
             values,
             known: known.to_vec(),
+            steps: None,
         }
+    }
+
+    /// An update by minibatches, and what the host knows already.
+    pub fn of_steps(steps: UpdateSteps, known: &[(&'static str, f64)]) -> Self {
+        let mut measured = Self::new(vec![], known).with(&UPDATE, steps.summary.clone());
+        measured.steps = Some(steps);
+        measured
     }
 
     /// Adds values `[names]` that are one tensor already.
@@ -47,6 +58,11 @@ impl Measured {
         self.names.extend(names);
         self.values.push(values);
         self
+    }
+
+    /// What was measured of each step, where an update took several.
+    pub(crate) fn steps(&self) -> Option<UpdateSteps> {
+        self.steps.clone()
     }
 
     /// Reads everything back from the device at once, with what else `[K]` there is to read.

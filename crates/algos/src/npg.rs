@@ -9,17 +9,16 @@ use crate::{
     checkpoint::{Checkpoint, CheckpointError},
     config::ConfigError,
     critic_fit::{CriticConfig, CriticFit},
-    policy_step::{Objective, advantage_batch, diagnostics},
-    random::subset,
+    descent::slower_path_alone,
+    policy_step::{Objective, ObjectiveSettings, predictions},
     settings::{COUNT, NOT_NEGATIVE, PART, POSITIVE, SHARE, rollout_samples},
 };
 use serde::{Deserialize, Serialize};
 use uphill_core::{
-    fisher::Fisher,
     policy::{Actor, Critic},
     rollout::Rollout,
     schedule::Schedule,
-    trust_region::{NaturalGradient, natural_step},
+    trust_region::NaturalGradient,
 };
 
 /// Settings of the natural policy gradient.
@@ -133,30 +132,28 @@ impl Algorithm for Npg {
         context: UpdateContext,
     ) -> Measured {
         let c = &self.config;
-        let entropy_coef = c.entropy_coef.at(context.progress);
+        let settings = ObjectiveSettings {
+            gamma: c.gamma,
+            gae_lambda: c.gae_lambda,
+            normalize_advantages: c.normalize_advantages,
+            entropy_coef: c.entropy_coef.at(context.progress),
+        };
         let size = NaturalGradient {
             max_kl: c.max_kl.at(context.progress),
             cg_steps: c.cg_steps,
             damping: c.cg_damping,
         };
 
-        let batch = advantage_batch(&rollout, c.gamma, c.gae_lambda);
-        let objective = Objective::new(actor, &batch, c.normalize_advantages, entropy_coef);
-        let gradient = objective.gradient(actor);
+        let objective = Objective::new(actor, &rollout, settings, context);
+        let step = objective.natural_step(actor, size, c.fisher_subsample);
+        actor.net = actor.net.with_flat(actor.net.flat() + step.step.clone());
 
-        let fisher = Fisher::on(actor, &subset(&batch, c.fisher_subsample, context));
-        let step = natural_step(&fisher, gradient.clone(), size);
-        actor.net = actor.net.with_flat(actor.net.flat() + step.step);
+        let (change, agent) = (objective.compare(actor), (&*actor, critic));
+        objective.finish(change, agent, &mut self.critic_fit, predictions(step), &[])
+    }
 
-        let mut scalars = objective.compare(actor).scalars();
-        let value_loss = self.critic_fit.fit(critic, &batch, context);
-        scalars.extend(diagnostics(gradient, &batch, value_loss, (actor, critic)));
-        scalars.extend([
-            ("predicted_improvement", step.predicted_improvement),
-            ("predicted_kl", step.predicted_kl),
-            ("cg_residual", step.cg_residual),
-        ]);
-        Measured::new(scalars, &[("lr", self.critic_fit.learning_rate(context))])
+    fn slower_path(&self, actor: &Actor, critic: &Critic) -> Option<&'static str> {
+        slower_path_alone((actor, critic))
     }
 
     fn save(&self, checkpoint: &mut Checkpoint) {

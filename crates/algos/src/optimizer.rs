@@ -5,6 +5,7 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use uphill_core::{
     network::Net,
+    ops::HostStep,
     optim::{Adam, Rule, RuleKind, clip_grad_norm},
 };
 
@@ -28,6 +29,23 @@ pub struct StepSize {
     pub critic_learning_rate: f64,
     /// Gradients are shortened to this norm; 0: never.
     pub max_grad_norm: f64,
+}
+
+impl StepSize {
+    /// The same for fused loops and kernels.
+    pub(crate) fn fused(self, kind: OptimizerKind) -> HostStep {
+        let joint = kind == OptimizerKind::Shared;
+        let critic_rate = if joint {
+            self.learning_rate
+        } else {
+            self.critic_learning_rate
+        };
+        HostStep {
+            learning_rates: [self.learning_rate, critic_rate],
+            max_grad_norm: self.max_grad_norm,
+            joint_norm: joint,
+        }
+    }
 }
 
 /// Optimiser states for an actor and a critic.
@@ -55,6 +73,14 @@ impl Optimizer {
         match kind {
             OptimizerKind::Shared => Self::Shared(fresh(a + c)),
             OptimizerKind::Separate => Self::Separate(fresh(a), fresh(c)),
+        }
+    }
+
+    /// Whether it is one or two.
+    pub fn kind(&self) -> OptimizerKind {
+        match self {
+            Self::Shared(_) => OptimizerKind::Shared,
+            Self::Separate(..) => OptimizerKind::Separate,
         }
     }
 

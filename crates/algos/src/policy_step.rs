@@ -1,48 +1,72 @@
-//! What steepest ascent, natural gradient and TRPO share: one step of the policy for each batch, the
-//! objective that it climbs, and a measurement of what it did.
+//! The page that steepest ascent, natural gradient and TRPO share: one step of the policy for each batch,
+//! a measurement of what it did, and a fit of the value function.
 
-use crate::policy_gradient::param_norm;
+use crate::{Measured, UpdateContext, critic_fit::CriticFit, descent::param_norm, random::subset};
 use burn::tensor::Tensor;
 use uphill_core::{
-    advantage::{gae, standardize},
+    advantage::gae,
     dist::Dist,
+    fisher::Fisher,
     loss::{explained_variance, surrogate_improvement},
+    peers,
     policy::{Actor, Critic},
     read_back,
     rollout::{Batch, Rollout},
+    trust_region::{NaturalGradient, NaturalStep, natural_step_by},
 };
 
-/// E[ρ A] + c_H · H over one batch, with ρ = π / π_old the ratios to the policy that acted.
+/// Settings of the objective that these algorithms climb.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ObjectiveSettings {
+    pub(crate) gamma: f64,
+    pub(crate) gae_lambda: f64,
+    /// Bring advantages to mean 0 and standard deviation 1 over the batch.
+    pub(crate) normalize_advantages: bool,
+    /// c_H.
+    pub(crate) entropy_coef: f64,
+}
+
+/// E[ρ A] + c_H · H over one batch, with ρ = π / π_old the ratios to the policy that acted, and its
+/// gradient there.
 pub(crate) struct Objective<'a> {
-    batch: &'a Batch,
+    pub(crate) batch: Batch,
+    /// By the policy's parameters, `[P]`.
+    pub(crate) gradient: Tensor<1>,
     advantages: Tensor<1>,
     entropy_coef: f64,
     old: Dist,
     old_log_probs: Tensor<1>,
+    context: UpdateContext<'a>,
 }
 
 impl<'a> Objective<'a> {
-    /// Around `actor`, the policy that acted. `standardized`: advantages are brought to mean 0 and
-    /// standard deviation 1.
+    /// Around `actor`, the policy that acted, with generalised advantages and the value targets R = A + V.
     pub(crate) fn new(
         actor: &Actor,
-        batch: &'a Batch,
-        standardized: bool,
-        entropy_coef: f64,
+        rollout: &Rollout,
+        c: ObjectiveSettings,
+        context: UpdateContext<'a>,
     ) -> Self {
-        let old = actor.dist_on(batch);
+        let advantages = gae(&rollout.trace(), c.gamma, c.gae_lambda);
+        let returns = advantages.clone() + rollout.values.clone();
+        let batch = rollout.flatten(advantages, returns);
+        let old = actor.dist_on(&batch);
         let advantages = batch.advantages.clone();
-        Self {
-            batch,
-            advantages: if standardized {
-                standardize(advantages)
+        let mut objective = Self {
+            gradient: actor.net.flat(),
+            advantages: if c.normalize_advantages {
+                peers::standardize(context.peers, advantages)
             } else {
                 advantages
             },
-            entropy_coef,
+            entropy_coef: c.entropy_coef,
             old_log_probs: old.log_prob(batch.actions.clone()),
             old,
-        }
+            batch,
+            context,
+        };
+        objective.gradient = objective.gradient_at(actor);
+        objective
     }
 
     /// By how much a policy is better than the one that acted, `[1]`: mean((ρ − 1) A) + c_H (H − H_old).
@@ -55,23 +79,72 @@ impl<'a> Objective<'a> {
 
     /// Gradient by the policy's parameters `[P]` at the policy that acted, where it is the policy
     /// gradient E[∇log π · A] + c_H ∇H.
-    pub(crate) fn gradient(&self, actor: &Actor) -> Tensor<1> {
+    fn gradient_at(&self, actor: &Actor) -> Tensor<1> {
         let net = actor.net.tracked();
-        let dist = actor.with_net(net.clone()).dist_on(self.batch);
-        net.flat_grad(&self.improvement(&dist).backward())
+        let dist = actor.with_net(net.clone()).dist_on(&self.batch);
+        let gradient = net.flat_grad(&self.improvement(&dist).backward());
+        peers::mean(self.context.peers, gradient)
+    }
+
+    /// The natural gradient's step from the policy that acted, with a Fisher matrix that is estimated from a random
+    /// `subsample` of the batch.
+    pub(crate) fn natural_step(
+        &self,
+        actor: &Actor,
+        size: NaturalGradient,
+        subsample: f64,
+    ) -> NaturalStep {
+        let fisher = Fisher::on(actor, &subset(&self.batch, subsample, self.context));
+        let product = |v: Tensor<1>| peers::mean(self.context.peers, fisher.product(v));
+        natural_step_by(product, self.gradient.clone(), size)
     }
 
     /// What a step from the policy that acted to `actor` did.
     pub(crate) fn compare(&self, actor: &Actor) -> Change {
-        let dist = actor.dist_on(self.batch);
+        let (dist, peers) = (actor.dist_on(&self.batch), self.context.peers);
         let kl = self.old.kl(&dist);
         Change {
-            improvement: self.improvement(&dist),
-            mean_kl: kl.clone().mean(),
-            max_kl: kl.max(),
-            entropy: dist.entropy().mean(),
+            improvement: peers::mean(peers, self.improvement(&dist)),
+            mean_kl: peers::mean(peers, kl.clone().mean()),
+            max_kl: peers::max(peers, kl.max()),
+            entropy: peers::mean(peers, dist.entropy().mean()),
         }
     }
+
+    /// Fits the values after the policy's step, and gathers what every such update reports, `further` last. The norm of all
+    /// parameters is in it because a run may diverge in its very last step.
+    pub(crate) fn finish(
+        &self,
+        change: Change,
+        (actor, critic): (&Actor, &mut Critic),
+        critic_fit: &mut CriticFit,
+        further: Vec<(&'static str, Tensor<1>)>,
+        known: &[(&'static str, f64)],
+    ) -> Measured {
+        let batch = &self.batch;
+        let value_loss = critic_fit.fit(critic, batch, self.context);
+        let explained = explained_variance(batch.values.clone(), batch.returns.clone());
+        let gradient = self.gradient.clone();
+        let mut scalars = change.scalars();
+        scalars.extend([
+            ("value_loss", value_loss),
+            ("explained_variance", explained),
+            ("grad_norm", gradient.clone().dot(gradient).sqrt()),
+            ("param_norm", param_norm([&actor.net, &critic.net])),
+        ]);
+        scalars.extend(further);
+        let lr = ("lr", critic_fit.learning_rate(self.context));
+        Measured::new(scalars, &[&[lr], known].concat())
+    }
+}
+
+/// What second-order theory says of a step, as metrics.
+pub(crate) fn predictions(step: NaturalStep) -> Vec<(&'static str, Tensor<1>)> {
+    vec![
+        ("predicted_improvement", step.predicted_improvement),
+        ("predicted_kl", step.predicted_kl),
+        ("cg_residual", step.cg_residual),
+    ]
 }
 
 /// What a step did to the policy over one batch, `[1]` each, on the device.
@@ -94,8 +167,7 @@ impl Change {
         (read[0], read[1])
     }
 
-    /// As metrics.
-    pub(crate) fn scalars(self) -> Vec<(&'static str, Tensor<1>)> {
+    fn scalars(self) -> Vec<(&'static str, Tensor<1>)> {
         vec![
             ("policy_loss", self.improvement.clone().neg()),
             ("entropy", self.entropy),
@@ -104,28 +176,4 @@ impl Change {
             ("surrogate_improvement", self.improvement),
         ]
     }
-}
-
-/// Generalised advantages and their value targets R = A + V, as one batch.
-pub(crate) fn advantage_batch(rollout: &Rollout, gamma: f64, gae_lambda: f64) -> Batch {
-    let advantages = gae(&rollout.trace(), gamma, gae_lambda);
-    let returns = advantages.clone() + rollout.values.clone();
-    rollout.flatten(advantages, returns)
-}
-
-/// What every update reports besides its step of the policy, `[1]` each. The norm of all parameters is
-/// in it because a run may diverge in its very last step.
-pub(crate) fn diagnostics(
-    gradient: Tensor<1>,
-    batch: &Batch,
-    value_loss: Tensor<1>,
-    (actor, critic): (&Actor, &Critic),
-) -> [(&'static str, Tensor<1>); 4] {
-    let explained = explained_variance(batch.values.clone(), batch.returns.clone());
-    [
-        ("value_loss", value_loss),
-        ("explained_variance", explained),
-        ("grad_norm", gradient.clone().dot(gradient).sqrt()),
-        ("param_norm", param_norm([&actor.net, &critic.net])),
-    ]
 }

@@ -45,23 +45,33 @@ pub(crate) fn noise_values(
     values
 }
 
-/// The numbers below `len` in random order, cut into `parts` equal parts `[len / parts]`.
-///
-/// Fisher–Yates on the host: the order depends on the seed alone. `len` has to be divisible by
-/// `parts`.
-pub fn minibatches(
-    len: usize,
-    parts: usize,
-    (seed, iteration, epoch): (u64, u64, usize),
-) -> Vec<Vec<i32>> {
-    let order = shuffled(len, (seed, iteration, epoch as u32));
-    order.chunks_exact(len / parts).map(<[_]>::to_vec).collect()
+/// A random order of samples: that of one epoch of one update.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// The run's seed.
+    pub seed: u64,
+    /// Iterations finished before the update.
+    pub iteration: u64,
+    /// Epochs finished before this one.
+    pub epoch: usize,
 }
 
-/// What the random order of one epoch's samples is made from on a GPU, instead of [`minibatches`].
-pub fn shuffle_key((seed, iteration, epoch): (u64, u64, usize)) -> [u32; 2] {
-    let mut rng = Philox::new(seed, Stream::Shuffle, iteration as u32, epoch as u32);
-    [rng.below(u32::MAX), rng.below(u32::MAX)]
+impl Order {
+    /// The numbers below `len` in this order, cut into `parts` equal parts `[len / parts]`.
+    ///
+    /// Fisher–Yates on the host: the order depends on the seed alone. `len` has to be divisible by
+    /// `parts`.
+    pub fn minibatches(self, len: usize, parts: usize) -> Vec<Vec<i32>> {
+        let order = shuffled(len, self.seed, self.iteration, self.epoch as u32);
+        order.chunks_exact(len / parts).map(<[_]>::to_vec).collect()
+    }
+
+    /// What a GPU makes its order of the samples from, another one than that of [`minibatches`](Self::minibatches).
+    pub fn key(self) -> [u32; 2] {
+        let (iteration, epoch) = (self.iteration as u32, self.epoch as u32);
+        let mut rng = Philox::new(self.seed, Stream::Shuffle, iteration, epoch);
+        [rng.below(u32::MAX), rng.below(u32::MAX)]
+    }
 }
 
 /// Indices `[M]` on the device.
@@ -104,12 +114,12 @@ pub(crate) fn subset(batch: &Batch, share: f64, context: UpdateContext) -> Batch
         return batch.clone();
     }
     // Beyond the epochs of any minibatches.
-    let mut order = shuffled(units, (context.seed, context.iteration, u32::MAX));
+    let mut order = shuffled(units, context.seed, context.iteration, u32::MAX);
     order.truncate(count);
     batch.select(index_tensor(order, &batch.obs.device()))
 }
 
-fn shuffled(len: usize, (seed, iteration, lane): (u64, u64, u32)) -> Vec<i32> {
+fn shuffled(len: usize, seed: u64, iteration: u64, lane: u32) -> Vec<i32> {
     let mut rng = Philox::new(seed, Stream::Shuffle, iteration as u32, lane);
     let mut order: Vec<i32> = (0..len as i32).collect();
     for i in (1..len).rev() {

@@ -13,10 +13,10 @@ use crate::{
     Algorithm, Horizon, Learner, Measured, SequenceUse, Settings, UpdateContext, check_settings,
     checkpoint::{Checkpoint, CheckpointError},
     config::ConfigError,
-    optimizer::{descend, load_rule, save_rule},
-    policy_gradient::{moved, param_norm, policy_gradient},
+    descent::{ValueSteps, fit_values, param_norm, slower_path_alone},
+    optimizer::{load_rule, save_rule},
+    policy_gradient::{PolicyAscent, ascend, moved},
     settings::{COUNT, NOT_NEGATIVE, POSITIVE, SHARE, rollout_samples},
-    value_fit::fit_values,
 };
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
@@ -243,41 +243,45 @@ impl Algorithm for Reinforce {
         context: UpdateContext,
     ) -> Measured {
         let c = &self.config;
-        let learning_rate = c.learning_rate.at(context.progress);
-
         let returns = returns_to_go(c, &rollout);
         let batch = rollout.flatten(weights(c, actor, &rollout), returns);
 
         // Sums over trajectories, means over their number.
         let [_, trajectories] = rollout.dims();
-        let scale = batch.len() as f64 / trajectories as f64;
-        let entropy_coef = c.entropy_coef.at(context.progress);
-        let step = policy_gradient(actor, &batch, scale, entropy_coef);
-        let grad_norm = descend(
-            &mut actor.net,
-            &mut self.actor_rule,
-            step.grad,
-            learning_rate,
-            c.max_grad_norm,
-        );
+        let ascent = PolicyAscent {
+            scale: batch.len() as f64 / trajectories as f64,
+            entropy_coef: c.entropy_coef.at(context.progress),
+            learning_rate: c.learning_rate.at(context.progress),
+            max_grad_norm: c.max_grad_norm,
+        };
+        let means = ascend(actor, &mut self.actor_rule, &batch, ascent, context.peers);
 
-        let mut scalars = vec![("policy_loss", step.policy_loss)];
+        let mut scalars = vec![("policy_loss", means.policy_loss)];
         if c.baseline == Baseline::Value {
-            let rate = c.critic_learning_rate.at(context.progress);
-            let rule = &mut self.critic_rule;
-            let value_loss = fit_values(critic, rule, &batch, c.critic_steps, rate);
+            let fit = ValueSteps {
+                epochs: c.critic_steps,
+                ..ValueSteps::whole(c.critic_learning_rate.at(context.progress))
+            };
+            let losses = fit_values(critic, &mut self.critic_rule, &batch, fit, context.peers);
             let explained = explained_variance(batch.values.clone(), batch.returns.clone());
-            scalars.push(("value_loss", value_loss));
+            scalars.push(("value_loss", losses.first));
             scalars.push(("explained_variance", explained));
         }
         scalars.extend([
-            ("entropy", step.entropy),
-            ("approx_kl", moved(actor, &batch)),
-            ("grad_norm", grad_norm),
+            ("entropy", means.entropy),
+            ("approx_kl", moved(actor, &batch, context.peers)),
+            ("grad_norm", means.grad_norm),
             ("param_norm", param_norm([&actor.net, &critic.net])),
         ]);
         let samples = batch.len() as f64;
-        Measured::new(scalars, &[("lr", learning_rate), ("samples", samples)])
+        Measured::new(
+            scalars,
+            &[("lr", ascent.learning_rate), ("samples", samples)],
+        )
+    }
+
+    fn slower_path(&self, actor: &Actor, critic: &Critic) -> Option<&'static str> {
+        slower_path_alone((actor, critic))
     }
 
     fn save(&self, checkpoint: &mut Checkpoint) {

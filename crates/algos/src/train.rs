@@ -1,12 +1,13 @@
 //! A run in memory: everything that changes from one iteration to the next.
 
 use crate::{
-    Footprint, Learner, UpdateContext,
+    Diverged, Footprint, Learner, UpdateContext,
     agent::{build_actor, build_critic, check_kind, obs_norm},
     checkpoint::{Checkpoint, CheckpointError},
     collect::{NEVER, collect_episodes_unless, collect_unless, collector_reason, start},
     config::{ConfigError, RunConfig},
-    episodes::{EpisodeStats, WINDOW},
+    diverged::Evidence,
+    episodes::{EpisodeStats, WINDOW, first_of_each_copy, of_all},
     metrics::Metrics,
     no_spread, parts,
     random::{fresh_start_seed, worker_seed},
@@ -14,14 +15,14 @@ use crate::{
 };
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
-use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, atomic::AtomicBool};
 use uphill_core::{
     normalize::{ObsNorm, RewardScaler},
-    ops::device_knows,
+    peers::{Alone, Peers},
     policy::{Actor, Critic},
     rollout::{Memory, Rollout},
 };
-use uphill_envs::{BatchEnv, EnvError, Episode, Finished, FinishedEpisodes};
+use uphill_envs::{BatchEnv, EnvError, Finished, FinishedEpisodes};
 
 /// Why a run cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -35,23 +36,6 @@ pub enum TrainError {
     /// The checkpoint does not fit.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-}
-
-/// A loss or parameter stopped being finite. The trainer is of no further use; go back to a
-/// checkpoint.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error(
-    "diverged in iteration {iteration} (step {env_steps}): {metric} is {value}; a lower learning rate or a gradient-norm limit usually helps"
-)]
-pub struct Diverged {
-    /// Iteration in which it happened, from 1.
-    pub iteration: u64,
-    /// Environment steps taken.
-    pub env_steps: u64,
-    /// The first metric that is not finite.
-    pub metric: &'static str,
-    /// Its value.
-    pub value: f64,
 }
 
 /// Why an iteration could not be finished. The trainer is of no further use; go back to a checkpoint.
@@ -105,6 +89,10 @@ pub struct Trainer {
     memory: Memory,
     pub(crate) reward_scaler: Option<RewardScaler>,
     counters: Counters,
+    /// What the last iteration measured; nothing at the start.
+    metrics: Metrics,
+    /// The processes that train the agent together.
+    peers: Arc<dyn Peers>,
 }
 
 /// What is counted, and saved as JSON inside a checkpoint.
@@ -224,16 +212,15 @@ impl Trainer {
             Horizon::Steps(steps) => Some(steps),
             Horizon::Episodes { .. } => None,
         };
-        let on_host = envs[0].on_host().is_some();
-        let collector = (!on_host)
-            .then(|| collector_reason((&actor, &critic), envs[0].as_mut(), steps))
-            .flatten();
+        let collector = collector_reason((&actor, &critic), envs[0].as_mut(), steps);
         Ok(Self {
             collector,
             learner: config.algo.settings().build(&actor, &critic),
             memory: start(&actor, &critic, config.num_envs),
             reward_scaler,
             counters: Counters::default(),
+            metrics: Metrics::default(),
+            peers: Arc::new(Alone),
             config,
             envs,
             actor,
@@ -241,22 +228,42 @@ impl Trainer {
         })
     }
 
+    /// This run as one process of several, which train one agent on `num_envs` copies each. Starts the environments anew, so
+    /// that every process has other copies; call it before the first [`step`](Self::step), or before
+    /// [`restore`](Self::restore).
+    ///
+    /// # Errors
+    ///
+    /// With A3C, whose workers share parameters in the memory of one process.
+    pub fn among(mut self, peers: Arc<dyn Peers>) -> Result<Self, TrainError> {
+        let workers = self.envs.len();
+        ensure(
+            peers.size() == 1 || matches!(self.learner, Learner::Synchronous(_)),
+            "algo.name",
+            || "a3c trains in one process; a2c does the same in several".to_owned(),
+        )?;
+        for (worker, env) in self.envs.iter_mut().enumerate() {
+            env.reset(worker_seed(
+                self.config.seed,
+                peers.rank() * workers + worker,
+            ));
+        }
+        self.peers = peers;
+        Ok(self)
+    }
+
     /// Why this run takes Burn's operations one by one instead of the fused loops of the CPU or the kernels of a GPU,
     /// which are several times faster where networks are small; `None` if it does not.
     pub fn slower_path(&self) -> Option<String> {
-        let networks = [&self.actor.net, &self.critic.net];
-        let cause = if !self.config.network.fused {
-            "network.fused = false asks for it"
-        } else if networks.iter().any(|net| net.perceptron().is_none()) {
-            "a network with memory, with deviations that depend on the state, or a module of one's own, is no plain \
-             perceptron"
-        } else if !self.actor.fused() {
-            "nothing faster is there for Beta policies and more than sixteen choices at once"
-        } else if device_knows(&self.actor, &self.critic) == Some(false) {
-            "a GPU has kernels for Gaussian policies and one choice without masks, on networks that fit into its \
-             shared memory and registers"
+        let agent = (&self.actor, &self.critic);
+        let cause = if self.config.network.fused {
+            let of_updates = match &self.learner {
+                Learner::Synchronous(algorithm) => algorithm.slower_path(agent.0, agent.1),
+                Learner::Asynchronous(a3c) => a3c.slower_path(agent.0, agent.1),
+            };
+            of_updates.or(self.collector)?
         } else {
-            self.collector?
+            "network.fused = false asks for it"
         };
         Some(format!(
             "this run takes the slower path, Burn's operations one by one: {cause}"
@@ -292,11 +299,18 @@ impl Trainer {
             .config
             .total_steps
             .saturating_sub(self.counters.env_steps);
+        let peers = self.peers.clone();
+        let context = UpdateContext {
+            peers: &*peers,
+            ..context
+        };
+        let seed = worker_seed(context.seed, peers.rank());
+        let mut evidence = Evidence::default();
         let (agent, envs) = ((&mut self.actor, &mut self.critic), &mut self.envs);
         let (raw_obs, metrics, finished, steps) = match &mut self.learner {
             Learner::Synchronous(algorithm) => {
                 let env = envs[0].as_mut();
-                let (pair, position) = ((&*agent.0, &*agent.1), (context.seed, first_step));
+                let (pair, position) = ((&*agent.0, &*agent.1), (seed, first_step));
                 let (mut rollout, steps) = match self.config.algo.settings().horizon() {
                     Horizon::Steps(steps) => {
                         let memory = &mut self.memory;
@@ -306,7 +320,7 @@ impl Trainer {
                         }
                     }
                     Horizon::Episodes { per_env } => {
-                        env.reset(fresh_start_seed(context.seed, context.iteration));
+                        env.reset(fresh_start_seed(seed, context.iteration));
                         match collect_episodes_unless(stop, pair, env, per_env, position) {
                             Some(collected) => collected,
                             None => return Ok(None),
@@ -317,7 +331,9 @@ impl Trainer {
                     return Err(self.counters.stopped_at(error));
                 }
                 let raw_obs = rollout.flat_obs();
-                scale_rewards(&mut rollout, &mut self.reward_scaler, &self.config);
+                evidence.obs = Some(raw_obs.clone());
+                evidence.rewards = Some(rollout.rewards.clone());
+                scale_rewards(&mut rollout, &mut self.reward_scaler, &self.config, &*peers);
                 let finished = match self.config.algo.settings().horizon() {
                     Horizon::Steps(_) => env.take_finished(WINDOW),
                     Horizon::Episodes { per_env } => {
@@ -327,6 +343,7 @@ impl Trainer {
                     }
                 };
                 let measured = algorithm.update(agent.0, agent.1, rollout, context);
+                evidence.steps = measured.steps();
                 let norm = agent.0.obs_norm.as_ref();
                 let flat = no_spread::flags(context.iteration, self.reward_scaler.as_ref(), norm);
                 let flags = flat.as_ref().map_or(0, |flat| flat.dims()[0]);
@@ -361,12 +378,13 @@ impl Trainer {
             }
         };
 
-        let report = self.report(steps, metrics, &finished)?;
+        let finished = of_all(finished, &*peers);
+        let report = self.report(steps, metrics, &finished, evidence)?;
         // After the update, so that every ratio compared policies on the same inputs.
         if let Some(norm) = &mut self.actor.obs_norm
             && self.config.normalize.obs
         {
-            norm.merge(raw_obs);
+            norm.merge_over(&*peers, raw_obs);
             self.critic.obs_norm = self.actor.obs_norm.clone();
         }
         Ok(Some(report))
@@ -374,15 +392,16 @@ impl Trainer {
 
     /// When the next update happens, and how many steps every copy has taken, which is the position of the action
     /// noise.
-    pub(crate) fn position(&self) -> (UpdateContext, u64) {
+    pub(crate) fn position(&self) -> (UpdateContext<'static>, u64) {
         let context = UpdateContext {
             iteration: self.counters.iteration,
             progress: self.counters.env_steps as f64 / self.config.total_steps as f64,
             seed: self.config.seed,
+            peers: &Alone,
         };
         (
             context,
-            self.counters.env_steps / self.config.num_envs as u64,
+            self.counters.env_steps / (self.config.num_envs * self.peers.size()) as u64,
         )
     }
 
@@ -505,18 +524,21 @@ impl Trainer {
         steps: usize,
         metrics: Metrics,
         finished: &FinishedEpisodes,
+        evidence: Evidence,
     ) -> Result<Report, Diverged> {
         let counters = &mut self.counters;
         counters.iteration += 1;
-        counters.env_steps += (steps * self.config.num_envs) as u64;
+        counters.env_steps += (steps * self.config.num_envs * self.peers.size()) as u64;
         if let Some((metric, value)) = metrics.first_non_finite() {
             return Err(Diverged {
                 iteration: counters.iteration,
                 env_steps: counters.env_steps,
                 metric,
                 value,
+                cause: evidence.cause(&self.actor.kind, &self.metrics, &metrics),
             });
         }
+        self.metrics = metrics.clone();
         let threshold = self.envs[0].spec().reward_threshold;
         let improved = counters
             .stats
@@ -544,10 +566,15 @@ fn inexact_resume(envs: &[Box<dyn BatchEnv>]) -> Option<String> {
 }
 
 /// Brings rewards to the scale that the configuration asks for.
-fn scale_rewards(rollout: &mut Rollout, scaler: &mut Option<RewardScaler>, config: &RunConfig) {
+fn scale_rewards(
+    rollout: &mut Rollout,
+    scaler: &mut Option<RewardScaler>,
+    config: &RunConfig,
+    peers: &dyn Peers,
+) {
     if let Some(scaler) = scaler {
         let (ended, gamma) = (rollout.ended(), config.algo.settings().gamma());
-        rollout.rewards = scaler.scale(rollout.rewards.clone(), ended, gamma);
+        rollout.rewards = scaler.scale_over(peers, rollout.rewards.clone(), ended, gamma);
     }
     clip_rewards(rollout, config);
 }
@@ -558,19 +585,6 @@ pub(crate) fn clip_rewards(rollout: &mut Rollout, config: &RunConfig) {
     if clip > 0.0 {
         rollout.rewards = rollout.rewards.clone().clamp(-clip, clip);
     }
-}
-
-/// The first `count` episodes of every copy: those that a rollout of whole episodes learns from.
-fn first_of_each_copy(episodes: Vec<Episode>, count: usize, copies: usize) -> Vec<Episode> {
-    let mut seen = vec![0; copies];
-    let mut first = |episode: &Episode| {
-        seen[episode.env] += 1;
-        seen[episode.env] <= count
-    };
-    episodes
-        .into_iter()
-        .filter(|episode| first(episode))
-        .collect()
 }
 
 /// Takes an actor's parameters and normaliser from a checkpoint.

@@ -8,19 +8,19 @@ use crate::{
     checkpoint::{Checkpoint, CheckpointError},
     config::ConfigError,
     critic_fit::{CriticConfig, CriticFit},
-    policy_step::{Objective, advantage_batch, diagnostics},
-    random::subset,
+    descent::slower_path_alone,
+    policy_step::{Objective, ObjectiveSettings, predictions},
     settings::{COUNT, NOT_NEGATIVE, PART, POSITIVE, SHARE, SHRINKING, rollout_samples},
 };
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use uphill_core::{
-    fisher::Fisher,
     line_search::{acceptable, backtrack},
+    peers,
     policy::{Actor, Critic},
     rollout::Rollout,
     schedule::Schedule,
-    trust_region::{NaturalGradient, natural_step},
+    trust_region::NaturalGradient,
 };
 
 /// Settings of TRPO.
@@ -142,26 +142,26 @@ impl Algorithm for Trpo {
         context: UpdateContext,
     ) -> Measured {
         let c = &self.config;
-        let entropy_coef = c.entropy_coef.at(context.progress);
+        let settings = ObjectiveSettings {
+            gamma: c.gamma,
+            gae_lambda: c.gae_lambda,
+            normalize_advantages: c.normalize_advantages,
+            entropy_coef: c.entropy_coef.at(context.progress),
+        };
         let size = NaturalGradient {
             max_kl: c.max_kl.at(context.progress),
             cg_steps: c.cg_steps,
             damping: c.cg_damping,
         };
 
-        let batch = advantage_batch(&rollout, c.gamma, c.gae_lambda);
-        let objective = Objective::new(actor, &batch, c.normalize_advantages, entropy_coef);
-        let gradient = objective.gradient(actor);
-
-        let fisher = Fisher::on(actor, &subset(&batch, c.fisher_subsample, context));
-        let step = natural_step(&fisher, gradient.clone(), size);
+        let objective = Objective::new(actor, &rollout, settings, context);
+        let step = objective.natural_step(actor, size, c.fisher_subsample);
 
         // One read-back per try: the first or second usually does.
         let start = actor.net.flat();
         let taken = backtrack(c.line_search_shrink, c.line_search_tries, |scale| {
-            let net = actor
-                .net
-                .with_flat(start.clone() + step.step.clone() * scale);
+            let params = start.clone() + step.step.clone() * scale;
+            let net = actor.net.with_flat(params);
             let change = objective.compare(&actor.with_net(net.clone()));
             let (improvement, mean_kl) = change.read();
             acceptable(improvement, mean_kl, size.max_kl).then_some((net, change))
@@ -175,24 +175,19 @@ impl Algorithm for Trpo {
             None => (0.0, c.line_search_tries, objective.compare(actor)),
         };
 
-        let mut scalars = change.scalars();
-        let value_loss = self.critic_fit.fit(critic, &batch, context);
-        scalars.extend(diagnostics(gradient, &batch, value_loss, (actor, critic)));
-        scalars.extend([
-            ("predicted_improvement", step.predicted_improvement),
-            ("predicted_kl", step.predicted_kl),
-            ("cg_residual", step.cg_residual),
-        ]);
+        let mut further = predictions(step);
         if c.gamma < 1.0 {
-            let largest = batch.advantages.clone().abs().max();
-            scalars.push(("penalty", penalty(largest, c.gamma)));
+            let largest = objective.batch.advantages.clone().abs().max();
+            let largest = peers::max(context.peers, largest);
+            further.push(("penalty", penalty(largest, c.gamma)));
         }
-        let known = [
-            ("lr", self.critic_fit.learning_rate(context)),
-            ("backtracks", backtracks as f64),
-            ("accepted", accepted),
-        ];
-        Measured::new(scalars, &known)
+        let known = [("backtracks", backtracks as f64), ("accepted", accepted)];
+        let agent = (&*actor, critic);
+        objective.finish(change, agent, &mut self.critic_fit, further, &known)
+    }
+
+    fn slower_path(&self, actor: &Actor, critic: &Critic) -> Option<&'static str> {
+        slower_path_alone((actor, critic))
     }
 
     fn save(&self, checkpoint: &mut Checkpoint) {

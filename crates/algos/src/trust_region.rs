@@ -10,7 +10,8 @@ use crate::{
     checkpoint::{Checkpoint, CheckpointError},
     config::ConfigError,
     critic_fit::{CriticConfig, CriticFit},
-    policy_step::{Objective, advantage_batch, diagnostics},
+    descent::slower_path_alone,
+    policy_step::{Objective, ObjectiveSettings},
     settings::{COUNT, NOT_NEGATIVE, POSITIVE, SHARE, rollout_samples},
 };
 use serde::{Deserialize, Serialize};
@@ -120,22 +121,25 @@ impl Algorithm for TrustRegion {
         context: UpdateContext,
     ) -> Measured {
         let c = &self.config;
-        let epsilon = c.epsilon.at(context.progress);
-        let entropy_coef = c.entropy_coef.at(context.progress);
+        let settings = ObjectiveSettings {
+            gamma: c.gamma,
+            gae_lambda: c.gae_lambda,
+            normalize_advantages: c.normalize_advantages,
+            entropy_coef: c.entropy_coef.at(context.progress),
+        };
 
-        let batch = advantage_batch(&rollout, c.gamma, c.gae_lambda);
-        let objective = Objective::new(actor, &batch, c.normalize_advantages, entropy_coef);
-        let gradient = objective.gradient(actor);
-
-        let step = euclidean_step(gradient.clone(), epsilon);
-        let predicted_improvement = gradient.clone().dot(step.clone());
+        let objective = Objective::new(actor, &rollout, settings, context);
+        let step = euclidean_step(objective.gradient.clone(), c.epsilon.at(context.progress));
+        let predicted = objective.gradient.clone().dot(step.clone());
         actor.net = actor.net.with_flat(actor.net.flat() + step);
 
-        let mut scalars = objective.compare(actor).scalars();
-        let value_loss = self.critic_fit.fit(critic, &batch, context);
-        scalars.extend(diagnostics(gradient, &batch, value_loss, (actor, critic)));
-        scalars.push(("predicted_improvement", predicted_improvement));
-        Measured::new(scalars, &[("lr", self.critic_fit.learning_rate(context))])
+        let (change, agent) = (objective.compare(actor), (&*actor, critic));
+        let further = vec![("predicted_improvement", predicted)];
+        objective.finish(change, agent, &mut self.critic_fit, further, &[])
+    }
+
+    fn slower_path(&self, actor: &Actor, critic: &Critic) -> Option<&'static str> {
+        slower_path_alone((actor, critic))
     }
 
     fn save(&self, checkpoint: &mut Checkpoint) {

@@ -7,16 +7,17 @@ use crate::{
     Algorithm, Horizon, Learner, Measured, SequenceUse, Settings, UpdateContext, check_settings,
     checkpoint::{Checkpoint, CheckpointError},
     config::ConfigError,
-    optimizer::{descend, load_rule, save_rule},
-    policy_gradient::{moved, param_norm, policy_gradient},
+    descent::{ValueSteps, fit_values, param_norm, slower_path_alone},
+    optimizer::{load_rule, save_rule},
+    policy_gradient::{PolicyAscent, ascend, moved},
     settings::{COUNT, NOT_NEGATIVE, POSITIVE, SHARE, rollout_samples},
-    value_fit::fit_values,
 };
 use serde::{Deserialize, Serialize};
 use uphill_core::{
-    advantage::{discounted_returns, gae, standardize},
+    advantage::{discounted_returns, gae},
     loss::explained_variance,
     optim::{Rule, RuleKind},
+    peers,
     policy::{Actor, Critic},
     rollout::Rollout,
     schedule::Schedule,
@@ -133,41 +134,43 @@ impl Algorithm for Vpg {
         context: UpdateContext,
     ) -> Measured {
         let c = &self.config;
-        let learning_rate = c.learning_rate.at(context.progress);
+        let ascent = PolicyAscent {
+            scale: 1.0,
+            entropy_coef: c.entropy_coef.at(context.progress),
+            learning_rate: c.learning_rate.at(context.progress),
+            max_grad_norm: c.max_grad_norm,
+        };
+        let fit = ValueSteps {
+            epochs: c.critic_steps,
+            ..ValueSteps::whole(c.critic_learning_rate.at(context.progress))
+        };
 
         let advantages = gae(&rollout.trace(), c.gamma, c.gae_lambda);
         // The critic learns rewards to go, not advantages plus its own values.
         let returns = discounted_returns(&rollout.trace(), c.gamma);
         let mut batch = rollout.flatten(advantages, returns);
         if c.normalize_advantages {
-            batch.advantages = standardize(batch.advantages);
+            batch.advantages = peers::standardize(context.peers, batch.advantages);
         }
 
-        let step = policy_gradient(actor, &batch, 1.0, c.entropy_coef.at(context.progress));
-        let grad_norm = descend(
-            &mut actor.net,
-            &mut self.actor_rule,
-            step.grad,
-            learning_rate,
-            c.max_grad_norm,
-        );
-        let critic_rate = c.critic_learning_rate.at(context.progress);
-        let rule = &mut self.critic_rule;
-        let value_loss = fit_values(critic, rule, &batch, c.critic_steps, critic_rate);
+        let means = ascend(actor, &mut self.actor_rule, &batch, ascent, context.peers);
+        let losses = fit_values(critic, &mut self.critic_rule, &batch, fit, context.peers);
 
+        let explained = explained_variance(batch.values.clone(), batch.returns.clone());
         let scalars = vec![
-            ("policy_loss", step.policy_loss),
-            ("value_loss", value_loss),
-            ("entropy", step.entropy),
-            ("approx_kl", moved(actor, &batch)),
-            (
-                "explained_variance",
-                explained_variance(batch.values.clone(), batch.returns.clone()),
-            ),
-            ("grad_norm", grad_norm),
+            ("policy_loss", means.policy_loss),
+            ("value_loss", losses.first),
+            ("entropy", means.entropy),
+            ("approx_kl", moved(actor, &batch, context.peers)),
+            ("explained_variance", explained),
+            ("grad_norm", means.grad_norm),
             ("param_norm", param_norm([&actor.net, &critic.net])),
         ];
-        Measured::new(scalars, &[("lr", learning_rate)])
+        Measured::new(scalars, &[("lr", ascent.learning_rate)])
+    }
+
+    fn slower_path(&self, actor: &Actor, critic: &Critic) -> Option<&'static str> {
+        slower_path_alone((actor, critic))
     }
 
     fn save(&self, checkpoint: &mut Checkpoint) {

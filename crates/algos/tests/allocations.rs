@@ -282,6 +282,7 @@ fn a_minibatch_of_an_update_asks_for_two_lists() {
                     iteration: 0,
                     progress: 0.0,
                     seed: 1,
+                    peers: &uphill_core::peers::Alone,
                 };
                 let rollout = rollout.clone();
                 requests(|| ppo.update(&mut actor, &mut critic, rollout, context))

@@ -22,7 +22,8 @@
 //! | [`rollout`] | `[T, N, ..]` experience, flattened to `[B, ..]` and cut into minibatches |
 //! | [`advantage`] | TD residuals, GAE, n-step and discounted returns, and the choice of one |
 //! | [`baseline`] | what is subtracted from returns: average, optimal (score-norm weighted) |
-//! | [`loss`] | policy gradient, clipped surrogate, value losses, diagnostics |
+//! | [`loss`] | loss of actor and critic, policy gradient, clipped surrogate, value losses, diagnostics |
+//! | [`peers`] | several processes that train one agent: what they sum |
 //! | [`fisher`] | Fisher-vector products of a policy |
 //! | [`cg`] | conjugate gradient |
 //! | [`trust_region`] | steps of a given size, measured in parameters or in KL |
@@ -47,6 +48,7 @@ pub mod normalize;
 pub mod ops;
 pub mod optim;
 pub mod params;
+pub mod peers;
 mod perceptron;
 pub mod policy;
 pub mod read_back;

@@ -2,7 +2,137 @@
 //!
 //! A `surrogate` is maximised, a `*_loss` is minimised. Inputs are `[B]`, results are means `[1]`.
 
+use crate::{
+    advantage::standardize,
+    ops,
+    policy::{Actor, Critic},
+    rollout::Batch,
+};
 use burn::tensor::Tensor;
+
+/// Surrogate objective of a policy.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Surrogate {
+    /// [`policy_gradient_surrogate`].
+    LogProb,
+    /// [`clipped_surrogate`].
+    Clipped {
+        /// ε: ratios are clipped to 1 ± `clip`.
+        clip: f64,
+    },
+    /// [`ratio_surrogate`] less β times the mean KL(old ‖ new) (Schulman et al., arXiv:1707.06347 §4).
+    Penalised {
+        /// β.
+        kl_coef: f64,
+        /// Ratios further than this from 1 count in the clip fraction; none is clipped.
+        clip: f64,
+    },
+}
+
+impl Surrogate {
+    /// ε of the [`clip_fraction`].
+    pub fn clip(self) -> f64 {
+        match self {
+            Self::LogProb => 0.0,
+            Self::Clipped { clip } | Self::Penalised { clip, .. } => clip,
+        }
+    }
+}
+
+/// Loss of actor and critic, c_V L_V − J − c_H H, which PPO, A2C and A3C share: value loss L_V, surrogate J, entropy H.
+///
+/// [`on`](Self::on) is the reference; fused loops and kernels compute the same from [`in_f32`](Self::in_f32).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ActorCriticLoss {
+    /// J.
+    pub surrogate: Surrogate,
+    /// Clip the value function's move to ± this, see [`clipped_value_loss`]; 0: never.
+    pub value_clip: f64,
+    /// c_V.
+    pub value_coef: f64,
+    /// c_H.
+    pub entropy_coef: f64,
+    /// Bring advantages to mean 0 and standard deviation 1 over the batch first.
+    pub standardize: bool,
+}
+
+impl ActorCriticLoss {
+    /// The loss over a batch of experience that the policy `old` gathered.
+    pub fn on(&self, (actor, critic): (&Actor, &Critic), old: &Actor, batch: &Batch) -> Parts {
+        let dist = actor.dist_on(batch);
+        let values = critic.values_on(batch);
+        let advantages = match self.standardize {
+            true => standardize(batch.advantages.clone()),
+            false => batch.advantages.clone(),
+        };
+
+        let log_probs = dist.log_prob(batch.actions.clone());
+        let log_ratios = log_probs.clone() - batch.log_probs.clone();
+        let surrogate = match self.surrogate {
+            Surrogate::LogProb => policy_gradient_surrogate(log_probs, advantages),
+            Surrogate::Clipped { clip } => clipped_surrogate(log_ratios.clone(), advantages, clip),
+            Surrogate::Penalised { kl_coef, .. } => {
+                let kl = old.dist_on(batch).kl(&dist).mean();
+                ratio_surrogate(log_ratios.clone(), advantages) - kl * kl_coef
+            }
+        };
+        let entropy = dist.entropy().mean();
+        let value_loss = value_loss_on(values, batch, self.value_clip);
+        Parts {
+            total: value_loss.clone() * self.value_coef
+                - surrogate.clone()
+                - entropy.clone() * self.entropy_coef,
+            surrogate: surrogate.without_autodiff(),
+            value_loss: value_loss.without_autodiff(),
+            entropy: entropy.without_autodiff(),
+            log_ratios: log_ratios.without_autodiff(),
+        }
+    }
+
+    /// The same for fused loops and kernels, which compute in 32 bits.
+    pub fn in_f32(&self) -> ops::ActorCriticLoss {
+        let surrogate = match self.surrogate {
+            Surrogate::LogProb => ops::Surrogate::LogProb,
+            Surrogate::Clipped { clip } => ops::Surrogate::Clipped { clip: clip as f32 },
+            Surrogate::Penalised { kl_coef, clip } => ops::Surrogate::Penalised {
+                kl_coef: kl_coef as f32,
+                clip: clip as f32,
+            },
+        };
+        ops::ActorCriticLoss {
+            surrogate,
+            value_clip: self.value_clip as f32,
+            value_coef: self.value_coef as f32,
+            entropy_coef: self.entropy_coef as f32,
+            standardize: self.standardize,
+        }
+    }
+}
+
+/// An [`ActorCriticLoss`] and what it is made of. Only the total records gradients.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// L `[1]`.
+    pub total: Tensor<1>,
+    /// J `[1]`.
+    pub surrogate: Tensor<1>,
+    /// L_V `[1]`.
+    pub value_loss: Tensor<1>,
+    /// H `[1]`, nats.
+    pub entropy: Tensor<1>,
+    /// log ρ of each sample, `[B]`.
+    pub log_ratios: Tensor<1>,
+}
+
+/// [`value_loss`] of values `[B]` over a batch, or with `clip` above 0 [`clipped_value_loss`].
+pub fn value_loss_on(values: Tensor<1>, batch: &Batch, clip: f64) -> Tensor<1> {
+    let returns = batch.returns.clone();
+    if clip > 0.0 {
+        clipped_value_loss(values, batch.values.clone(), returns, clip)
+    } else {
+        value_loss(values, returns)
+    }
+}
 
 /// mean(log π(a|s) · A): its gradient is the policy gradient (Williams 1992; Sutton et al. 1999).
 pub fn policy_gradient_surrogate(log_probs: Tensor<1>, advantages: Tensor<1>) -> Tensor<1> {

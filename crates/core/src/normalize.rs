@@ -1,6 +1,10 @@
 //! Running moments, and what is scaled by them: observations and rewards.
 
-use crate::{ops, scan};
+use crate::{
+    ops,
+    peers::{self, Alone, Peers},
+    scan,
+};
 use burn::tensor::{Bool, Device, Int, Tensor, assert_shape};
 
 /// Mean and variance of everything seen so far, per feature.
@@ -74,6 +78,16 @@ impl Moments {
             variance: self.variance.clone() * old + variance * new + delta.square() * (old * new),
             count: total,
         }
+    }
+
+    /// [`merge`](Self::merge) of the samples of all processes.
+    pub fn merge_over(&self, peers: &dyn Peers, samples: Tensor<2>) -> Self {
+        if peers.size() == 1 {
+            return self.merge_of_agents(samples, 1);
+        }
+        let features = self.mean.dims()[0];
+        let fresh = Self::new(features, &self.mean.device()).merge_of_agents(samples, 1);
+        peers::merge(peers, self, &fresh)
     }
 
     fn numbers(&self) -> [Tensor<1>; 2] {
@@ -155,6 +169,11 @@ impl ObsNorm {
         self.moments = self.moments.merge_of_agents(obs, 1);
     }
 
+    /// Learns from the raw observations `[B, O]` of all processes.
+    pub fn merge_over(&mut self, peers: &dyn Peers, obs: Tensor<2>) {
+        self.moments = self.moments.merge_over(peers, obs);
+    }
+
     /// Number of columns `F` that are normalised.
     pub fn features(&self) -> usize {
         self.moments.mean.dims()[0]
@@ -201,10 +220,31 @@ impl RewardScaler {
         gamma: f64,
         agents: usize,
     ) -> Tensor<2> {
+        self.scale_among((&Alone, agents), rewards, ended, gamma)
+    }
+
+    /// [`scale`](Self::scale) by the rewards of all processes.
+    pub fn scale_over(
+        &mut self,
+        peers: &dyn Peers,
+        rewards: Tensor<2>,
+        ended: Tensor<2, Bool>,
+        gamma: f64,
+    ) -> Tensor<2> {
+        self.scale_among((peers, 1), rewards, ended, gamma)
+    }
+
+    fn scale_among(
+        &mut self,
+        (peers, agents): (&dyn Peers, usize),
+        rewards: Tensor<2>,
+        ended: Tensor<2, Bool>,
+        gamma: f64,
+    ) -> Tensor<2> {
         let [steps, envs] = rewards.dims();
         assert_shape!(ended, [steps, envs]);
         assert_shape!(self.discounted, [agents * envs]);
-        if ops::on_device(&rewards) {
+        if ops::on_device(&rewards) && peers.size() == 1 {
             let before = self.discounted.clone();
             let (discounted, after) =
                 ops::device_discounted(rewards.clone(), ended, before, gamma, agents);
@@ -226,7 +266,7 @@ impl RewardScaler {
         let discounted = scan::forward(inflow, decay);
         self.moments = self
             .moments
-            .merge(discounted.clone().reshape([steps * envs, 1]));
+            .merge_over(peers, discounted.clone().reshape([steps * envs, 1]));
         let last = (discounted * continues).narrow(0, steps - 1, 1);
         self.discounted = last.squeeze_dim(0);
         rewards / self.moments.std().unsqueeze()

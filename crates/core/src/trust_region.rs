@@ -44,10 +44,19 @@ pub struct NaturalStep {
 /// taken from xᵀ(F + λI)x and not from gᵀx, so that the bound holds however far conjugate gradient
 /// got.
 pub fn natural_step(fisher: &Fisher, gradient: Tensor<1>, size: NaturalGradient) -> NaturalStep {
-    let damped = |v: Tensor<1>| fisher.product(v.clone()) + v * size.damping;
+    natural_step_by(|v| fisher.product(v), gradient, size)
+}
+
+/// [`natural_step`] for a Fisher matrix that is known by its products `[P]` → `[P]`.
+pub fn natural_step_by(
+    product: impl Fn(Tensor<1>) -> Tensor<1>,
+    gradient: Tensor<1>,
+    size: NaturalGradient,
+) -> NaturalStep {
+    let damped = |v: Tensor<1>| product(v.clone()) + v * size.damping;
     let solution = conjugate_gradient(damped, gradient.clone(), size.cg_steps);
     let x = solution.x;
-    let curvature = x.clone().dot(fisher.product(x.clone()));
+    let curvature = x.clone().dot(product(x.clone()));
     let damping = x.clone().dot(x.clone()) * size.damping;
     let scale =
         ((curvature.clone() + damping).clamp_min(TINY).recip() * (2.0 * size.max_kl)).sqrt();

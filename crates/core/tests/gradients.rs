@@ -22,12 +22,13 @@ use uphill_core::{
     advantage::standardize,
     dist::{Bounds, DistKind},
     loss::{
-        approx_kl, clipped_surrogate, clipped_value_loss, policy_gradient_surrogate,
-        ratio_surrogate, value_loss,
+        ActorCriticLoss, Surrogate, approx_kl, clipped_surrogate, clipped_value_loss,
+        policy_gradient_surrogate, ratio_surrogate, value_loss,
     },
     network::{Net, WithLogStd},
     nn::{Activation, Init, MlpConfig},
     policy::{Actor, Critic},
+    rollout::Batch,
 };
 
 fn device() -> Device {
@@ -192,32 +193,25 @@ fn networks_by_all_their_parameters() {
     }
 }
 
-/// What an actor's loss is made of, besides entropy.
-#[derive(Clone, Copy, Debug)]
-enum Objective {
-    /// PPO, arXiv:1707.06347 §3.
-    Clip,
-    /// PPO, §4.
-    KlPenalty,
-    /// A2C, VPG, REINFORCE.
-    PolicyGradient,
-}
-
 /// The whole loss of each algorithm by the parameters of actor and critic together.
 #[test]
 fn losses_of_actor_and_critic() {
     for kind in kinds() {
-        for objective in [
-            Objective::Clip,
-            Objective::KlPenalty,
-            Objective::PolicyGradient,
+        for surrogate in [
+            Surrogate::LogProb,
+            Surrogate::Clipped { clip: 0.2 },
+            Surrogate::Penalised {
+                kl_coef: 3.0,
+                clip: 0.2,
+            },
         ] {
-            check_loss(&kind, objective);
+            check_loss(&kind, surrogate, false);
+            check_loss(&kind, surrogate, true);
         }
     }
 }
 
-fn check_loss(kind: &DistKind, objective: Objective) {
+fn check_loss(kind: &DistKind, surrogate: Surrogate, standardize: bool) {
     let mlp = |outputs, seed| {
         let config = MlpConfig {
             hidden: vec![4],
@@ -235,26 +229,27 @@ fn check_loss(kind: &DistKind, objective: Objective) {
     };
     let (actor, critic, old) = (actor(1), Critic::new(mlp(1, 2)), actor(3));
     let obs = matrix(BATCH, 2, 1.0, 14);
-    let (old, shift) = (old.dist(obs.clone()), vector(&random(BATCH, 0.5, 15)));
+    let shift = vector(&random(BATCH, 0.5, 15));
     let old_log_probs = actor.dist(obs.clone()).log_prob(actions(kind)) + shift;
     let advantages = vector(&random(BATCH, 1.0, 16));
     let returns = vector(&random(BATCH, 1.0, 17));
-    let loss = |actor: &Actor, critic: &Critic| {
-        let dist = actor.dist(obs.clone());
-        let log_probs = dist.log_prob(actions(kind));
-        let log_ratios = log_probs.clone() - old_log_probs.clone();
-        let advantages = advantages.clone();
-        let surrogate = match objective {
-            Objective::Clip => clipped_surrogate(log_ratios, advantages, 0.2),
-            Objective::KlPenalty => {
-                ratio_surrogate(log_ratios, advantages) - old.kl(&dist).mean() * 3.0
-            }
-            Objective::PolicyGradient => policy_gradient_surrogate(log_probs, advantages),
-        };
-        value_loss(critic.values(obs.clone()), returns.clone()) * 0.5
-            - surrogate
-            - dist.entropy().mean() * 0.01
+    let batch = Batch {
+        obs: obs.clone(),
+        actions: actions(kind),
+        log_probs: old_log_probs,
+        values: vector(&random(BATCH, 1.0, 18)),
+        advantages,
+        returns,
+        sequences: None,
     };
+    let loss = ActorCriticLoss {
+        surrogate,
+        value_clip: if standardize { 0.3 } else { 0.0 },
+        value_coef: 0.5,
+        entropy_coef: 0.01,
+        standardize,
+    };
+    let loss = |actor: &Actor, critic: &Critic| loss.on((actor, critic), &old, &batch).total;
     let (a, c) = (actor.net.tracked(), critic.net.tracked());
     let grads = loss(&actor.with_net(a.clone()), &critic.with_net(c.clone())).backward();
     let found = [numbers(a.flat_grad(&grads)), numbers(c.flat_grad(&grads))].concat();

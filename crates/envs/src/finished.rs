@@ -59,6 +59,24 @@ impl FinishedEpisodes {
             last: rows.map(episode).collect(),
         }
     }
+
+    /// The reverse of [`from_values`](Self::from_values), `[2 + 4 most]`, with the last `most` episodes.
+    #[must_use]
+    pub fn to_values(&self, most: usize) -> Vec<f32> {
+        let mut values = Vec::with_capacity(2 + 4 * most);
+        values.extend([self.count / COUNT_BASE, self.count % COUNT_BASE].map(|digit| digit as f32));
+        let first = self.last.len().saturating_sub(most);
+        for episode in &self.last[first..] {
+            values.extend([
+                episode.env as f32,
+                episode.episode_return as f32,
+                episode.length as f32,
+                f32::from(u8::from(episode.terminated)),
+            ]);
+        }
+        values.resize(2 + 4 * most, 0.0);
+        values
+    }
 }
 
 impl Finished {

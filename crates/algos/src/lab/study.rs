@@ -6,6 +6,7 @@
 //! between their samples.
 
 use crate::{
+    descent::{ValueSteps, fit_values},
     lab::{
         estimator::GradientEstimator,
         exact_gradient,
@@ -15,7 +16,6 @@ use crate::{
     },
     random::lab_seed,
     reinforce::{Baseline, Credit, step_scale},
-    value_fit::fit_values,
 };
 use burn::tensor::Tensor;
 use uphill_core::{
@@ -23,6 +23,7 @@ use uphill_core::{
     baseline::{optimal_constant, trajectory_gradients},
     loss::explained_variance,
     optim::{Rule, RuleKind},
+    peers::Alone,
     policy::{Actor, Critic},
     rollout::Rollout,
 };
@@ -95,8 +96,11 @@ fn fit(critic: &mut Critic, rollout: &Rollout, config: &StudyConfig) {
     let batch = rollout.flatten(returns.clone(), returns);
     let (params, device) = (critic.net.num_params(), critic.net.device());
     let mut rule = Rule::new(RuleKind::Adam, params, 1e-8, &device);
-    let (steps, rate) = (config.critic_steps, config.critic_learning_rate);
-    fit_values(critic, &mut rule, &batch, steps, rate);
+    let steps = ValueSteps {
+        epochs: config.critic_steps,
+        ..ValueSteps::whole(config.critic_learning_rate)
+    };
+    fit_values(critic, &mut rule, &batch, steps, &Alone);
 }
 
 /// G_t `[T, N]`.

@@ -6,6 +6,8 @@ use uphill_algos::{
     Report, RunConfig, TrainError, Trainer, agent_params, build_actor, build_critic,
     config::{Distribution, Std},
     ppo::PpoConfig,
+    reinforce::ReinforceConfig,
+    vpg::VpgConfig,
 };
 use uphill_core::{normalize::ObsNorm, schedule::Schedule};
 
@@ -238,4 +240,16 @@ fn a_run_says_when_it_takes_the_slower_path() {
     assert!(beta.unwrap().contains("Beta"));
     let stock = said("CartPole-v1", |config| config.network.fused = false);
     assert!(stock.unwrap().contains("network.fused = false"));
+    // Rollouts may be slow by themselves.
+    let episodes = said("CartPole-v1", |config| {
+        config.algo = ReinforceConfig::default().into();
+    });
+    assert_eq!(episodes.is_some(), on_gpu, "{episodes:?}");
+    let beta = said("Pendulum-v1", |config| {
+        config.algo = VpgConfig::default().into();
+        config.network.distribution = Distribution::Beta;
+    });
+    assert!(beta.is_some(), "Beta's steps have no loop");
+    let wrapped = said("CartPolePositions-v1", |config| config.frames = 4);
+    assert_eq!(wrapped.is_some(), on_gpu, "{wrapped:?}");
 }

@@ -24,6 +24,7 @@ mod memory;
 mod own_algorithm;
 mod own_distribution;
 mod parts;
+mod peers;
 mod ppo;
 mod probe_matrix;
 mod probes;
@@ -33,6 +34,8 @@ mod schedules;
 mod second_order;
 mod solves;
 mod stop;
+#[path = "../../../core/tests/it/threads.rs"]
+mod threads;
 mod vpg;
 
 use device::device;

@@ -243,6 +243,7 @@ fn update(settings: TrpoConfig, (config, actor, rollout): (RunConfig, Actor, Rol
         iteration: 0,
         progress: 0.0,
         seed: config.seed,
+        peers: &uphill_core::peers::Alone,
     };
     let measured = algorithm.update(&mut new, &mut critic, rollout, context);
     let (metrics, _) = measured.read(None);

@@ -1,5 +1,13 @@
-use crate::{assert_close, numbers, vector};
-use uphill_core::loss::*;
+use crate::{assert_close, device::device, matrix, numbers, vector};
+use rand::{SeedableRng, rngs::SmallRng};
+use uphill_core::{
+    advantage::standardize,
+    dist::DistKind,
+    loss::*,
+    nn::MlpConfig,
+    policy::{Actor, Critic},
+    rollout::Batch,
+};
 
 #[test]
 fn clipped_surrogate_takes_the_pessimistic_side() {
@@ -113,4 +121,80 @@ fn returns_that_do_not_vary_have_no_variance_to_explain() {
         &[0.75],
         1e-3,
     );
+}
+
+/// The loss of actor and critic, put together here from its parts.
+#[test]
+fn the_loss_of_actor_and_critic_is_the_sum_of_its_parts() {
+    let mut rng = SmallRng::seed_from_u64(1);
+    let mut mlp = |outputs| MlpConfig::default().build(2, outputs, 1.0, &mut rng, &device());
+    let kind = DistKind::Categorical { choices: 3 };
+    let (actor, old) = (
+        Actor::new(mlp(3), kind.clone()),
+        Actor::new(mlp(3), kind.clone()),
+    );
+    let critic = Critic::new(mlp(1));
+    let obs = matrix([[0.3, -1.0], [2.0, 0.1], [-0.5, 0.7]]);
+    let actions = matrix([[0.0], [2.0], [1.0]]);
+    let (dist, of_old) = (actor.dist(obs.clone()), old.dist(obs.clone()));
+    let values = critic.values(obs.clone());
+    let batch = Batch {
+        obs,
+        log_probs: of_old.log_prob(actions.clone()),
+        values: values.clone() + 0.5,
+        advantages: vector(&[1.0, -2.0, 0.5]),
+        returns: vector(&[0.2, 1.0, -1.0]),
+        actions: actions.clone(),
+        sequences: None,
+    };
+    let log_probs = dist.log_prob(actions);
+    let log_ratios = log_probs.clone() - batch.log_probs.clone();
+    let clip = 0.05;
+    for standardized in [false, true] {
+        let advantages = match standardized {
+            true => standardize(batch.advantages.clone()),
+            false => batch.advantages.clone(),
+        };
+        let (log_ratios, a) = (log_ratios.clone(), advantages.clone());
+        let penalised =
+            ratio_surrogate(log_ratios.clone(), a.clone()) - of_old.kl(&dist).mean() * 3.0;
+        for (surrogate, expected) in [
+            (
+                Surrogate::LogProb,
+                policy_gradient_surrogate(log_probs.clone(), a.clone()),
+            ),
+            (
+                Surrogate::Clipped { clip },
+                clipped_surrogate(log_ratios.clone(), a, clip),
+            ),
+            (Surrogate::Penalised { kl_coef: 3.0, clip }, penalised),
+        ] {
+            for value_clip in [0.0, 0.1] {
+                let loss = ActorCriticLoss {
+                    surrogate,
+                    value_clip,
+                    value_coef: 0.7,
+                    entropy_coef: 0.2,
+                    standardize: standardized,
+                };
+                let parts = loss.on((&actor, &critic), &old, &batch);
+                let of_values = if value_clip > 0.0 {
+                    let (old, returns) = (batch.values.clone(), batch.returns.clone());
+                    clipped_value_loss(values.clone(), old, returns, value_clip)
+                } else {
+                    value_loss(values.clone(), batch.returns.clone())
+                };
+                let (j, v, h) = (
+                    numbers(expected.clone())[0],
+                    numbers(of_values)[0],
+                    numbers(dist.entropy().mean())[0],
+                );
+                assert_close(parts.total, &[0.7 * v - j - 0.2 * h], 1e-5);
+                assert_close(parts.surrogate, &[j], 1e-6);
+                assert_close(parts.value_loss, &[v], 1e-6);
+                assert_close(parts.entropy, &[h], 1e-6);
+                assert_close(parts.log_ratios, &numbers(log_ratios.clone()), 1e-6);
+            }
+        }
+    }
 }

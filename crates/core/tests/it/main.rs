@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod advantage;
+mod autodiff;
 mod baseline;
 #[path = "../gradients/dense.rs"]
 mod dense;
@@ -24,9 +25,11 @@ mod normalize;
 mod ops;
 mod optim;
 mod params;
+mod peers;
 mod recurrent;
 mod rollout;
 mod schedule;
+mod threads;
 
 use burn::tensor::{Tensor, TensorData};
 

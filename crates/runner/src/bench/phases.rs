@@ -151,6 +151,7 @@ impl Probe {
             iteration: self.iteration,
             progress: 0.0,
             seed: self.config.seed,
+            peers: &uphill_core::peers::Alone,
         };
         let (actor, critic) = (&mut self.actor, &mut self.critic);
         let (_metrics, update) = timed(&self.device, || {

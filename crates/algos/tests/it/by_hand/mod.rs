@@ -138,6 +138,7 @@ impl Case {
             iteration,
             progress,
             seed: self.config.seed,
+            peers: &uphill_core::peers::Alone,
         };
         let (mut actor, mut critic) = (self.actor.clone(), self.critic.clone());
         let learner = self.config.algo.settings().build(&actor, &critic);

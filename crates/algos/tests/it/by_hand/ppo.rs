@@ -7,7 +7,7 @@ use super::{
 use uphill_algos::{
     optimizer::OptimizerKind,
     ppo::{AdvantageNorm, Objective, PpoConfig},
-    random::minibatches,
+    random::Order,
 };
 use uphill_core::schedule::Schedule;
 
@@ -68,7 +68,15 @@ fn expected(case: &Case, c: &PpoConfig) -> [Vec<f64>; 2] {
     let mut params = before.clone();
     let mut adams = [AdamF64::new(params[0].len()), AdamF64::new(params[1].len())];
     let separate = c.optimizer == OptimizerKind::Separate;
-    let order = |epoch| minibatches(STEPS * COPIES, c.minibatches, (case.config.seed, 0, epoch));
+    let order = |epoch| {
+        let (seed, iteration) = (case.config.seed, 0);
+        let order = Order {
+            seed,
+            iteration,
+            epoch,
+        };
+        order.minibatches(STEPS * COPIES, c.minibatches)
+    };
     for rows in (0..c.epochs).flat_map(order) {
         let rows: Vec<usize> = rows.into_iter().map(|row| row as usize).collect();
         let mut weights = chosen(&advantages, &rows);

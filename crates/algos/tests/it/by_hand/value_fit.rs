@@ -6,7 +6,7 @@ use super::{
 use uphill_algos::{
     critic_fit::{CriticConfig, CriticMethod},
     npg::NpgConfig,
-    random::minibatches,
+    random::Order,
 };
 use uphill_core::schedule::Schedule;
 
@@ -48,7 +48,15 @@ fn adam_goes_through_the_minibatches_of_every_epoch() {
             let returns = targets(&case);
             let before = case.critic_params();
             let (mut params, mut adam) = (before.clone(), AdamF64::new(before.len()));
-            let order = |epoch| minibatches(STEPS * COPIES, 3, (case.config.seed, 0, epoch));
+            let order = |epoch| {
+                let (seed, iteration) = (case.config.seed, 0);
+                let order = Order {
+                    seed,
+                    iteration,
+                    epoch,
+                };
+                order.minibatches(STEPS * COPIES, 3)
+            };
             for rows in (0..2).flat_map(order) {
                 let rows: Vec<usize> = rows.into_iter().map(|row| row as usize).collect();
                 let chosen =

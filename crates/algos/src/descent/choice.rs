@@ -1,0 +1,63 @@
+//! The choice of the engine for an update: loops on the CPU, kernels of a GPU, or Burn's tensors.
+
+use uphill_core::{
+    loss::{ActorCriticLoss, Surrogate},
+    ops::device_knows,
+    policy::{Actor, Critic},
+};
+
+/// What is several times faster than tensors where networks are small.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fast {
+    /// Loops on slices in host memory.
+    Cpu,
+    /// Kernels.
+    Gpu,
+}
+
+const NO_PERCEPTRON: &str = "a network with memory, with deviations that depend on the state, or a module of one's own, is no plain perceptron";
+const NO_LOOPS: &str =
+    "nothing faster is there for Beta policies and more than sixteen choices at once";
+const NO_KERNELS: &str = "a GPU has kernels for Gaussian policies and one choice without masks, on networks that fit into its shared memory and registers";
+const NO_PENALTY: &str = "a GPU has kernels for clipped ratios, not for a KL penalty";
+const NO_FITS: &str =
+    "a GPU has kernels for the steps of PPO, A2C and A3C, in which actor and critic learn together";
+const NO_DEVICE: &str = "there are no loops or kernels for this device and its float type";
+
+/// What takes the gradients of a loss of actor and critic, or why tensors do.
+pub(crate) fn of_agent(
+    (actor, critic): (&Actor, &Critic),
+    loss: &ActorCriticLoss,
+) -> Result<Fast, &'static str> {
+    let nets = [&actor.net, &critic.net];
+    if nets.iter().any(|net| net.perceptron().is_none()) {
+        return Err(NO_PERCEPTRON);
+    }
+    if !actor.fused() {
+        return Err(NO_LOOPS);
+    }
+    match device_knows(actor, critic) {
+        None if nets.iter().all(|net| net.fused()) => Ok(Fast::Cpu),
+        None => Err(NO_DEVICE),
+        Some(false) => Err(NO_KERNELS),
+        Some(true) => match loss.surrogate {
+            Surrogate::Penalised { .. } => Err(NO_PENALTY),
+            Surrogate::LogProb | Surrogate::Clipped { .. } => Ok(Fast::Gpu),
+        },
+    }
+}
+
+/// Why steps of actor or critic alone take tensors all the way: passes through their networks, which is where the
+/// time goes, are not fused. `None` if they are.
+pub(crate) fn slower_alone((actor, critic): (&Actor, &Critic)) -> Option<&'static str> {
+    let nets = [&actor.net, &critic.net];
+    if nets.iter().all(|net| net.fused()) {
+        None
+    } else if nets.iter().any(|net| net.perceptron().is_none()) {
+        Some(NO_PERCEPTRON)
+    } else if device_knows(actor, critic).is_some() {
+        Some(NO_FITS)
+    } else {
+        Some(NO_DEVICE)
+    }
+}

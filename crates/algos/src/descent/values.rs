@@ -1,0 +1,152 @@
+//! Gradient steps of a critic alone, towards returns.
+
+use crate::{
+    optimizer::descend,
+    random::{Order, index_tensor},
+};
+use burn::tensor::Tensor;
+use uphill_core::{
+    loss::value_loss_on,
+    ops::HostCritic,
+    optim::Rule,
+    peers::{self, Peers},
+    policy::Critic,
+    rollout::Batch,
+};
+
+/// Steps of a value fit.
+#[derive(Clone, Copy, Debug)]
+pub struct ValueSteps {
+    /// Passes over the batch.
+    pub epochs: usize,
+    /// Equal parts that each pass is cut into.
+    pub minibatches: usize,
+    /// Order of the samples in the first pass; later ones have the next epochs'. `None`: that of the batch.
+    pub order: Option<Order>,
+    /// Of the update rule.
+    pub learning_rate: f64,
+    /// Gradients are shortened to this norm; 0: never.
+    pub max_grad_norm: f64,
+    /// Clip the move of the values to ± this; 0: never.
+    pub value_clip: f64,
+}
+
+/// Losses `[1]` of the steps of a fit, each measured before its step.
+#[derive(Clone, Debug)]
+pub struct ValueLosses {
+    /// Of the first step; 0 if there was none.
+    pub first: Tensor<1>,
+    /// Mean over all steps.
+    pub mean: Tensor<1>,
+}
+
+impl ValueSteps {
+    /// One step on the whole batch, as it is.
+    pub fn whole(learning_rate: f64) -> Self {
+        Self {
+            epochs: 1,
+            minibatches: 1,
+            order: None,
+            learning_rate,
+            max_grad_norm: 0.0,
+            value_clip: 0.0,
+        }
+    }
+
+    /// Minibatches of a pass over `units` samples or sequences; `None`: the batch as it is.
+    fn minibatches(&self, units: usize, epoch: usize) -> Option<Vec<Vec<i32>>> {
+        let first = self.order?;
+        let order = Order {
+            epoch: first.epoch + epoch,
+            ..first
+        };
+        Some(order.minibatches(units, self.minibatches))
+    }
+}
+
+/// Moves V towards the returns of the batch, down ½ mean((V − R)²) or its clipped form, by steps of `rule`.
+pub fn fit_values(
+    critic: &mut Critic,
+    rule: &mut Rule,
+    batch: &Batch,
+    steps: ValueSteps,
+    peers: &dyn Peers,
+) -> ValueLosses {
+    let fast = match rule {
+        Rule::Adam(adam) if peers.size() == 1 => {
+            let (minibatch, clip) = (batch.len() / steps.minibatches, steps.value_clip as f32);
+            HostCritic::new(critic, batch, minibatch, adam.clone(), clip).map(|host| (host, adam))
+        }
+        _ => None,
+    };
+    let Some((mut host, adam)) = fast else {
+        return on_tensors(critic, rule, batch, steps, peers);
+    };
+    let whole = || vec![(0..batch.len() as i32).collect()];
+    let mut losses = vec![];
+    for epoch in 0..steps.epochs {
+        let minibatches = steps
+            .minibatches(batch.units(), epoch)
+            .unwrap_or_else(whole);
+        losses.extend(host.epoch(&minibatches, steps.learning_rate, steps.max_grad_norm));
+    }
+    *adam = host.finish(&mut critic.net);
+    let mean = losses.iter().sum::<f32>() / losses.len() as f32;
+    let first = losses.first().copied().unwrap_or_default();
+    let scalar = |x: f32| Tensor::from_data([x], &batch.obs.device());
+    ValueLosses {
+        first: scalar(first),
+        mean: scalar(mean),
+    }
+}
+
+/// The reference.
+fn on_tensors(
+    critic: &mut Critic,
+    rule: &mut Rule,
+    batch: &Batch,
+    steps: ValueSteps,
+    peers: &dyn Peers,
+) -> ValueLosses {
+    let mut losses = Vec::with_capacity(steps.epochs * steps.minibatches);
+    let mut step = |batch: &Batch| {
+        let (loss, grad) = value_gradient(critic, batch, steps.value_clip, peers);
+        let (rate, max_norm) = (steps.learning_rate, steps.max_grad_norm);
+        descend(&mut critic.net, rule, grad, rate, max_norm);
+        losses.push(loss);
+    };
+    for epoch in 0..steps.epochs {
+        match steps.minibatches(batch.units(), epoch) {
+            None => step(batch),
+            Some(parts) => parts
+                .into_iter()
+                .for_each(|part| step(&batch.select(index_tensor(part, &batch.obs.device())))),
+        }
+    }
+    let zero = || batch.returns.clone().narrow(0, 0, 1).zeros_like();
+    let first = losses.first().cloned().unwrap_or_else(zero);
+    ValueLosses {
+        mean: if losses.is_empty() {
+            zero()
+        } else {
+            Tensor::cat(losses, 0).mean()
+        },
+        first,
+    }
+}
+
+/// The value loss `[1]` over the samples of all processes and its gradient by the critic's parameters `[P]`.
+pub(crate) fn value_gradient(
+    critic: &Critic,
+    batch: &Batch,
+    value_clip: f64,
+    peers: &dyn Peers,
+) -> (Tensor<1>, Tensor<1>) {
+    let net = critic.net.tracked();
+    let values = critic.with_net(net.clone()).values_on(batch);
+    let loss = value_loss_on(values, batch, value_clip);
+    let grad = net.flat_grad(&loss.backward());
+    let loss = loss.without_autodiff();
+    let mean = |x| peers::mean_over(peers, x, batch.len());
+    (mean(loss), mean(grad))
+}

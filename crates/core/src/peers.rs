@@ -1,0 +1,161 @@
+//! Several processes that train one agent.
+//!
+//! Each steps copies of its own, as many as any other, and all learn from the experience of all: whatever is a mean over
+//! samples passes through [`Peers`] where it is born. Rollouts of a number of steps have as many samples in
+//! every process, so that the mean over processes is the mean over all; rollouts of whole episodes are weighted. These are gradients, the moments of normalisers, the mean and
+//! spread of advantages, divergences and finished episodes. From equal sums equal processes compute equal
+//! parameters, so that parameters are never sent.
+
+use crate::{advantage, normalize::Moments, read_back};
+use burn::tensor::{Device, Tensor, TensorData};
+use std::fmt::Debug;
+
+/// The processes that train one agent, seen from one of them.
+///
+/// Every process makes the same calls in the same order. What [`sum`](Peers::sum) writes has to be the same in all of
+/// them to the last bit, or their parameters part ways.
+pub trait Peers: Debug + Send + Sync {
+    /// Number of this process, from 0.
+    fn rank(&self) -> usize;
+
+    /// Number of processes.
+    fn size(&self) -> usize;
+
+    /// Replaces the values, as many in every process, by their sums over all processes.
+    fn sum(&self, values: &mut [f32]);
+
+    /// The values of all processes, in the order of their ranks.
+    fn gather(&self, values: &[f32]) -> Vec<f32> {
+        let mut all = vec![0.0; values.len() * self.size()];
+        all[self.rank() * values.len()..][..values.len()].copy_from_slice(values);
+        self.sum(&mut all);
+        all
+    }
+}
+
+/// One process by itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Alone;
+
+impl Peers for Alone {
+    fn rank(&self) -> usize {
+        0
+    }
+
+    fn size(&self) -> usize {
+        1
+    }
+
+    fn sum(&self, _: &mut [f32]) {}
+}
+
+/// Mean over all processes, element by element. A process by itself reads nothing back.
+pub fn mean<const D: usize>(peers: &dyn Peers, x: Tensor<D>) -> Tensor<D> {
+    if peers.size() == 1 {
+        return x;
+    }
+    let (device, shape) = (x.device(), x.dims());
+    let mut values = numbers(x);
+    peers.sum(&mut values);
+    let share = 1.0 / peers.size() as f32;
+    values.iter_mut().for_each(|x| *x *= share);
+    Tensor::from_data(TensorData::new(values, shape), &device)
+}
+
+/// Samples of this process as a multiple of the mean number over all processes; 1 for a process by itself. Whole
+/// episodes make samples as they like.
+pub fn share(peers: &dyn Peers, samples: usize) -> f64 {
+    if peers.size() == 1 {
+        return 1.0;
+    }
+    let mut total = [samples as f32];
+    peers.sum(&mut total);
+    samples as f64 * peers.size() as f64 / f64::from(total[0])
+}
+
+/// Mean over the samples of all processes, of which `x` is the mean over `samples` of this one.
+pub fn mean_over<const D: usize>(peers: &dyn Peers, x: Tensor<D>, samples: usize) -> Tensor<D> {
+    match peers.size() {
+        1 => x,
+        _ => mean(peers, x * share(peers, samples)),
+    }
+}
+
+/// Largest of a value `[1]` over all processes.
+pub fn max(peers: &dyn Peers, x: Tensor<1>) -> Tensor<1> {
+    if peers.size() == 1 {
+        return x;
+    }
+    let device = x.device();
+    let all = peers.gather(&numbers(x));
+    let largest = |a: f32, b: f32| if b > a || b.is_nan() { b } else { a };
+    let max = all.into_iter().reduce(largest).unwrap_or(f32::NAN);
+    Tensor::from_data([max], &device)
+}
+
+/// [`advantage::standardize`] with mean and standard deviation of the advantages `[B]` of all processes.
+pub fn standardize(peers: &dyn Peers, advantages: Tensor<1>) -> Tensor<1> {
+    if peers.size() == 1 {
+        return advantage::standardize(advantages);
+    }
+    let (device, len) = (advantages.device(), advantages.dims()[0]);
+    let own = Moments::new(1, &device).merge(advantages.clone().reshape([len, 1]));
+    let all = merge(peers, &Moments::new(1, &device), &own);
+    if all.count < 2.0 {
+        return advantages;
+    }
+    let std = (all.variance * (all.count / (all.count - 1.0))).sqrt();
+    (advantages - all.mean) / (std + 1e-8)
+}
+
+/// `moments`, which all processes share, after also seeing what each has seen by itself in `fresh`.
+pub(crate) fn merge(peers: &dyn Peers, moments: &Moments, fresh: &Moments) -> Moments {
+    let device = moments.mean.device();
+    let row = |moments: &Moments| {
+        let count = Tensor::from_data([moments.count], &device);
+        numbers(Tensor::cat(
+            vec![count, moments.mean.clone(), moments.variance.clone()],
+            0,
+        ))
+    };
+    let own = row(fresh);
+    let all = peers.gather(&own);
+    let mut total: Vec<f64> = row(moments).into_iter().map(f64::from).collect();
+    total[0] = moments.count;
+    for other in all.chunks_exact(own.len()) {
+        chan(&mut total, other);
+    }
+    let features = (own.len() - 1) / 2;
+    Moments {
+        count: total[0],
+        mean: vector(&total[1..=features], &device),
+        variance: vector(&total[1 + features..], &device),
+    }
+}
+
+/// Adds the samples of `other` to those of `total`: count, means and variances of each (Chan, Golub & LeVeque 1983).
+fn chan(total: &mut [f64], other: &[f32]) {
+    let (count, fresh) = (total[0], f64::from(other[0]));
+    let sum = count + fresh;
+    if fresh == 0.0 {
+        return;
+    }
+    let (old, new) = (count / sum, fresh / sum);
+    let features = (other.len() - 1) / 2;
+    for f in 1..=features {
+        let (mean, variance) = (f64::from(other[f]), f64::from(other[f + features]));
+        let delta = mean - total[f];
+        total[f] += delta * new;
+        total[f + features] =
+            total[f + features] * old + variance * new + delta * delta * (old * new);
+    }
+    total[0] = sum;
+}
+
+fn numbers<const D: usize>(x: Tensor<D>) -> Vec<f32> {
+    read_back::read(x).into_iter().map(|x| x as f32).collect()
+}
+
+fn vector(values: &[f64], device: &Device) -> Tensor<1> {
+    Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), device)
+}
