@@ -1,12 +1,14 @@
 //! Losses of single samples in kernels, with their gradients by a network's outputs: the formulas of
-//! [`uphill_cpu::dist`], one thread per sample.
+//! [`uphill_cpu::sample`], one thread per sample.
 
 use super::gradient::{Minibatch, Room, Samples};
 use super::plan::{Plan, scalar};
 use cubecl::prelude::*;
-
-/// ½ ln 2π.
-const HALF_LN_TAU: f32 = 0.918_938_5;
+// Each is a module beside the function.
+use uphill_cpu::sample::{
+    approx_kl, categorical_gradient, clipped_surrogate, gaussian_cost, gaussian_entropy,
+    gaussian_gradient, outside, value_loss,
+};
 
 /// Replaces the actor's outputs in row `slot` of the tile by the gradient of the loss of the sample there, and
 /// writes what is only added up: gradients by log standard deviations, surrogate, entropy, approximate KL,
@@ -58,8 +60,8 @@ pub(super) fn policy_row(
         for k in 0..heads {
             let log_std = params[log_stds + k];
             let z = (samples.actions[row * heads + k] - room.tile[at + k]) * (-log_std).exp();
-            log_prob -= 0.5f32 * z * z + log_std + HALF_LN_TAU;
-            entropy += log_std + comptime!(HALF_LN_TAU + 0.5);
+            log_prob -= gaussian_cost(z, log_std);
+            entropy += gaussian_entropy(log_std);
             room.tile[at + k] = z;
         }
     }
@@ -77,13 +79,10 @@ pub(super) fn policy_row(
     let mut clips = 0.0f32;
     if comptime!(plan.clipped) {
         let clip = minibatch.scalars[scalars + scalar::CLIP];
-        let unclipped = ratio * advantage;
-        let clipped = min(max(ratio, 1.0f32 - clip), 1.0f32 + clip) * advantage;
-        // The comparison is false for NaN, which passes on.
-        let held = clipped < unclipped;
-        surrogate = select(held, clipped, unclipped);
-        slope = select(held, 0.0f32, unclipped);
-        clips = select((ratio - 1.0f32).abs() > clip, 1.0f32, 0.0f32);
+        let (of_clipped, its_slope) = clipped_surrogate(log_ratio, advantage, clip);
+        surrogate = of_clipped;
+        slope = its_slope;
+        clips = outside(ratio, clip);
     }
 
     let entropy_coef = minibatch.scalars[scalars + scalar::ENTROPY_COEF];
@@ -92,20 +91,18 @@ pub(super) fn policy_row(
     let d_log_prob = -slope * share;
     let d_entropy = -entropy_coef * share;
     if comptime!(plan.categorical) {
-        // ∂log p_a/∂z_k = 1[k = a] − p_k, ∂H/∂z_k = −p_k (log p_k + H).
         for k in 0..heads {
             let log_p = room.tile[at + k];
-            let p = log_p.exp();
-            let taken = select(k == action as usize, 1.0f32, 0.0f32);
-            let gradient = d_log_prob * (taken - p) - d_entropy * p * (log_p + entropy);
+            let taken = k == action as usize;
+            let gradient =
+                categorical_gradient(taken, log_p.exp(), log_p, entropy, d_log_prob, d_entropy);
             room.tile[at + k] = select(is_sample, gradient, 0.0f32);
         }
     } else {
-        // ∂log p/∂μ = z/σ, ∂log p/∂log σ = z² − 1, ∂H/∂log σ = 1.
         for k in 0..heads {
             let z = room.tile[at + k];
-            let by_mean = d_log_prob * z * (-params[log_stds + k]).exp();
-            let by_log_std = d_log_prob * (z * z - 1.0f32) + d_entropy;
+            let inverse = (-params[log_stds + k]).exp();
+            let (by_mean, by_log_std) = gaussian_gradient(z, inverse, d_log_prob, d_entropy);
             room.tile[at + k] = select(is_sample, by_mean, 0.0f32);
             room.extra[sums + k] = select(is_sample, by_log_std, 0.0f32);
         }
@@ -113,7 +110,7 @@ pub(super) fn policy_row(
     let measured = sums + comptime!(layers.log_stds);
     room.extra[measured] = select(is_sample, surrogate, 0.0f32);
     room.extra[measured + 1] = select(is_sample, entropy, 0.0f32);
-    room.extra[measured + 2] = select(is_sample, ratio - 1.0f32 - log_ratio, 0.0f32);
+    room.extra[measured + 2] = select(is_sample, approx_kl(ratio, log_ratio), 0.0f32);
     room.extra[measured + 3] = select(is_sample, clips, 0.0f32);
 }
 
@@ -134,24 +131,10 @@ pub(super) fn value_row(
         + slot * comptime!(layers.stride(layers.count));
     let share = comptime!(1.0f32 / plan.len() as f32);
 
-    let value = room.tile[at];
-    let target = samples.returns[row];
-    let error = value - target;
-    let mut loss = 0.5f32 * error * error;
-    let mut slope = error;
     let scalars = CUBE_POS_Z as usize * scalar::COUNT;
     let clip = minibatch.scalars[scalars + scalar::VALUE_CLIP];
-    if clip > 0.0f32 {
-        let old = samples.values[row];
-        let moved = value - old;
-        let held = old + min(max(moved, -clip), clip) - target;
-        let clipped = 0.5f32 * held * held;
-        if clipped > loss {
-            // The clipped value does not move with V, or is V.
-            loss = clipped;
-            slope = select(moved.abs() <= clip, held, 0.0f32);
-        }
-    }
+    let (value, old, target) = (room.tile[at], samples.values[row], samples.returns[row]);
+    let (loss, slope) = value_loss(value, old, target, clip);
     let gradient = slope * minibatch.scalars[scalars + scalar::VALUE_COEF] * share;
     room.tile[at] = select(is_sample, gradient, 0.0f32);
     room.extra[slot * comptime!(plan.extra_stride())] = select(is_sample, loss, 0.0f32);

@@ -3,10 +3,12 @@
 
 use super::layers::UNITS;
 use super::sums::{AHEAD, total};
+use crate::normalize;
 use cubecl::prelude::*;
 
-/// What is added to a variance before its root is taken.
-const EPSILON: f32 = 1e-8;
+/// As in [`normalize`].
+const FLAT: f32 = normalize::FLAT as f32;
+const FLAT_BY_MEAN: f32 = normalize::FLAT_BY_MEAN as f32;
 
 /// Means and variances `[S, F]` after also seeing `samples` `[S, B, W]`, of which the first F of W = `width` columns
 /// count; `old` and `new` are the shares of what was seen before and of these. Cube (f, s) works for column f of agent s.
@@ -74,7 +76,8 @@ fn part(
     sum
 }
 
-/// Divides the first `features` of the columns of `x` `[S, B, W]` by their standard deviations, after subtracting their
+/// Divides the first `features` of the columns of `x` `[S, B, W]` by their standard deviations, or by 1 where there is no
+/// spread, after subtracting their
 /// means if they are to be `centred`, and clips them to ±`clip`; 0: not. There are `total` numbers, W = `width`, B = `batch`.
 #[cube(launch)]
 pub(super) fn scale_kernel(
@@ -97,7 +100,9 @@ pub(super) fn scale_kernel(
             if comptime!(centred) {
                 y -= mean[at];
             }
-            y /= (variance[at] + EPSILON).sqrt();
+            // A feature without spread keeps its unit. The comparison is false for NaN.
+            let flat = variance[at] <= mean[at] * mean[at] * FLAT_BY_MEAN + FLAT;
+            y /= select(flat, 1.0f32, (variance[at] + FLAT).sqrt());
             // Comparisons are false for NaN, which passes on.
             if clip > 0.0f32 {
                 if y > clip {
