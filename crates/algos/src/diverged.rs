@@ -241,7 +241,7 @@ mod tests {
 
     fn steps(rows: &[[f32; 6]]) -> Evidence {
         let flat: Vec<f32> = rows.concat();
-        let rows = Tensor::<1>::from_data(flat.as_slice(), &Device::flex());
+        let rows = Tensor::<1>::from_data(flat.as_slice(), &Device::default());
         Evidence {
             steps: Some(UpdateSteps {
                 summary: rows.clone(),
@@ -288,7 +288,7 @@ mod tests {
         assert_eq!(of(entropy, &CHOICE), First::Loss("policy_loss"));
         assert_eq!(of(entropy, &gaussian), First::LogStd);
         assert_eq!(of(good, &CHOICE), First::Parameters);
-        let nan = Tensor::from_data([[1.0, NAN]], &Device::flex());
+        let nan = Tensor::from_data([[1.0, NAN]], &Device::default());
         let rewards = Evidence {
             rewards: Some(nan.clone()),
             ..steps(&[value])
