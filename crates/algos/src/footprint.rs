@@ -60,7 +60,7 @@ impl Footprint {
         let widths = config.network.hidden.iter().copied();
         let of_network = [
             ("network.hidden", widths.max().unwrap_or(0) as u128),
-            ("network.memory_width", config.network.memory_width as u128),
+            ("network.memory_width", state_width(&config.network)),
             frames,
         ];
         let settings = config.algo.settings();
@@ -153,11 +153,11 @@ impl Footprint {
             1 => String::new(),
             n => format!(" for each of {n} agents"),
         };
-        let value = value(config, key).unwrap_or_default();
+        let now = value(config, key).map_or(String::new(), |value| format!("with {value} "));
         Err(ConfigError::new(
             key,
             format!(
-                "with {value} the run needs at least {footprint}{together}, and {} can be had{remedy}",
+                "{now}the run needs at least {footprint}{together}, and {} can be had{remedy}",
                 Bytes(available)
             ),
         ))
@@ -207,10 +207,7 @@ pub(crate) fn network(
 ) -> Result<(u128, u128), ConfigError> {
     let (outputs, log_stds) = policy_outputs(&dist_kind(spec, network)?, network);
     let hidden: Vec<u128> = network.hidden.iter().map(|width| *width as u128).collect();
-    let state = match network.memory {
-        MemoryKind::None => 0,
-        MemoryKind::Gru => network.memory_width as u128,
-    };
+    let state = state_width(network);
     let count = |outputs: u128| {
         let mut widths = [&[inputs], hidden.as_slice()].concat();
         let mut params = 0;
@@ -227,6 +224,14 @@ pub(crate) fn network(
     let (actor, critic) = (count(outputs as u128), count(1));
     let params = actor.0 + critic.0 + log_stds as u128;
     Ok((params, actor.1 + critic.1))
+}
+
+/// Of the networks' memory; 0 if they have none.
+fn state_width(network: &NetworkConfig) -> u128 {
+    match network.memory {
+        MemoryKind::None => 0,
+        MemoryKind::Gru => network.memory_width as u128,
+    }
 }
 
 fn largest(sizes: &[Size]) -> &'static str {
