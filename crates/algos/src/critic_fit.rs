@@ -132,7 +132,14 @@ impl CriticFit {
                     max_grad_norm: c.max_grad_norm,
                     value_clip: c.value_clip,
                 };
-                fit_values(critic, &mut self.rule, batch, steps, context.peers).mean
+                fit_values(
+                    critic,
+                    &mut self.rule,
+                    batch,
+                    steps,
+                    (context.peers, context.stop),
+                )
+                .mean
             }
             CriticMethod::Lbfgs => {
                 let loss_and_grad = |params| {

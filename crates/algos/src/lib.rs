@@ -67,7 +67,10 @@ pub use settings::{Demands, Horizon, SequenceUse, Settings};
 pub use train::{Report, StepError, TrainError, Trainer};
 
 use random::Order;
-use std::any::Any;
+use std::{
+    any::Any,
+    sync::atomic::{AtomicBool, Ordering},
+};
 use uphill_core::{
     peers::Peers,
     policy::{Actor, Critic},
@@ -85,9 +88,16 @@ pub struct UpdateContext<'a> {
     pub seed: u64,
     /// The processes that train the agent together; [`Alone`](uphill_core::peers::Alone) for one.
     pub peers: &'a dyn Peers,
+    /// Raised when the iteration is to be given up: whatever the update comes to will be thrown away.
+    pub stop: &'a AtomicBool,
 }
 
 impl UpdateContext<'_> {
+    /// Whether to end the update early. To be asked wherever more than a few seconds may pass.
+    pub fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
     /// The random order of the samples in an epoch of the update.
     pub fn order(&self, epoch: usize) -> Order {
         Order {

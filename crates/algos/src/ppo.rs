@@ -273,7 +273,7 @@ impl Algorithm for Ppo {
         while epochs < c.epochs {
             update.epoch(context.order(epochs));
             epochs += 1;
-            if c.target_kl > 0.0 && update.approx_kl() > c.target_kl {
+            if context.stopped() || c.target_kl > 0.0 && update.approx_kl() > c.target_kl {
                 break;
             }
         }

@@ -262,7 +262,13 @@ impl Algorithm for Reinforce {
                 epochs: c.critic_steps,
                 ..ValueSteps::whole(c.critic_learning_rate.at(context.progress))
             };
-            let losses = fit_values(critic, &mut self.critic_rule, &batch, fit, context.peers);
+            let losses = fit_values(
+                critic,
+                &mut self.critic_rule,
+                &batch,
+                fit,
+                (context.peers, context.stop),
+            );
             let explained = explained_variance(batch.values.clone(), batch.returns.clone());
             scalars.push(("value_loss", losses.first));
             scalars.push(("explained_variance", explained));

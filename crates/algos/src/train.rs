@@ -285,7 +285,8 @@ impl Trainer {
         Ok(report.unwrap_or_else(|| unreachable!("nothing stops it")))
     }
 
-    /// [`step`](Self::step), unless `stop` is raised while it gathers experience: `None` then.
+    /// [`step`](Self::step), unless `stop` is raised meanwhile: `None` then. It is looked at after every step of the
+    /// environments and every pass over a rollout.
     ///
     /// After that the trainer has an unfinished iteration in it and is of no use until it is
     /// [restored](Self::restore); what was [saved](Self::save) before the call goes on exactly.
@@ -302,6 +303,7 @@ impl Trainer {
         let peers = self.peers.clone();
         let context = UpdateContext {
             peers: &*peers,
+            stop,
             ..context
         };
         let seed = worker_seed(context.seed, peers.rank());
@@ -343,6 +345,9 @@ impl Trainer {
                     }
                 };
                 let measured = algorithm.update(agent.0, agent.1, rollout, context);
+                if context.stopped() {
+                    return Ok(None);
+                }
                 evidence.steps = measured.steps();
                 let norm = agent.0.obs_norm.as_ref();
                 let flat = no_spread::flags(context.iteration, self.reward_scaler.as_ref(), norm);
@@ -398,6 +403,7 @@ impl Trainer {
             progress: self.counters.env_steps as f64 / self.config.total_steps as f64,
             seed: self.config.seed,
             peers: &Alone,
+            stop: &NEVER,
         };
         (
             context,

@@ -154,7 +154,13 @@ impl Algorithm for Vpg {
         }
 
         let means = ascend(actor, &mut self.actor_rule, &batch, ascent, context.peers);
-        let losses = fit_values(critic, &mut self.critic_rule, &batch, fit, context.peers);
+        let losses = fit_values(
+            critic,
+            &mut self.critic_rule,
+            &batch,
+            fit,
+            (context.peers, context.stop),
+        );
 
         let explained = explained_variance(batch.values.clone(), batch.returns.clone());
         let scalars = vec![

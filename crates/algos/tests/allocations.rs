@@ -283,6 +283,7 @@ fn a_minibatch_of_an_update_asks_for_two_lists() {
                     progress: 0.0,
                     seed: 1,
                     peers: &uphill_core::peers::Alone,
+                    stop: &std::sync::atomic::AtomicBool::new(false),
                 };
                 let rollout = rollout.clone();
                 requests(|| ppo.update(&mut actor, &mut critic, rollout, context))

@@ -5,6 +5,7 @@ use crate::{
     random::{Order, index_tensor},
 };
 use burn::tensor::Tensor;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use uphill_core::{
     loss::value_loss_on,
     ops::HostCritic,
@@ -64,13 +65,14 @@ impl ValueSteps {
     }
 }
 
-/// Moves V towards the returns of the batch, down ½ mean((V − R)²) or its clipped form, by steps of `rule`.
+/// Moves V towards the returns of the batch, down ½ mean((V − R)²) or its clipped form, by steps of `rule`. Ends after
+/// the pass in which `stop` is raised.
 pub fn fit_values(
     critic: &mut Critic,
     rule: &mut Rule,
     batch: &Batch,
     steps: ValueSteps,
-    peers: &dyn Peers,
+    (peers, stop): (&dyn Peers, &AtomicBool),
 ) -> ValueLosses {
     let fast = match rule {
         Rule::Adam(adam) if peers.size() == 1 => {
@@ -80,7 +82,7 @@ pub fn fit_values(
         _ => None,
     };
     let Some((mut host, adam)) = fast else {
-        return on_tensors(critic, rule, batch, steps, peers);
+        return on_tensors(critic, rule, batch, steps, (peers, stop));
     };
     let whole = || vec![(0..batch.len() as i32).collect()];
     let mut losses = vec![];
@@ -89,6 +91,9 @@ pub fn fit_values(
             .minibatches(batch.units(), epoch)
             .unwrap_or_else(whole);
         losses.extend(host.epoch(&minibatches, steps.learning_rate, steps.max_grad_norm));
+        if stop.load(Relaxed) {
+            break;
+        }
     }
     *adam = host.finish(&mut critic.net);
     let mean = losses.iter().sum::<f32>() / losses.len() as f32;
@@ -106,9 +111,9 @@ fn on_tensors(
     rule: &mut Rule,
     batch: &Batch,
     steps: ValueSteps,
-    peers: &dyn Peers,
+    (peers, stop): (&dyn Peers, &AtomicBool),
 ) -> ValueLosses {
-    let mut losses = Vec::with_capacity(steps.epochs * steps.minibatches);
+    let mut losses = vec![];
     let mut step = |batch: &Batch| {
         let (loss, grad) = value_gradient(critic, batch, steps.value_clip, peers);
         let (rate, max_norm) = (steps.learning_rate, steps.max_grad_norm);
@@ -121,6 +126,9 @@ fn on_tensors(
             Some(parts) => parts
                 .into_iter()
                 .for_each(|part| step(&batch.select(index_tensor(part, &batch.obs.device())))),
+        }
+        if stop.load(Relaxed) {
+            break;
         }
     }
     let zero = || batch.returns.clone().narrow(0, 0, 1).zeros_like();

@@ -6,6 +6,7 @@
 //! between their samples.
 
 use crate::{
+    collect::NEVER,
     descent::{ValueSteps, fit_values},
     lab::{
         estimator::GradientEstimator,
@@ -100,7 +101,7 @@ fn fit(critic: &mut Critic, rollout: &Rollout, config: &StudyConfig) {
         epochs: config.critic_steps,
         ..ValueSteps::whole(config.critic_learning_rate)
     };
-    fit_values(critic, &mut rule, &batch, steps, &Alone);
+    fit_values(critic, &mut rule, &batch, steps, (&Alone, &NEVER));
 }
 
 /// G_t `[T, N]`.

@@ -68,6 +68,7 @@ fn learnt(
             progress: 0.0,
             seed: 1,
             peers,
+            stop: &std::sync::atomic::AtomicBool::new(false),
         };
         let own = part(rollout, peers);
         let measured = algorithm.update(&mut actor, &mut critic, own, context);

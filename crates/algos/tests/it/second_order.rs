@@ -244,6 +244,7 @@ fn update(settings: TrpoConfig, (config, actor, rollout): (RunConfig, Actor, Rol
         progress: 0.0,
         seed: config.seed,
         peers: &uphill_core::peers::Alone,
+        stop: &std::sync::atomic::AtomicBool::new(false),
     };
     let measured = algorithm.update(&mut new, &mut critic, rollout, context);
     let (metrics, _) = measured.read(None);

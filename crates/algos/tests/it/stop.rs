@@ -7,8 +7,14 @@ use std::{
     time::Duration,
 };
 use uphill_algos::{
-    Checkpoint, RunConfig, Trainer, a3c::A3cConfig, config::MemoryKind, ppo::PpoConfig,
-    reinforce::ReinforceConfig,
+    AlgoConfig, Checkpoint, RunConfig, Trainer,
+    a3c::A3cConfig,
+    config::MemoryKind,
+    critic_fit::CriticConfig,
+    ppo::PpoConfig,
+    reinforce::{Baseline, ReinforceConfig},
+    trpo::TrpoConfig,
+    vpg::VpgConfig,
 };
 
 /// Long iterations of each way to gather experience: loops on slices, tensors, whole episodes, workers.
@@ -83,6 +89,55 @@ fn an_iteration_that_was_given_up_leaves_no_trace_after_a_restore() {
         stopped.restore(&saved).unwrap();
         assert_eq!(stopped.step().unwrap(), expected, "{name}");
         assert!(bytes(&stopped) == bytes(&whole), "{name}");
+    }
+}
+
+/// Updates that would take hours end with the pass that they are in.
+#[test]
+fn an_update_looks_at_the_flag_as_well() {
+    const FOREVER: usize = 1_000_000_000;
+    let ppo = PpoConfig {
+        steps: 16,
+        epochs: FOREVER,
+        minibatches: 2,
+        ..Default::default()
+    };
+    let vpg = VpgConfig {
+        steps: 16,
+        critic_steps: FOREVER,
+        ..Default::default()
+    };
+    let reinforce = ReinforceConfig {
+        baseline: Baseline::Value,
+        critic_steps: FOREVER,
+        ..Default::default()
+    };
+    let critic = CriticConfig {
+        epochs: FOREVER,
+        minibatches: 2,
+        ..Default::default()
+    };
+    let trpo = TrpoConfig {
+        steps: 16,
+        critic,
+        ..Default::default()
+    };
+    let algos: [AlgoConfig; 4] = [ppo.into(), vpg.into(), reinforce.into(), trpo.into()];
+    for (algo, fused) in algos.iter().flat_map(|algo| [(algo, true), (algo, false)]) {
+        let mut config = run("CartPole-v1", 2, 1_000_000, algo.clone());
+        config.network.hidden = vec![8];
+        config.network.fused = fused;
+        let mut trainer = Trainer::new(config, &device()).unwrap();
+        let stop = AtomicBool::new(false);
+        let report = thread::scope(|scope| {
+            scope.spawn(|| {
+                thread::sleep(Duration::from_millis(100));
+                stop.store(true, Ordering::Relaxed);
+            });
+            trainer.step_unless(&stop)
+        });
+        assert_eq!(report, Ok(None), "{}", algo.name());
+        assert_eq!(trainer.iteration(), 0);
     }
 }
 

@@ -152,6 +152,7 @@ impl Probe {
             progress: 0.0,
             seed: self.config.seed,
             peers: &uphill_core::peers::Alone,
+            stop: &std::sync::atomic::AtomicBool::new(false),
         };
         let (actor, critic) = (&mut self.actor, &mut self.critic);
         let (_metrics, update) = timed(&self.device, || {

@@ -97,17 +97,17 @@ fn the_notice_says_which_signal_came() {
     }
 }
 
-/// An update of minutes after a rollout of a moment, which would be given up.
+/// One step of so many copies, and one pass over them, that a signal is not looked at for many seconds.
 const LONG: &str = r#"
 env = "Pendulum-v1"
-num_envs = 4
+num_envs = 1_000_000
 total_steps = 1_000_000_000
 [network]
-hidden = [16]
+hidden = [512, 512]
 [algo]
 name = "ppo"
-steps = 64
-epochs = 10_000_000
+steps = 1
+epochs = 1
 minibatches = 1
 "#;
 

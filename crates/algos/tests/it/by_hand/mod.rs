@@ -139,6 +139,7 @@ impl Case {
             progress,
             seed: self.config.seed,
             peers: &uphill_core::peers::Alone,
+            stop: &std::sync::atomic::AtomicBool::new(false),
         };
         let (mut actor, mut critic) = (self.actor.clone(), self.critic.clone());
         let learner = self.config.algo.settings().build(&actor, &critic);
