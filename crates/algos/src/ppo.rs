@@ -268,7 +268,9 @@ impl Algorithm for Ppo {
 
         let old = actor.clone();
         let agent = (&mut *actor, critic);
-        let mut update = self.descent.begin(agent, &batch, goal, context.peers);
+        let mut update = self
+            .descent
+            .begin(agent, &batch, goal.clone(), context.peers);
         let mut epochs = 0;
         while epochs < c.epochs {
             update.epoch(context.order(epochs));

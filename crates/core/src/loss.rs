@@ -6,12 +6,13 @@ use crate::{
     advantage::standardize,
     ops,
     policy::{Actor, Critic},
+    read_back,
     rollout::Batch,
 };
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, TensorData};
 
 /// Surrogate objective of a policy.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Surrogate {
     /// [`policy_gradient_surrogate`].
     LogProb,
@@ -27,14 +28,17 @@ pub enum Surrogate {
         /// Ratios further than this from 1 count in the clip fraction; none is clipped.
         clip: f64,
     },
+    /// [`own_surrogate`].
+    Custom(ops::Custom),
 }
 
 impl Surrogate {
     /// ε of the [`clip_fraction`].
-    pub fn clip(self) -> f64 {
+    pub fn clip(&self) -> f64 {
         match self {
             Self::LogProb => 0.0,
-            Self::Clipped { clip } | Self::Penalised { clip, .. } => clip,
+            Self::Clipped { clip } | Self::Penalised { clip, .. } => *clip,
+            Self::Custom(custom) => custom.clip().into(),
         }
     }
 }
@@ -42,7 +46,7 @@ impl Surrogate {
 /// Loss of actor and critic, c_V L_V − J − c_H H, which PPO, A2C and A3C share: value loss L_V, surrogate J, entropy H.
 ///
 /// [`on`](Self::on) is the reference; fused loops and kernels compute the same from [`in_f32`](Self::in_f32).
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ActorCriticLoss {
     /// J.
     pub surrogate: Surrogate,
@@ -68,13 +72,14 @@ impl ActorCriticLoss {
 
         let log_probs = dist.log_prob(batch.actions.clone());
         let log_ratios = log_probs.clone() - batch.log_probs.clone();
-        let surrogate = match self.surrogate {
+        let surrogate = match &self.surrogate {
             Surrogate::LogProb => policy_gradient_surrogate(log_probs, advantages),
-            Surrogate::Clipped { clip } => clipped_surrogate(log_ratios.clone(), advantages, clip),
+            Surrogate::Clipped { clip } => clipped_surrogate(log_ratios.clone(), advantages, *clip),
             Surrogate::Penalised { kl_coef, .. } => {
                 let kl = old.dist_on(batch).kl(&dist).mean();
-                ratio_surrogate(log_ratios.clone(), advantages) - kl * kl_coef
+                ratio_surrogate(log_ratios.clone(), advantages) - kl * *kl_coef
             }
+            Surrogate::Custom(custom) => own_surrogate(log_ratios.clone(), advantages, custom),
         };
         let entropy = dist.entropy().mean();
         let value_loss = value_loss_on(values, batch, self.value_clip);
@@ -91,13 +96,14 @@ impl ActorCriticLoss {
 
     /// The same for fused loops and kernels, which compute in 32 bits.
     pub fn in_f32(&self) -> ops::ActorCriticLoss {
-        let surrogate = match self.surrogate {
+        let surrogate = match &self.surrogate {
             Surrogate::LogProb => ops::Surrogate::LogProb,
-            Surrogate::Clipped { clip } => ops::Surrogate::Clipped { clip: clip as f32 },
+            Surrogate::Clipped { clip } => ops::Surrogate::Clipped { clip: *clip as f32 },
             Surrogate::Penalised { kl_coef, clip } => ops::Surrogate::Penalised {
-                kl_coef: kl_coef as f32,
-                clip: clip as f32,
+                kl_coef: *kl_coef as f32,
+                clip: *clip as f32,
             },
+            Surrogate::Custom(custom) => ops::Surrogate::Custom(custom.clone()),
         };
         ops::ActorCriticLoss {
             surrogate,
@@ -132,6 +138,28 @@ pub fn value_loss_on(values: Tensor<1>, batch: &Batch, clip: f64) -> Tensor<1> {
     } else {
         value_loss(values, returns)
     }
+}
+
+/// Mean of a surrogate of one's own, a function of log ρ `[B]` and A `[B]` with its slope.
+///
+/// On tensors it is read back and computed in host memory in 32 bits; autodiff sees straight lines with the slopes that
+/// the function gives. Fused loops on a CPU call it where the samples are.
+pub fn own_surrogate(
+    log_ratios: Tensor<1>,
+    advantages: Tensor<1>,
+    custom: &ops::Custom,
+) -> Tensor<1> {
+    assert_eq!(advantages.dims(), log_ratios.dims(), "shape of advantages");
+    let at = log_ratios.clone().without_autodiff();
+    let narrow = |tensor: Tensor<1>| -> Vec<f32> {
+        let numbers = read_back::read(tensor);
+        numbers.into_iter().map(|x| x as f32).collect()
+    };
+    let (shape, device) = (at.dims(), at.device());
+    let [values, slopes] = custom
+        .evaluate(&narrow(at.clone()), &narrow(advantages))
+        .map(|column| Tensor::<1>::from_data(TensorData::new(column, shape), &device));
+    (values + (log_ratios - at) * slopes).mean()
 }
 
 /// mean(log π(a|s) · A): its gradient is the policy gradient (Williams 1992; Sutton et al. 1999).

@@ -205,7 +205,7 @@ fn losses_of_actor_and_critic() {
                 clip: 0.2,
             },
         ] {
-            check_loss(&kind, surrogate, false);
+            check_loss(&kind, surrogate.clone(), false);
             check_loss(&kind, surrogate, true);
         }
     }

@@ -20,6 +20,7 @@ const NO_LOOPS: &str =
     "nothing faster is there for Beta policies and more than sixteen choices at once";
 const NO_KERNELS: &str = "a GPU has kernels for Gaussian policies and one choice without masks, on networks that fit into its shared memory and registers";
 const NO_PENALTY: &str = "a GPU has kernels for clipped ratios, not for a KL penalty";
+const NO_OWN: &str = "a GPU has kernels for clipped ratios, not for a surrogate of one's own";
 const NO_FITS: &str =
     "a GPU has kernels for the steps of PPO, A2C and A3C, in which actor and critic learn together";
 const NO_DEVICE: &str = "there are no loops or kernels for this device and its float type";
@@ -42,6 +43,7 @@ pub(crate) fn of_agent(
         Some(false) => Err(NO_KERNELS),
         Some(true) => match loss.surrogate {
             Surrogate::Penalised { .. } => Err(NO_PENALTY),
+            Surrogate::Custom(_) => Err(NO_OWN),
             Surrogate::LogProb | Surrogate::Clipped { .. } => Ok(Fast::Gpu),
         },
     }

@@ -61,7 +61,7 @@ fn of_this_process(
     // A penalty is measured from the policy that acted, which loops take the present one for.
     let fast = match loss.surrogate {
         Surrogate::Penalised { .. } => None,
-        Surrogate::LogProb | Surrogate::Clipped { .. } => match choice::of_agent(agent, loss) {
+        _ => match choice::of_agent(agent, loss) {
             Ok(Fast::Cpu) => on_cpu(agent, batch, loss),
             Ok(Fast::Gpu) => on_gpu(agent, batch, loss),
             Err(_) => None,
@@ -87,7 +87,7 @@ fn on_tensors(
     Gradient {
         actor: actor_net.flat_grad(&grads),
         critic: critic_net.flat_grad(&grads),
-        means: Means::of(parts, loss.surrogate),
+        means: Means::of(parts, &loss.surrogate),
     }
 }
 

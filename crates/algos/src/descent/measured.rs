@@ -56,7 +56,7 @@ impl<T> Means<T> {
 }
 
 impl Means<Tensor<1>> {
-    pub(crate) fn of(parts: Parts, surrogate: Surrogate) -> Self {
+    pub(crate) fn of(parts: Parts, surrogate: &Surrogate) -> Self {
         Self {
             policy_loss: parts.surrogate.neg(),
             value_loss: parts.value_loss,

@@ -58,7 +58,7 @@ impl Clone for Descent {
 }
 
 /// What an update goes down, and how.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Goal {
     /// The loss of a minibatch.
     pub loss: ActorCriticLoss,
@@ -255,7 +255,8 @@ impl Update<'_> {
     fn step(&mut self, part: Vec<i32>) -> Tensor<1> {
         let minibatch = (self.batch).select(index_tensor(part, &self.batch.obs.device()));
         let agent = (&*self.actor, &*self.critic);
-        let gradient = gradient(agent, &self.old, minibatch, self.goal.loss, self.peers);
+        let loss = self.goal.loss.clone();
+        let gradient = gradient(agent, &self.old, minibatch, loss, self.peers);
         let grads = (gradient.actor, gradient.critic);
         let (actor, critic) = (&mut self.actor.net, &mut self.critic.net);
         let norm = (self.descent.optimizer).step(actor, critic, grads, self.goal.size);

@@ -5,6 +5,7 @@ use uphill_core::{
     dist::DistKind,
     loss::*,
     nn::MlpConfig,
+    ops::{Custom, actor_critic_gradient, kernel::select, sample},
     policy::{Actor, Critic},
     rollout::Batch,
 };
@@ -165,13 +166,19 @@ fn the_loss_of_actor_and_critic_is_the_sum_of_its_parts() {
             ),
             (
                 Surrogate::Clipped { clip },
-                clipped_surrogate(log_ratios.clone(), a, clip),
+                clipped_surrogate(log_ratios.clone(), a.clone(), clip),
+            ),
+            (
+                Surrogate::Custom(Custom::new(0.05, |log_ratio, advantage| {
+                    sample::clipped_surrogate(log_ratio, advantage, 0.05)
+                })),
+                clipped_surrogate(log_ratios.clone(), a.clone(), clip),
             ),
             (Surrogate::Penalised { kl_coef: 3.0, clip }, penalised),
         ] {
             for value_clip in [0.0, 0.1] {
                 let loss = ActorCriticLoss {
-                    surrogate,
+                    surrogate: surrogate.clone(),
                     value_clip,
                     value_coef: 0.7,
                     entropy_coef: 0.2,
@@ -197,4 +204,78 @@ fn the_loss_of_actor_and_critic_is_the_sum_of_its_parts() {
             }
         }
     }
+}
+
+/// Dual clipping (Ye et al., arXiv:1912.09729) with c = 1.5: on tensors its gradient is that of fused loops, and of its
+/// formula in Burn's operations.
+#[test]
+fn the_gradient_of_a_surrogate_of_ones_own() {
+    let mut rng = SmallRng::seed_from_u64(4);
+    let mut mlp = |outputs| MlpConfig::default().build(2, outputs, 1.0, &mut rng, &device());
+    let actor = Actor::new(mlp(3), DistKind::Categorical { choices: 3 });
+    let critic = Critic::new(mlp(1));
+    let obs = matrix([[0.3, -1.0], [2.0, 0.1], [-0.5, 0.7], [1.0, 1.0]]);
+    let actions = matrix([[0.0], [2.0], [1.0], [1.0]]);
+    let log_probs = actor.dist(obs.clone()).log_prob(actions.clone());
+    let batch = Batch {
+        // Ratios of 1.65, 1.65, 0.67 and 1.1.
+        log_probs: log_probs - vector(&[0.5, 0.5, -0.4, 0.1]),
+        values: vector(&[0.0; 4]),
+        advantages: vector(&[-1.0, 2.0, -0.5, -1.5]),
+        returns: vector(&[0.2, 1.0, -1.0, 0.4]),
+        obs,
+        actions,
+        sequences: None,
+    };
+    let dual = |log_ratio: f32, advantage: f32| {
+        let (value, slope) = sample::clipped_surrogate(log_ratio, advantage, 0.2);
+        let lowest = 1.5 * advantage;
+        let held = advantage < 0.0 && value < lowest;
+        (select(held, lowest, value), select(held, 0.0, slope))
+    };
+    let loss = ActorCriticLoss {
+        surrogate: Surrogate::Custom(Custom::new(0.2, dual)),
+        value_clip: 0.0,
+        value_coef: 0.5,
+        entropy_coef: 0.0,
+        standardize: false,
+    };
+    let tracked = actor.net.tracked();
+    let recorded = actor.with_net(tracked.clone());
+    let parts = loss.on((&recorded, &critic), &actor, &batch);
+    let found = numbers(tracked.flat_grad(&parts.total.backward()));
+
+    let tracked = actor.net.tracked();
+    let dist = actor.with_net(tracked.clone()).dist_on(&batch);
+    let ratios = (dist.log_prob(batch.actions.clone()) - batch.log_probs.clone()).exp();
+    let a = batch.advantages.clone();
+    let clipped = ratios.clone().clamp(0.8, 1.2) * a.clone();
+    let clipped = (ratios * a.clone()).min_pair(clipped);
+    // max(·, c A) where A < 0; where A > 0 nothing is below that.
+    let lowest = a.clone() * 1.5;
+    let exact = clipped
+        .clone()
+        .max_pair(lowest)
+        .mask_where(a.greater_elem(0.0), clipped)
+        .mean();
+    assert_close(
+        parts.surrogate,
+        &numbers(exact.clone().without_autodiff()),
+        1e-6,
+    );
+    let grads = exact.neg().backward();
+    assert_close(vector32(&found), &numbers(tracked.flat_grad(&grads)), 1e-5);
+    assert!(found.iter().any(|g| g.abs() > 1e-3));
+
+    if let Some(([of_loops, _], _)) = actor_critic_gradient(&actor, &critic, &batch, &loss.in_f32())
+    {
+        assert_close(of_loops, &found, 1e-5);
+    } else {
+        assert!(!actor.net.fused(), "loops for a perceptron in host memory");
+    }
+}
+
+fn vector32(numbers: &[f64]) -> burn::tensor::Tensor<1> {
+    let narrow: Vec<f32> = numbers.iter().map(|x| *x as f32).collect();
+    vector(&narrow)
 }
