@@ -125,6 +125,18 @@ pub enum ActionSpace {
     },
 }
 
+impl fmt::Display for ObsSpace {
+    /// Its shape: `4`, `3 × 84 × 84 bytes`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shape: Vec<String> = self.shape.iter().map(usize::to_string).collect();
+        let element = match self.element {
+            Element::Float => "",
+            Element::Byte { .. } => " bytes",
+        };
+        write!(f, "{}{element}", shape.join(" × "))
+    }
+}
+
 impl fmt::Display for ActionSpace {
     /// In a few words: `2 choices`, `3 × 4 choices`, `1 real`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

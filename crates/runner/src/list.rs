@@ -9,7 +9,6 @@ use crate::{
 };
 use std::process::ExitCode;
 use uphill_algos::algorithms;
-use uphill_envs::NAMES;
 
 /// Columns of a terminal that tables keep to.
 const WIDTH: usize = 100;
@@ -46,11 +45,11 @@ pub(crate) fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
 
 fn envs() -> anyhow::Result<Vec<Vec<String>>> {
     let mut rows = vec![row(["name", "obs", "action", "time limit", "solved at"])];
-    for name in NAMES {
-        let spec = uphill_envs::spec(name)?;
+    for name in uphill_envs::names() {
+        let spec = uphill_envs::spec(&name)?;
         rows.push(vec![
-            spec.name.clone(),
-            spec.obs.dim().to_string(),
+            name,
+            spec.obs.to_string(),
             spec.action.to_string(),
             spec.time_limit.map_or("-".to_owned(), |t| t.to_string()),
             spec.reward_threshold
