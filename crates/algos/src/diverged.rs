@@ -22,7 +22,7 @@ pub struct Diverged {
     /// Its value.
     pub value: f64,
     /// Where it began.
-    pub cause: Cause,
+    pub cause: Box<Cause>,
 }
 
 /// Where a number stopped being finite.

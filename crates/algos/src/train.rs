@@ -541,7 +541,7 @@ impl Trainer {
                 env_steps: counters.env_steps,
                 metric,
                 value,
-                cause: evidence.cause(&self.actor.kind, &self.metrics, &metrics),
+                cause: Box::new(evidence.cause(&self.actor.kind, &self.metrics, &metrics)),
             });
         }
         self.metrics = metrics.clone();
