@@ -19,7 +19,13 @@ use crate::{
 };
 use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::{
+    sync::{
+        Mutex, Once, PoisonError,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
+    thread,
+};
 use uphill_core::{
     advantage::Estimator,
     optim::clip_grad_norm,
@@ -166,18 +172,11 @@ impl A3c {
             context,
             stop,
         };
-        let logs: Vec<Log> = std::thread::scope(|scope| {
-            let workers = envs.iter_mut().enumerate().map(|(index, env)| {
-                let (actor, critic, job) = (actor.clone(), critic.clone(), &job);
-                scope.spawn(move || job.work(index, actor, critic, env.as_mut()))
-            });
-            let workers: Vec<_> = workers.collect();
-            let join = |worker: std::thread::ScopedJoinHandle<'_, Log>| {
-                worker
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            };
-            workers.into_iter().map(join).collect()
+        let tasks = (envs.iter_mut().enumerate())
+            .map(|(index, env)| (index, actor.clone(), critic.clone(), env))
+            .collect();
+        let logs = each_on_a_thread(tasks, |(index, actor, critic, env)| {
+            job.work(index, actor, critic, env.as_mut())
         });
         if stop.load(Relaxed) {
             return None;
@@ -188,6 +187,42 @@ impl A3c {
         let metrics = self.metrics(&logs, actor, critic, context);
         Some((Tensor::cat(obs, 0), metrics, updates * steps))
     }
+}
+
+/// What `work` makes of every task, each on a thread of its own. Where the system refuses one, the caller does one task
+/// after the other that no thread has taken.
+fn each_on_a_thread<T: Send, R: Send>(tasks: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
+    static REFUSED: Once = Once::new();
+    let count = tasks.len();
+    let waiting = Mutex::new(tasks.into_iter().enumerate());
+    let ready = Mutex::new(vec![]);
+    let lock_waiting = || waiting.lock().unwrap_or_else(PoisonError::into_inner);
+    let take = || {
+        let (place, task) = lock_waiting().next()?;
+        let result = (place, work(task));
+        (ready.lock().unwrap_or_else(PoisonError::into_inner)).push(result);
+        Some(())
+    };
+    let take = &take;
+    thread::scope(|scope| {
+        let start = |_: &usize| {
+            let once = move || _ = take();
+            thread::Builder::new().spawn_scoped(scope, once).is_ok()
+        };
+        let started = (0..count).take_while(start).count();
+        if started < count {
+            REFUSED.call_once(|| {
+                tracing::warn!(
+                    "the system refuses to start {count} threads (see `ulimit -u`): workers take turns on {}",
+                    started + 1
+                );
+            });
+            while take().is_some() {}
+        }
+    });
+    let mut ready = ready.into_inner().unwrap_or_else(PoisonError::into_inner);
+    ready.sort_by_key(|(place, _)| *place);
+    ready.into_iter().map(|(_, result)| result).collect()
 }
 
 /// Parameters and mean square that all workers read and write at once, as the bits of floats. Every

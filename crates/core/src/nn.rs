@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::ops::tanh;
 use crate::{network::Network, ops::MlpShape};
+use uphill_cpu::orthogonal::orthogonal;
 
 pub use uphill_cpu::shape::Activation;
 
@@ -79,7 +80,10 @@ impl Linear {
         device: &Device,
     ) -> Self {
         let (weight, bias) = match init {
-            Init::Orthogonal => (orthogonal(inputs, outputs, gain, rng), vec![0.0; outputs]),
+            Init::Orthogonal => (
+                orthogonal(inputs, outputs, gain, || normal(rng)),
+                vec![0.0; outputs],
+            ),
             Init::Uniform => {
                 let bound = 1.0 / (inputs as f64).sqrt();
                 let mut draw = |n| (0..n).map(|_| (2.0 * unit(rng) - 1.0) * bound).collect();
@@ -205,41 +209,6 @@ impl Mlp {
             }
         })
     }
-}
-
-/// Row-major `[inputs, outputs]` matrix whose shorter side is an orthonormal set, times `gain`.
-///
-/// Gram–Schmidt on standard normal vectors, which makes the set uniformly distributed (Haar); two
-/// passes keep it orthogonal to rounding.
-fn orthogonal(inputs: usize, outputs: usize, gain: f64, rng: &mut impl Rng) -> Vec<f64> {
-    let (count, length) = (inputs.min(outputs), inputs.max(outputs));
-    let mut basis: Vec<Vec<f64>> = Vec::with_capacity(count);
-    while basis.len() < count {
-        let mut v: Vec<f64> = (0..length).map(|_| normal(rng)).collect();
-        for _ in 0..2 {
-            for b in &basis {
-                let projection = dot(&v, b);
-                v.iter_mut().zip(b).for_each(|(x, y)| *x -= projection * y);
-            }
-        }
-        let norm = dot(&v, &v).sqrt();
-        v.iter_mut().for_each(|x| *x /= norm);
-        basis.push(v);
-    }
-    let at = |i: usize, o: usize| {
-        if inputs <= outputs {
-            basis[i][o]
-        } else {
-            basis[o][i]
-        }
-    };
-    (0..inputs * outputs)
-        .map(|k| gain * at(k / outputs, k % outputs))
-        .collect()
-}
-
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(x, y)| x * y).sum()
 }
 
 /// Uniform in (0, 1), never at an end.

@@ -13,6 +13,7 @@
 //! | [`descent`] | gradient steps by a team of threads |
 //! | [`tanh`] | tanh of many numbers |
 //! | [`adam`] | Adam, norms |
+//! | [`orthogonal`] | random orthonormal sets |
 //! | [`quadrature`] | nodes of the Gauss–Hermite rule |
 //!
 //! Everything is plain Rust without `unsafe`; vector instructions are chosen at run time. Results do not depend on the
@@ -30,6 +31,7 @@ pub mod loss;
 pub mod minibatch;
 pub mod mlp;
 mod narrow;
+pub mod orthogonal;
 pub mod quadrature;
 pub mod sample;
 pub mod shape;

@@ -7,6 +7,7 @@ use crate::{
     device,
     run_dir::RunDir,
     score::score,
+    waiting::Waiting,
 };
 use anyhow::Context;
 use serde_json::json;
@@ -45,7 +46,9 @@ pub(crate) fn eval(args: &EvalArgs) -> anyhow::Result<ExitCode> {
     let mut actor = build_actor(&config, &spec, &chosen.device)?;
     load_actor(&mut actor, &checkpoint)
         .with_context(|| run.checkpoint(args.checkpoint).display().to_string())?;
+    let waiting = Waiting::on(format!("{episodes} episodes"), args.json);
     let result = evaluate(&actor, env.as_mut(), episodes, args.seed, args.stochastic)?;
+    drop(waiting);
 
     let (low, high) = result
         .returns()
@@ -58,7 +61,7 @@ pub(crate) fn eval(args: &EvalArgs) -> anyhow::Result<ExitCode> {
     };
     if args.json {
         let object = json!({
-            "run": run.path(),
+            "run": run.path().to_string_lossy(),
             "checkpoint": which,
             "env": config.env,
             "device": chosen.name,

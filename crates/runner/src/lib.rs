@@ -36,14 +36,18 @@ mod list;
 mod many;
 mod memory;
 mod metrics_csv;
+mod place;
 mod presets;
 mod progress;
 mod run_dir;
 mod score;
 mod session;
+mod shell;
 mod stats;
 mod tensorboard;
+mod threads;
 mod train;
+mod waiting;
 
 pub use burn;
 pub use rand;
@@ -70,6 +74,7 @@ pub fn main() -> ExitCode {
 pub fn run(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitCode {
     let cli = Cli::parse_from(args);
     start_logging();
+    threads::start();
     let result = match cli.command {
         Command::Train(args) => train::train(&args),
         Command::Eval(args) => eval::eval(&args),

@@ -1,8 +1,10 @@
 //! `metrics.csv`: one row per iteration. A value that does not exist is empty.
 
-use anyhow::{Context, ensure};
+use crate::place::Growing;
+use anyhow::Context;
+use csv::{ReaderBuilder, StringRecord, Writer};
 use std::{
-    fs::{File, OpenOptions},
+    fs,
     path::{Path, PathBuf},
 };
 use uphill_algos::{Report, checkpoint::write_atomically};
@@ -22,53 +24,73 @@ const WALL_S: usize = 2;
 /// The rows that led to a checkpoint.
 pub(crate) struct Rows {
     csv: Vec<u8>,
-    has_header: bool,
+    header: Option<StringRecord>,
     /// On the clock by then.
     pub(crate) wall_s: f64,
+    /// Why what is there does not lead to the checkpoint, and no row is kept.
+    pub(crate) unusable: Option<String>,
 }
 
 impl Rows {
     /// Of the first `iterations`, without what was written after the checkpoint.
     pub(crate) fn read(path: &Path, iterations: u64) -> anyhow::Result<Self> {
         let context = || format!("metrics {}", path.display());
-        let mut kept = csv::Writer::from_writer(Vec::new());
-        let (mut rows, mut wall_s, mut has_header) = (0, 0.0, false);
-        if path.is_file() {
-            let mut reader = csv::ReaderBuilder::new()
-                .flexible(true)
-                .from_path(path)
-                .with_context(context)?;
-            let header = reader.headers().with_context(context)?.clone();
-            has_header = !header.is_empty();
-            if has_header {
-                kept.write_record(&header)?;
+        let text = match path.is_file() {
+            true => fs::read(path).with_context(context)?,
+            false => vec![],
+        };
+        let unusable = |why: String| Self {
+            csv: vec![],
+            header: None,
+            wall_s: 0.0,
+            unusable: Some(why),
+        };
+        let mut reader = ReaderBuilder::new()
+            .flexible(true)
+            .from_reader(text.as_slice());
+        let header = match reader.headers() {
+            Ok(header) if header.is_empty() && iterations > 0 => {
+                return Ok(unusable("it is gone".to_owned()));
             }
-            for row in reader.records() {
-                // The last line of a killed run may be cut anywhere.
-                let Ok(row) = row else { break };
-                let iteration: Option<u64> = row.get(0).and_then(|x| x.parse().ok());
-                if row.len() != header.len() || iteration.is_none_or(|i| i > iterations) {
-                    break;
-                }
-                wall_s = row
-                    .get(WALL_S)
-                    .and_then(|x| x.parse().ok())
-                    .unwrap_or(wall_s);
-                kept.write_record(&row)?;
-                rows += 1;
-            }
+            Ok(header) if header.is_empty() => None,
+            Ok(header) if header.get(0) == Some(COMMON[0]) => Some(header.clone()),
+            _ => return Ok(unusable("it was changed".to_owned())),
+        };
+        let mut kept = Writer::from_writer(Vec::new());
+        if let Some(header) = &header {
+            kept.write_record(header)?;
         }
-        ensure!(
-            rows == iterations,
-            "metrics {}: has {rows} rows, the checkpoint is at iteration {iterations}; the file was changed or lost: \
-             put it back, or start again with `uphill train {}`",
-            path.display(),
-            path.with_file_name("config.toml").display()
-        );
+        let columns = header.as_ref().map_or(0, StringRecord::len);
+        let (mut last, mut wall_s) = (None, 0.0);
+        for row in reader.records() {
+            // The last line of a killed run may be cut anywhere.
+            let Ok(row) = row else { break };
+            let iteration: Option<u64> = row.get(0).and_then(|x| x.parse().ok());
+            let Some(iteration) = iteration.filter(|_| row.len() == columns) else {
+                break;
+            };
+            // A log that was begun anew begins after the checkpoint of then.
+            if iteration > iterations {
+                last = last.or(iteration.checked_sub(1));
+                break;
+            }
+            if last.is_some_and(|last| iteration != last + 1) {
+                break;
+            }
+            last = Some(iteration);
+            let seconds = row.get(WALL_S).and_then(|x| x.parse().ok());
+            wall_s = seconds.unwrap_or(wall_s);
+            kept.write_record(&row)?;
+        }
+        if last.unwrap_or(0) != iterations {
+            let why = format!("it does not lead to iteration {iterations}, that of the checkpoint");
+            return Ok(unusable(why));
+        }
         Ok(Self {
             csv: kept.into_inner().with_context(context)?,
-            has_header,
+            header,
             wall_s,
+            unusable: None,
         })
     }
 }
@@ -76,43 +98,70 @@ impl Rows {
 /// Appends rows to a run's metrics.
 pub(crate) struct MetricsCsv {
     path: PathBuf,
-    writer: csv::Writer<File>,
-    has_header: bool,
+    file: Growing,
+    rows: Writer<Vec<u8>>,
+    /// As it is in the file.
+    header: Option<StringRecord>,
 }
 
 impl MetricsCsv {
     /// A new file.
     pub(crate) fn create(path: &Path) -> anyhow::Result<Self> {
-        let file = File::create(path).with_context(|| format!("writing {}", path.display()))?;
-        Ok(Self::append_to(path, file, false))
+        Ok(Self {
+            path: path.to_owned(),
+            file: Growing::create(path)?,
+            rows: Writer::from_writer(vec![]),
+            header: None,
+        })
     }
 
-    /// Goes on with a file after its first `rows`, dropping those after them.
+    /// Goes on with a file after its first `rows`, dropping those after them. Where these are unusable it begins anew
+    /// beside it.
     pub(crate) fn resume(path: &Path, rows: &Rows) -> anyhow::Result<Self> {
+        if let Some(why) = &rows.unusable {
+            return Self::anew(path, why);
+        }
         let context = || format!("metrics {}", path.display());
         write_atomically(path, &rows.csv).with_context(context)?;
-        let file = OpenOptions::new()
-            .append(true)
-            .open(path)
-            .with_context(context)?;
-        Ok(Self::append_to(path, file, rows.has_header))
+        Ok(Self {
+            path: path.to_owned(),
+            file: Growing::open(path)?,
+            rows: Writer::from_writer(vec![]),
+            header: rows.header.clone(),
+        })
     }
 
-    fn append_to(path: &Path, file: File, has_header: bool) -> Self {
-        Self {
-            path: path.to_owned(),
-            writer: csv::Writer::from_writer(file),
-            has_header,
+    /// A new file in the place of one that cannot be continued, which is kept.
+    fn anew(path: &Path, why: &str) -> anyhow::Result<Self> {
+        let kept = (1..)
+            .map(|number| path.with_extension(format!("{number}.csv")))
+            .find(|free| !free.exists());
+        let kept = kept.filter(|_| path.is_file());
+        if let Some(kept) = &kept {
+            fs::rename(path, kept).with_context(|| format!("metrics {}", path.display()))?;
         }
+        let kept = kept.map(|kept| format!("; what there was is in {}", kept.display()));
+        tracing::warn!(
+            "{}: {why}; the log begins anew{}",
+            path.display(),
+            kept.unwrap_or_default()
+        );
+        Self::create(path)
     }
 
     /// Adds an iteration's row.
     pub(crate) fn write(&mut self, report: &Report, wall_s: f64, rate: f64) -> anyhow::Result<()> {
+        let names = report.metrics.0.iter().map(|(name, _)| *name);
+        let names = COMMON.into_iter().chain(names);
+        if (self.header.as_ref()).is_some_and(|header| !header.iter().eq(names.clone())) {
+            *self = Self::anew(&self.path, "it has other columns")?;
+        }
         let context = || format!("writing {}", self.path.display());
-        if !self.has_header {
-            let names = report.metrics.0.iter().map(|(name, _)| *name);
-            (self.writer.write_record(COMMON.into_iter().chain(names))).with_context(context)?;
-            self.has_header = true;
+        if self.header.is_none() {
+            self.rows
+                .write_record(names.clone())
+                .with_context(context)?;
+            self.header = Some(names.collect());
         }
         let common = [
             report.iteration.to_string(),
@@ -124,20 +173,25 @@ impl MetricsCsv {
             optional(report.episode_length_mean),
         ];
         let metrics = report.metrics.0.iter().map(|(_, value)| optional(*value));
-        (self.writer.write_record(common.into_iter().chain(metrics))).with_context(context)
+        (self.rows.write_record(common.into_iter().chain(metrics))).with_context(context)
     }
 
     /// Hands all rows to the operating system and has it write them down.
     pub(crate) fn sync(&mut self) -> anyhow::Result<()> {
-        self.flush()?;
-        let context = || format!("writing {}", self.path.display());
-        self.writer.get_ref().sync_data().with_context(context)
+        self.push()?;
+        self.file.sync()
     }
 
     /// Hands all rows to the operating system.
     pub(crate) fn flush(&mut self) -> anyhow::Result<()> {
-        let context = || format!("writing {}", self.path.display());
-        self.writer.flush().with_context(context)
+        self.push()?;
+        self.file.flush()
+    }
+
+    fn push(&mut self) -> anyhow::Result<()> {
+        let rows = std::mem::replace(&mut self.rows, Writer::from_writer(vec![]));
+        self.file.push(&rows.into_inner().context("rows")?);
+        Ok(())
     }
 }
 
@@ -188,7 +242,7 @@ mod tests {
         let path = folder.path().join("metrics.csv");
         let mut csv = MetricsCsv::create(&path).unwrap();
         csv.write(&report(1), 2.0, 5.0).unwrap();
-        drop(csv);
+        csv.flush().unwrap();
         for _ in 0..2 {
             let rows = Rows::read(&path, 0).unwrap();
             assert_eq!(rows.wall_s, 0.0);
@@ -198,6 +252,80 @@ mod tests {
             assert_eq!(lines(&path).len(), 2);
         }
         assert_eq!(Rows::read(&path, 1).unwrap().wall_s, 3.0);
+    }
+
+    /// With two rows, and what was done to them; the line that is kept beside.
+    #[test]
+    fn what_does_not_lead_to_the_checkpoint_is_left_beside_a_new_log() {
+        type Damage = fn(String) -> Option<String>;
+        let damages: [(Damage, &str); 5] = [
+            (|_| None, "it is gone"),
+            (|_| Some(String::new()), "it is gone"),
+            (|text| Some(text.replace(',', ";")), "it was changed"),
+            (
+                |text| Some(text.replace("iteration", "\u{e9}")),
+                "it was changed",
+            ),
+            (
+                |text| {
+                    Some(
+                        text.lines()
+                            .take(2)
+                            .map(|line| format!("{line}\n"))
+                            .collect(),
+                    )
+                },
+                "it does not lead to iteration 2, that of the checkpoint",
+            ),
+        ];
+        for (damage, why) in damages {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("metrics.csv");
+            let mut csv = MetricsCsv::create(&path).unwrap();
+            for iteration in 1..=2 {
+                csv.write(&report(iteration), 2.0, 5.0).unwrap();
+            }
+            csv.flush().unwrap();
+            let left = damage(fs::read_to_string(&path).unwrap());
+            match &left {
+                Some(text) => fs::write(&path, text).unwrap(),
+                None => fs::remove_file(&path).unwrap(),
+            }
+            let rows = Rows::read(&path, 2).unwrap();
+            assert_eq!(rows.unusable.as_deref(), Some(why));
+            let mut csv = MetricsCsv::resume(&path, &rows).unwrap();
+            let beside = fs::read_to_string(folder.path().join("metrics.1.csv")).ok();
+            assert_eq!(beside, left);
+            // What was begun anew can be gone on with: before its first row, and after it.
+            assert!(Rows::read(&path, 2).unwrap().unusable.is_some());
+            for iteration in 3..=4 {
+                csv.write(&report(iteration), 3.0, 5.0).unwrap();
+            }
+            csv.flush().unwrap();
+            for (iterations, kept) in [(2, 1), (3, 2), (4, 3)] {
+                let rows = Rows::read(&path, iterations).unwrap();
+                assert_eq!(rows.unusable, None);
+                assert_eq!(rows.csv.split(|byte| *byte == b'\n').count(), kept + 1);
+            }
+            assert!(Rows::read(&path, 1).unwrap().unusable.is_some());
+            assert!(Rows::read(&path, 5).unwrap().unusable.is_some());
+        }
+    }
+
+    /// As when another version goes on with a run.
+    #[test]
+    fn rows_with_other_columns_go_to_a_file_of_their_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.csv");
+        fs::write(&path, "iteration,env_steps,wall_s\n1,10,0.5\n").unwrap();
+        let rows = Rows::read(&path, 1).unwrap();
+        assert_eq!(rows.unusable, None);
+        let mut csv = MetricsCsv::resume(&path, &rows).unwrap();
+        csv.write(&report(2), 2.0, 5.0).unwrap();
+        csv.write(&report(3), 2.0, 5.0).unwrap();
+        csv.flush().unwrap();
+        assert_eq!(lines(&path).len(), 3);
+        assert_eq!(lines(&folder.path().join("metrics.1.csv"))[1], "1,10,0.5");
     }
 
     #[cfg(target_os = "linux")]

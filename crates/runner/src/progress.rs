@@ -150,7 +150,13 @@ fn show(bar: ProgressBar) -> ProgressBar {
     let style =
         ProgressStyle::with_template(BAR_TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_bar());
     bar.set_style(style);
-    bar.enable_steady_tick(TICK);
+    // Its clock is a thread, and one that is refused would be a panic.
+    if std::thread::Builder::new()
+        .spawn(|| {})
+        .is_ok_and(|thread| thread.join().is_ok())
+    {
+        bar.enable_steady_tick(TICK);
+    }
     *live_bar() = Some(bar.clone());
     bar
 }
@@ -323,7 +329,7 @@ fn short(value: f64) -> String {
 }
 
 /// The two largest units: `3s`, `2m05s`, `1h02m`, `3d04h`.
-fn in_words(duration: Duration) -> String {
+pub(crate) fn in_words(duration: Duration) -> String {
     let seconds = duration.as_secs_f64().round() as u64;
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     match seconds {

@@ -17,7 +17,10 @@ use crate::{
     config::{self, check_kept},
     device::Chosen,
     failure::UsageError,
-    many, presets,
+    many,
+    place::Place,
+    presets,
+    shell::arg,
 };
 use anyhow::{Context, anyhow, bail};
 use serde::{Deserialize, Serialize};
@@ -31,7 +34,10 @@ use uphill_algos::{Checkpoint, CheckpointError, RunConfig, checkpoint::write_ato
 
 /// An existing run directory.
 #[derive(Debug)]
-pub(crate) struct RunDir(PathBuf);
+pub(crate) struct RunDir {
+    path: PathBuf,
+    place: Place,
+}
 
 /// Keeps other processes from training what is in a directory, until it is dropped or the process is gone.
 #[derive(Debug)]
@@ -101,7 +107,7 @@ impl RunDir {
             let parent = out.parent().unwrap_or(Path::new(""));
             fs::create_dir_all(parent).with_context(|| cannot(out))?;
             return match fs::create_dir(out) {
-                Ok(()) => Ok(Self(out.to_owned())),
+                Ok(()) => Self::at(out).with_context(|| cannot(out)),
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
                     bail!(UsageError(taken(out)))
                 }
@@ -112,7 +118,7 @@ impl RunDir {
         for number in 1.. {
             let path = PathBuf::from(format!("runs/{name}-{number}"));
             match fs::create_dir(&path) {
-                Ok(()) => return Ok(Self(path)),
+                Ok(()) => return Self::at(&path).with_context(|| cannot(&path)),
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(e) => return Err(e).with_context(|| cannot(&path)),
             }
@@ -122,24 +128,37 @@ impl RunDir {
 
     /// The run directory at `path`.
     pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
-        let run = Self(path.to_owned());
-        if !run.config().is_file() {
-            let (path, hint) = (path.display(), hint(path));
-            bail!(UsageError(format!("{path} is not a run directory{hint}")));
+        match Self::at(path) {
+            Ok(run) if run.config().is_file() => Ok(run),
+            _ => {
+                let (path, hint) = (path.display(), hint(path));
+                bail!(UsageError(format!("{path} is not a run directory{hint}")));
+            }
         }
-        Ok(run)
+    }
+
+    fn at(path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            path: path.to_owned(),
+            place: Place::of(path)?,
+        })
+    }
+
+    /// Where it was when it was made or opened.
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
     }
 
     pub(crate) fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 
     pub(crate) fn config(&self) -> PathBuf {
-        self.0.join("config.toml")
+        self.path.join("config.toml")
     }
 
     pub(crate) fn metrics(&self) -> PathBuf {
-        self.0.join("metrics.csv")
+        self.path.join("metrics.csv")
     }
 
     pub(crate) fn checkpoint(&self, which: Which) -> PathBuf {
@@ -147,7 +166,7 @@ impl RunDir {
             Which::Latest => "latest",
             Which::Best => "best",
         };
-        self.0
+        self.path
             .join("checkpoints")
             .join(folder)
             .join("run.safetensors")
@@ -169,12 +188,12 @@ impl RunDir {
     pub(crate) fn write_meta(&self, meta: &Meta) -> anyhow::Result<()> {
         let mut text = serde_json::to_string_pretty(meta).context("writing meta.json")?;
         text.push('\n');
-        self.write(&self.0.join("meta.json"), text.as_bytes())
+        self.write(&self.path.join("meta.json"), text.as_bytes())
     }
 
     /// None where there is no such file: a run can go on without.
     pub(crate) fn read_meta(&self) -> anyhow::Result<Option<Meta>> {
-        let path = self.0.join("meta.json");
+        let path = self.path.join("meta.json");
         if !path.is_file() {
             return Ok(None);
         }
@@ -213,8 +232,13 @@ impl RunDir {
         Ok(checkpoint)
     }
 
+    /// Writes one of the checkpoints.
+    pub(crate) fn save(&self, which: Which, checkpoint: &Checkpoint) -> anyhow::Result<()> {
+        (self.place).when_there(|| Ok(checkpoint.write(&self.checkpoint(which))?))
+    }
+
     fn no_checkpoint(&self, which: Which) -> anyhow::Error {
-        let (run, path) = (self.0.display(), self.checkpoint(which));
+        let (run, path) = (self.path.display(), self.checkpoint(which));
         match which {
             Which::Best => UsageError(format!(
                 "{run} has no best checkpoint: the first is written once 100 episodes have ended; \
@@ -239,18 +263,20 @@ impl RunDir {
             return format!("--checkpoint {name}");
         }
         if self.is_unbegun() {
-            let run = self.0.display();
+            let run = arg(&self.path);
             return format!("the run has not begun, start it with `uphill train --resume {run}`");
         }
         let config = self.config();
         format!(
             "there is no other, start again with `uphill train {}`",
-            config.display()
+            arg(&config)
         )
     }
 
     fn write(&self, path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-        write_atomically(path, bytes).with_context(|| format!("writing {}", path.display()))
+        (self.place).when_there(|| {
+            write_atomically(path, bytes).with_context(|| format!("writing {}", path.display()))
+        })
     }
 }
 
@@ -281,13 +307,13 @@ pub(crate) fn lock(dir: &Path) -> anyhow::Result<Lock> {
 /// What to say of a path that is to be a new run directory and exists.
 fn taken(out: &Path) -> String {
     let is_run = config::load_file(&out.join("config.toml"), &[]).is_ok() || many::is_set(out);
-    let out = out.display();
+    let (out, again) = (out.display(), arg(out));
     if !is_run {
         return format!("{out} already exists and is not a run directory; choose another --out");
     }
     format!(
         "run directory {out} already exists; choose another --out, or go on with it: \
-         uphill train --resume {out}"
+         uphill train --resume {again}"
     )
 }
 
@@ -305,20 +331,23 @@ fn hint(path: &Path) -> String {
         };
         let best = path.iter().any(|part| part == "best");
         let which = if best { " --checkpoint best" } else { "" };
-        format!(", it is inside of one: give {}{which}", run.display())
+        format!(", it is inside of one: give {}{which}", arg(run))
     } else if let Some(one) = many::first_run(path) {
         format!(
             " but holds those of several seeds: give one of them, such as {}",
-            one.display()
+            arg(&one)
         )
     } else if is_run(&Path::new("runs").join(path)) {
-        format!(", did you mean runs/{name}?")
+        format!(", did you mean {}?", arg(&Path::new("runs").join(path)))
     } else if presets::find(&name).is_some() || config {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         let run = newest(&stem).and_then(|run| many::first_run(&run).or(Some(run)));
         match run.filter(|run| is_run(run)) {
-            Some(run) => format!(" but a configuration, did you mean {}?", run.display()),
-            None => format!(" but a configuration: train it first, with `uphill train {name}`"),
+            Some(run) => format!(" but a configuration, did you mean {}?", arg(&run)),
+            None => format!(
+                " but a configuration: train it first, with `uphill train {}`",
+                arg(path)
+            ),
         }
     } else {
         ": it has no config.toml; runs are made by `uphill train CONFIG`".to_owned()

@@ -131,7 +131,10 @@ impl Stopped {
 
     /// Leaves a run that has spent its budget in order.
     pub(crate) fn close(mut self) -> anyhow::Result<Trainer> {
-        self.cut()?;
+        self.go_back()?;
+        if self.rows.unusable.is_none() {
+            MetricsCsv::resume(&self.run.metrics(), &self.rows)?;
+        }
         if self.meta.finished.is_none() {
             self.meta.finished = Some(timestamp());
             self.run.write_meta(&self.meta)?;
@@ -145,7 +148,8 @@ impl Stopped {
             let meta = self.run.begin(self.trainer.config(), chosen)?;
             return Session::create(self.run, meta, self.trainer);
         }
-        let metrics = self.cut()?;
+        self.go_back()?;
+        let metrics = MetricsCsv::resume(&self.run.metrics(), &self.rows)?;
         let events = EventWriter::create(self.run.path(), Some(self.trainer.env_steps()))?;
         self.meta.resumed.push(timestamp());
         (self.meta.device, self.meta.adapter) = (chosen.name.clone(), chosen.adapter.clone());
@@ -159,13 +163,13 @@ impl Stopped {
         ))
     }
 
-    /// Drops what came after the checkpoint.
-    fn cut(&self) -> anyhow::Result<MetricsCsv> {
+    /// Makes the best checkpoint the latest one where that is the one to go on from.
+    fn go_back(&self) -> anyhow::Result<()> {
         if let (Which::Best, Some(best)) = (self.which, &self.checkpoint) {
             // Before later rows go: the latest checkpoint must never be ahead of them.
-            best.write(&self.run.checkpoint(Which::Latest))?;
+            self.run.save(Which::Latest, best)?;
         }
-        MetricsCsv::resume(&self.run.metrics(), &self.rows)
+        Ok(())
     }
 }
 
@@ -175,7 +179,7 @@ impl Session {
         let metrics = MetricsCsv::create(&run.metrics())?;
         let events = EventWriter::create(run.path(), None)?;
         let clock = Instant::now();
-        trainer.save().write(&run.checkpoint(Which::Latest))?;
+        run.save(Which::Latest, &trainer.save())?;
         let mut session = Self::new((run, meta, trainer), (metrics, events), 0.0);
         session.saved.cost = clock.elapsed();
         Ok(session)
@@ -313,6 +317,7 @@ impl Session {
         &mut self,
         save: &mut impl FnMut(&Trainer) -> Checkpoint,
     ) -> anyhow::Result<()> {
+        self.run.place().check()?;
         if self.saved.iteration == self.trainer.iteration() {
             return Ok(());
         }
@@ -333,7 +338,7 @@ impl Session {
         self.events.flush()?;
         self.write_best()?;
         let latest = self.run.checkpoint(Which::Latest);
-        checkpoint.write(&latest)?;
+        self.run.save(Which::Latest, checkpoint)?;
         tracing::info!(path = %latest.display(), env_steps = self.trainer.env_steps(), "checkpoint");
         Ok(())
     }
@@ -349,7 +354,7 @@ impl Session {
 
     fn write_best(&mut self) -> anyhow::Result<()> {
         match self.best.take() {
-            Some(best) => Ok(best.write(&self.run.checkpoint(Which::Best))?),
+            Some(best) => self.run.save(Which::Best, &best),
             None => Ok(()),
         }
     }
@@ -366,13 +371,13 @@ impl Session {
         ];
         for (tag, value) in common {
             if let Some(value) = value {
-                self.events.scalar(tag, step, value as f32)?;
+                self.events.scalar(tag, step, value as f32);
             }
         }
         for (name, value) in &report.metrics.0 {
             if let Some(value) = value {
                 self.events
-                    .scalar(&format!("update/{name}"), step, *value as f32)?;
+                    .scalar(&format!("update/{name}"), step, *value as f32);
             }
         }
         Ok(())

@@ -12,10 +12,10 @@
 //! ```
 
 use std::fs::File;
-use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::place::Growing;
 use anyhow::{Context as _, Result};
 
 /// The version every reader checks in the first event of a file.
@@ -30,8 +30,7 @@ const MAX_STARTS_PER_SECOND: u32 = 1000;
 /// Appends scalars to one event file; a run directory gets a new file at every start, and
 /// TensorBoard joins them.
 pub(crate) struct EventWriter {
-    file: BufWriter<File>,
-    path: PathBuf,
+    file: Growing,
 }
 
 impl EventWriter {
@@ -41,36 +40,29 @@ impl EventWriter {
     /// TensorBoard then drops the points an earlier process wrote after it, so a curve does not
     /// fold back where a run was killed between a checkpoint and its last log line.
     pub(crate) fn create(dir: &Path, start_step: Option<u64>) -> Result<Self> {
-        let (file, path) = create_unique(dir)?;
         let mut writer = Self {
-            file: BufWriter::new(file),
-            path,
+            file: Growing::open(&create_unique(dir)?)?,
         };
-        writer.record(&version_event(now()))?;
+        writer.record(&version_event(now()));
         if let Some(step) = start_step {
-            writer.record(&start_event(now(), step.saturating_add(1)))?;
+            writer.record(&start_event(now(), step.saturating_add(1)));
         }
         writer.flush()?;
         Ok(writer)
     }
 
-    /// Adds one point to the curve `tag`; it reaches the disk when the buffer fills or at
-    /// [`flush`](Self::flush).
-    pub(crate) fn scalar(&mut self, tag: &str, step: u64, value: f32) -> Result<()> {
-        self.record(&scalar_event(now(), tag, step, value))
+    /// Adds one point to the curve `tag`; it reaches the disk at [`flush`](Self::flush).
+    pub(crate) fn scalar(&mut self, tag: &str, step: u64, value: f32) {
+        self.record(&scalar_event(now(), tag, step, value));
     }
 
     /// Makes everything written so far visible to a running TensorBoard.
     pub(crate) fn flush(&mut self) -> Result<()> {
-        self.file
-            .flush()
-            .with_context(|| format!("cannot write {}", self.path.display()))
+        self.file.flush()
     }
 
-    fn record(&mut self, event: &[u8]) -> Result<()> {
-        self.file
-            .write_all(&frame(event))
-            .with_context(|| format!("cannot write {}", self.path.display()))
+    fn record(&mut self, event: &[u8]) {
+        self.file.push(&frame(event));
     }
 }
 
@@ -79,7 +71,7 @@ impl EventWriter {
 ///
 /// TensorBoard takes any file whose name contains `tfevents` and reads a directory's files in the
 /// order of their names, so the seconds come first and the number last.
-fn create_unique(dir: &Path) -> Result<(File, PathBuf)> {
+fn create_unique(dir: &Path) -> Result<PathBuf> {
     let base = format!(
         "events.out.tfevents.{:010}.{}.uphill",
         now() as u64,
@@ -92,7 +84,7 @@ fn create_unique(dir: &Path) -> Result<(File, PathBuf)> {
         };
         let path = dir.join(name);
         match File::create_new(&path) {
-            Ok(file) => return Ok((file, path)),
+            Ok(_) => return Ok(path),
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             Err(error) => {
                 return Err(error).with_context(|| format!("cannot create {}", path.display()));
@@ -330,11 +322,11 @@ mod tests {
     fn an_independent_reader_gets_back_what_was_written() {
         let dir = tempfile::tempdir().unwrap();
         let mut writer = EventWriter::create(dir.path(), Some(300)).unwrap();
-        writer.scalar("charts/return", 400, 21.5).unwrap();
-        writer.scalar("x", u64::MAX >> 1, f32::NAN).unwrap();
+        writer.scalar("charts/return", 400, 21.5);
+        writer.scalar("x", u64::MAX >> 1, f32::NAN);
         writer.flush().unwrap();
 
-        let events = records(&std::fs::read(&writer.path).unwrap());
+        let events = records(&std::fs::read(writer.file.path()).unwrap());
         assert_eq!(events.len(), 4);
         let version = vec![(3, Field::Bytes(b"brain.Event:2".to_vec()))];
         assert_eq!(without_clock(&events[0]), version);
@@ -369,10 +361,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let first = EventWriter::create(dir.path(), None).unwrap();
         let second = EventWriter::create(dir.path(), None).unwrap();
-        assert_ne!(first.path, second.path);
-        assert!(first.path < second.path, "read in this order");
-        assert_eq!(records(&std::fs::read(&first.path).unwrap()).len(), 1);
-        let name = first.path.file_name().unwrap().to_str().unwrap();
+        let (first, second) = (first.file.path(), second.file.path());
+        assert_ne!(first, second);
+        assert!(first < second, "read in this order");
+        assert_eq!(records(&std::fs::read(first).unwrap()).len(), 1);
+        let name = first.file_name().unwrap().to_str().unwrap();
         assert!(name.starts_with("events.out.tfevents."), "{name}");
         assert!(name.ends_with(".uphill"), "{name}");
     }

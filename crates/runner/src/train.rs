@@ -4,16 +4,19 @@ use crate::{
     cli::{TrainArgs, Which},
     config::{self, Source},
     console::{note, print},
-    device::{self, Chosen, DeviceArg, Workload},
+    device::{self, Chosen, DeviceArg, Processor, Workload},
     failure::{UsageError, has_diverged, usage},
     interrupt::{INTERRUPTED, Interrupt, STOPPING, never_begun},
     many, memory,
+    place::Moved,
     progress::Progress,
-    run_dir::{RunDir, lock},
+    run_dir::{Meta, RunDir, lock},
     score::{score, score_beside},
     session::{Session, Stopped, check_sets},
+    shell::arg,
+    waiting::Waiting,
 };
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use std::{path::Path, process::ExitCode, time::Instant};
 use uphill_algos::{
     AlgoConfig, Footprint, Horizon, RunConfig, Trainer, episodes::EpisodeStats, footprint::Bytes,
@@ -62,7 +65,9 @@ fn start(args: &TrainArgs, path: &str) -> anyhow::Result<ExitCode> {
     if args.dry_run {
         return dry_run(&config, &footprint, 1);
     }
+    let building = Waiting::on(BUILDING, args.quiet);
     let trainer = Trainer::new(config, &chosen.device)?;
+    drop(building);
     announce_path(&trainer, args.quiet);
     if !interrupt.begin() {
         return never_begun(args.quiet);
@@ -72,7 +77,7 @@ fn start(args: &TrainArgs, path: &str) -> anyhow::Result<ExitCode> {
     let _lock = lock(run.path())?;
     let meta = run.begin(trainer.config(), &chosen)?;
     let session = Session::create(run, meta, trainer)?;
-    run_alone(session, args.quiet, &interrupt)
+    run_alone(session, &chosen, args.quiet, &interrupt)
 }
 
 fn resume(args: &TrainArgs, path: &Path) -> anyhow::Result<ExitCode> {
@@ -82,7 +87,9 @@ fn resume(args: &TrainArgs, path: &Path) -> anyhow::Result<ExitCode> {
     let interrupt = Interrupt::watch(STOPPING, args.quiet)?;
     let chosen = chosen_again(args, &run)?;
     let which = args.checkpoint.unwrap_or(Which::Latest);
+    let building = Waiting::on(BUILDING, args.quiet);
     let stopped = Stopped::read(run, which, &args.set, &chosen)?;
+    drop(building);
     if !interrupt.begin() {
         return never_begun(args.quiet);
     }
@@ -93,15 +100,16 @@ fn resume(args: &TrainArgs, path: &Path) -> anyhow::Result<ExitCode> {
             announce_path(trainer, args.quiet);
         }
         let session = stopped.go_on(&chosen)?;
-        return run_alone(session, args.quiet, &interrupt);
+        return run_alone(session, &chosen, args.quiet, &interrupt);
     }
     let (steps, budget) = (stopped.trainer().env_steps(), stopped.budget());
     stopped.close()?;
     if !args.quiet {
-        let run = path.display();
         print(format_args!(
-            "{run} is finished: it is at step {steps} of {budget}; to train on: \
-             uphill train --resume {run} --set total_steps={}",
+            "{} is finished: it is at step {steps} of {budget}; to train on: \
+             uphill train --resume {} --set total_steps={}",
+            path.display(),
+            arg(path),
             2 * budget
         ))?;
     }
@@ -111,15 +119,24 @@ fn resume(args: &TrainArgs, path: &Path) -> anyhow::Result<ExitCode> {
 /// The device to go on with: the one asked for, or the run's own.
 pub(crate) fn chosen_again(args: &TrainArgs, run: &RunDir) -> anyhow::Result<Chosen> {
     let config = config::load_file(&run.config(), &args.set)?;
-    let arg = match (args.device, run.read_meta()?) {
-        (Some(arg), _) => arg,
-        (None, Some(meta)) => (meta.device.parse()).map_err(|e| {
-            let run = run.path().display();
-            anyhow!("{run}/meta.json: {e}; choose another with --device")
-        })?,
-        (None, None) => DeviceArg::Auto,
-    };
-    choose(arg, &config)
+    match (args.device, run.read_meta()?) {
+        (Some(arg), _) => choose(arg, &config),
+        (None, Some(meta)) => the_same(&meta, &config).map_err(|error| {
+            UsageError(format!(
+                "{}/meta.json asks for device {:?}, on which the run was trained: {error:#}; to go on with another, \
+                 which rounds differently: --device flex, or one of `uphill list devices`",
+                run.path().display(),
+                meta.device
+            ))
+            .into()
+        }),
+        (None, None) => choose(DeviceArg::Auto, &config),
+    }
+}
+
+/// The device that a run was trained on.
+fn the_same(meta: &Meta, config: &RunConfig) -> anyhow::Result<Chosen> {
+    choose(meta.device.parse()?, config)
 }
 
 /// The device for the runs of a configuration.
@@ -141,8 +158,27 @@ pub(crate) fn host_env(config: &RunConfig) -> anyhow::Result<bool> {
     Ok(!on_gpu)
 }
 
+/// Said while trainers are built.
+pub(crate) const BUILDING: &str = "building networks and environments";
+
+/// Says what takes so long before there is anything to show.
+pub(crate) fn first_iteration(chosen: &Chosen, quiet: bool) -> Waiting {
+    let what = match chosen.processor {
+        Processor::Cpu => "the first iteration",
+        Processor::Gpu | Processor::Software => {
+            "the first iteration, in which kernels are compiled"
+        }
+    };
+    Waiting::on(what, quiet)
+}
+
 /// The loop of a single run.
-fn run_alone(mut session: Session, quiet: bool, interrupt: &Interrupt) -> anyhow::Result<ExitCode> {
+fn run_alone(
+    mut session: Session,
+    chosen: &Chosen,
+    quiet: bool,
+    interrupt: &Interrupt,
+) -> anyhow::Result<ExitCode> {
     if !quiet {
         let run = session.run().path().display();
         note(format_args!("run directory {run}"));
@@ -152,11 +188,13 @@ fn run_alone(mut session: Session, quiet: bool, interrupt: &Interrupt) -> anyhow
     let mut progress = Progress::new(total, before.steps, quiet);
     let clock = Instant::now();
     session.start_clock(clock);
+    let mut first = Some(first_iteration(chosen, quiet));
     while !session.trainer().finished() {
         let step = match interrupt.raised() {
             true => session.checkpoint(&mut Trainer::save).map(|()| None),
             false => session.step(interrupt.flag()),
         };
+        first.take();
         let step = step.map_err(|error| {
             progress.finish();
             with_remedy(error, session.run().path())
@@ -167,7 +205,7 @@ fn run_alone(mut session: Session, quiet: bool, interrupt: &Interrupt) -> anyhow
                 print(format_args!(
                     "interrupted at step {}; go on with: uphill train --resume {}",
                     session.trainer().env_steps(),
-                    session.run().path().display()
+                    arg(session.run().path())
                 ))?;
             }
             return Ok(ExitCode::from(INTERRUPTED));
@@ -183,12 +221,12 @@ fn run_alone(mut session: Session, quiet: bool, interrupt: &Interrupt) -> anyhow
 
 /// An error that ended training, with how to go on where that helps.
 pub(crate) fn with_remedy(error: anyhow::Error, run: &Path) -> anyhow::Error {
-    if has_diverged(&error) {
+    if has_diverged(&error) || error.chain().any(|e| e.is::<Moved>()) {
         return error;
     }
-    let run = run.display();
     error.context(format!(
-        "stopped; go on with `uphill train --resume {run}` when this is mended"
+        "stopped; go on with `uphill train --resume {}` when this is mended",
+        arg(run)
     ))
 }
 
@@ -308,7 +346,7 @@ fn summarise(session: &Session, before: &Made, seconds: f64) -> anyhow::Result<(
     print(verdict(trainer.episodes(), threshold))?;
     print(format_args!(
         "evaluate: uphill eval {}",
-        session.run().path().display()
+        arg(session.run().path())
     ))
 }
 

@@ -21,7 +21,9 @@ use crate::{
     memory,
     run_dir::RunDir,
     score::score,
-    train::choose,
+    shell::arg,
+    train::{BUILDING, choose},
+    waiting::Waiting,
 };
 use anyhow::{Context, bail};
 use rows::{Row, Rows};
@@ -64,10 +66,12 @@ pub(crate) fn ablate(args: &AblateArgs) -> anyhow::Result<ExitCode> {
     let interrupt = Interrupt::watch("stopping; runs that have ended are kept", false)?;
     let chosen = choose(args.device.unwrap_or(DeviceArg::Auto), &base)?;
     // Whatever else a configuration can get wrong shows when it is built.
+    let building = Waiting::on(BUILDING, args.json);
     for (_, config) in &variants {
         memory::check(config, &chosen, 1).context(args.config.clone())?;
         Trainer::new(config.clone(), &chosen.device)?;
     }
+    drop(building);
 
     if !interrupt.begin() {
         return never_begun(false);
@@ -90,7 +94,7 @@ pub(crate) fn ablate(args: &AblateArgs) -> anyhow::Result<ExitCode> {
     if !ended {
         print(format_args!(
             "interrupted; the same command with --out {} does the runs that are missing",
-            dir.display()
+            arg(&dir)
         ))?;
         return Ok(ExitCode::from(INTERRUPTED));
     }
@@ -184,7 +188,7 @@ fn run_all(
             failed.fetch_or(run.outcome.is_err(), Ordering::Relaxed);
         }
         false
-    })?;
+    });
     let ended: Vec<bool> = (runs.into_iter())
         .map(|run| run.outcome)
         .collect::<anyhow::Result<_>>()?;
@@ -287,7 +291,7 @@ fn show(
     let lines = report::lines(&variants, rows, args.seeds);
     if args.json {
         let object = json!({
-            "dir": dir,
+            "dir": dir.to_string_lossy(),
             "env": base.env,
             "total_steps": base.total_steps,
             "seeds": args.seeds,

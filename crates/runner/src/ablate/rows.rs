@@ -1,11 +1,9 @@
 //! `ablation.csv`: one row per run, written as soon as it ends.
 
+use crate::place::Growing;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
-use std::{
-    fs::{self, File, OpenOptions},
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 use uphill_algos::checkpoint::write_atomically;
 
 /// What one run came to. A value that does not exist is empty.
@@ -30,8 +28,7 @@ pub(crate) struct Row {
 
 /// The rows on disk, and the file that more go to.
 pub(crate) struct Rows {
-    path: PathBuf,
-    writer: csv::Writer<File>,
+    file: Growing,
     pub(crate) rows: Vec<Row>,
 }
 
@@ -50,19 +47,11 @@ impl Rows {
             let kept = if rows.is_empty() { "" } else { whole };
             write_atomically(path, kept.as_bytes()).with_context(context)?;
         }
-        let file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(path)
-            .with_context(context)?;
-        let writer = csv::WriterBuilder::new()
-            .has_headers(rows.is_empty())
-            .from_writer(file);
-        Ok(Self {
-            path: path.to_owned(),
-            writer,
-            rows,
-        })
+        let file = match rows.is_empty() {
+            true => Growing::create(path)?,
+            false => Growing::open(path)?,
+        };
+        Ok(Self { file, rows })
     }
 
     pub(crate) fn has(&self, variant: &str, seed: u64) -> bool {
@@ -71,9 +60,13 @@ impl Rows {
 
     /// Adds a row and hands it to the operating system.
     pub(crate) fn push(&mut self, row: Row) -> anyhow::Result<()> {
-        let context = || format!("writing {}", self.path.display());
-        self.writer.serialize(&row).with_context(context)?;
-        self.writer.flush().with_context(context)?;
+        let context = || format!("writing {}", self.file.path().display());
+        let mut line = csv::WriterBuilder::new()
+            .has_headers(self.rows.is_empty())
+            .from_writer(vec![]);
+        line.serialize(&row).with_context(context)?;
+        self.file.push(&line.into_inner().with_context(context)?);
+        self.file.flush()?;
         self.rows.push(row);
         Ok(())
     }

@@ -91,7 +91,7 @@ impl Subject {
                 reports.into_iter().collect::<Result<Vec<_>, _>>()?;
             }
         } else {
-            self.agents = spread(std::mem::take(&mut self.agents), self.crew, Agent::step)?;
+            self.agents = spread(std::mem::take(&mut self.agents), self.crew, Agent::step);
         }
         sync(&self.device)?;
         let seconds = clock.elapsed().as_secs_f64().max(1e-9);

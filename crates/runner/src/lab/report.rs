@@ -128,7 +128,7 @@ pub(super) fn object(findings: &Findings, out: &Path) -> Value {
             "standard_error": findings.reference.standard_error,
         },
         "values": values,
-        "out": out,
+        "out": out.to_string_lossy(),
         "rows": findings.rows.iter().map(row).collect::<Vec<_>>(),
     })
 }

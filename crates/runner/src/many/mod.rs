@@ -23,13 +23,16 @@ use crate::{
     interrupt::{INTERRUPTED, Interrupt, STOPPING, never_begun},
     list::table,
     memory,
+    place::Place,
     progress::{self, Progress},
     run_dir::{RunDir, lock},
     session::{Session, Stopped, check_sets},
+    shell::arg,
     train::{
-        announce, announce_path, choose, chosen_again, configured, dry_run,
-        warn_of_long_iterations, with_remedy,
+        BUILDING, announce, announce_path, choose, chosen_again, configured, dry_run,
+        first_iteration, warn_of_long_iterations, with_remedy,
     },
+    waiting::Waiting,
 };
 use anyhow::Context;
 pub(crate) use spread::{Crew, spread};
@@ -72,7 +75,7 @@ fn seed_dir(set: &Path, seed: u64) -> PathBuf {
 
 /// Agents with their files, those that have spent their budget apart.
 struct Set {
-    dir: PathBuf,
+    dir: Place,
     /// Of any seed.
     config: RunConfig,
     agents: Vec<Agent>,
@@ -116,22 +119,22 @@ pub(crate) fn start(args: &TrainArgs, path: &str, seeds: u64) -> anyhow::Result<
     if args.dry_run {
         return dry_run(&config, &footprint, seeds);
     }
+    let building = Waiting::on(BUILDING, args.quiet);
     let trainers = configs
         .into_iter()
         .map(|config| Ok(Trainer::new(config, &chosen.device)?))
         .collect::<anyhow::Result<Vec<_>>>()?;
+    drop(building);
 
     announce_path(&trainers[0], args.quiet);
     if !interrupt.begin() {
         return never_begun(args.quiet);
     }
     // Everything that can be wrong with the request has been found: now leave traces.
-    let dir = RunDir::create(args.out.as_deref(), &name)?
-        .path()
-        .to_owned();
-    let _lock = lock(&dir)?;
+    let dir = RunDir::create(args.out.as_deref(), &name)?.place().clone();
+    let _lock = lock(dir.path())?;
     let begun = |trainer: Trainer| {
-        let run = RunDir::create(Some(&seed_dir(&dir, trainer.config().seed)), "")?;
+        let run = RunDir::create(Some(&seed_dir(dir.path(), trainer.config().seed)), "")?;
         let meta = run.begin(trainer.config(), &chosen)?;
         Ok((run, meta, trainer))
     };
@@ -169,6 +172,7 @@ pub(crate) fn resume(args: &TrainArgs, path: &Path) -> anyhow::Result<ExitCode> 
     check_sets(&args.set)?;
     let _lock = lock(path)?;
     let interrupt = Interrupt::watch(STOPPING, args.quiet)?;
+    let dir = Place::of(path).with_context(|| path.display().to_string())?;
     let seeds = Summary::read(path)?.seeds;
     let runs = (seeds.iter())
         .map(|of| RunDir::open(&seed_dir(path, of.seed)))
@@ -180,10 +184,12 @@ pub(crate) fn resume(args: &TrainArgs, path: &Path) -> anyhow::Result<ExitCode> 
         let context = run.path().display().to_string();
         Stopped::read(run, which, &args.set, &chosen).context(context)
     };
+    let building = Waiting::on(BUILDING, args.quiet);
     let stopped = runs
         .into_iter()
         .map(stopped)
         .collect::<anyhow::Result<Vec<_>>>()?;
+    drop(building);
 
     if !interrupt.begin() {
         return never_begun(args.quiet);
@@ -191,7 +197,7 @@ pub(crate) fn resume(args: &TrainArgs, path: &Path) -> anyhow::Result<ExitCode> 
 
     let budget = stopped[0].budget();
     let mut set = Set {
-        dir: path.to_owned(),
+        dir,
         config: stopped[0].trainer().config().clone(),
         agents: vec![],
         finished: vec![],
@@ -213,15 +219,17 @@ pub(crate) fn resume(args: &TrainArgs, path: &Path) -> anyhow::Result<ExitCode> 
             });
         }
     }
-    set.summary(&chosen, 0.0).write(path)?;
+    set.summary(&chosen, 0.0).write(&set.dir)?;
     if unfinished {
         return set.run(&chosen, args.quiet, &interrupt);
     }
     if !args.quiet {
-        let (set, count) = (path.display(), set.finished.len());
         print(format_args!(
-            "{set} is finished: its {count} seeds have made their {budget} steps; to train on: \
-             uphill train --resume {set} --set total_steps={}",
+            "{} is finished: its {} seeds have made their {budget} steps; to train on: \
+             uphill train --resume {} --set total_steps={}",
+            path.display(),
+            set.finished.len(),
+            arg(path),
             2 * budget
         ))?;
     }
@@ -236,11 +244,12 @@ impl Set {
         interrupt: &Interrupt,
     ) -> anyhow::Result<ExitCode> {
         if !quiet {
-            let set = self.dir.display();
+            let set = self.dir.path().display();
             note(format_args!("run directories {set}/seed-*"));
         }
         let first = self.env_steps();
-        let board = Board::new(&self, first, quiet);
+        let waiting = first_iteration(chosen, quiet);
+        let board = Board::new(&self, first, waiting, quiet);
         let failed = AtomicBool::new(false);
         let stop = || interrupt.raised() || failed.load(Ordering::Relaxed);
 
@@ -265,7 +274,7 @@ impl Set {
                 let more = agent.turn((&stop, interrupt.flag()), &board);
                 tell(agent);
                 more
-            })?;
+            });
         }
         let seconds = clock.elapsed().as_secs_f64();
         board.finish();
@@ -281,7 +290,6 @@ impl Set {
         (first, seconds): (u64, f64),
         quiet: bool,
     ) -> anyhow::Result<ExitCode> {
-        let dir = self.dir.display();
         let steps = summary.env_steps;
         let stopped = self.agents.iter().any(Agent::goes_on);
         let (diverged, failed): (Vec<_>, Vec<_>) = self
@@ -291,13 +299,14 @@ impl Set {
             .partition(|(_, error)| has_diverged(error));
         if let Some((seed, error)) = failed.into_iter().next() {
             let error = error.context(format!("seed {seed}"));
-            return Err(with_remedy(error, &self.dir));
+            return Err(with_remedy(error, self.dir.path()));
         }
         if stopped {
             if !quiet {
                 print(format_args!(
                     "interrupted at step {steps} of all seeds together; \
-                     go on with: uphill train --resume {dir}"
+                     go on with: uphill train --resume {}",
+                    arg(self.dir.path())
                 ))?;
             }
             return Ok(ExitCode::from(INTERRUPTED));
@@ -310,10 +319,10 @@ impl Set {
                 (steps - first) as f64 / seconds.max(1e-9)
             ))?;
             print(summary.verdict())?;
-            let one = seed_dir(&self.dir, summary.seeds[0].seed);
+            let one = seed_dir(self.dir.path(), summary.seeds[0].seed);
             print(format_args!(
                 "evaluate one of them: uphill eval {}",
-                one.display()
+                arg(&one)
             ))?;
         }
         let count = diverged.len();
@@ -411,10 +420,12 @@ struct Shown {
     progress: Progress,
     /// Seed, environment steps and mean return of each.
     agents: Vec<(u64, u64, Option<f64>)>,
+    /// Until the first iteration is over.
+    waiting: Option<Waiting>,
 }
 
 impl Board {
-    fn new(set: &Set, first: u64, quiet: bool) -> Self {
+    fn new(set: &Set, first: u64, waiting: Waiting, quiet: bool) -> Self {
         let state = |trainer: &Trainer| {
             let stats = trainer.episodes();
             (
@@ -430,12 +441,14 @@ impl Board {
             shown: Mutex::new(Shown {
                 progress: Progress::new(total, first, quiet),
                 agents,
+                waiting: Some(waiting),
             }),
         }
     }
 
     fn update(&self, seed: u64, report: &Report) {
         self.with(|shown| {
+            shown.waiting = None;
             for agent in shown.agents.iter_mut().filter(|agent| agent.0 == seed) {
                 (agent.1, agent.2) = (report.env_steps, report.episode_return_mean);
             }
@@ -455,7 +468,10 @@ impl Board {
     }
 
     fn finish(&self) {
-        self.with(|shown| shown.progress.finish());
+        self.with(|shown| {
+            shown.waiting = None;
+            shown.progress.finish();
+        });
     }
 
     fn with(&self, act: impl FnOnce(&mut Shown)) {

@@ -1,6 +1,7 @@
 //! `summary.json`: what each seed came to, and what they say together.
 
 use crate::{
+    place::Place,
     score::{score, score_beside},
     stats::Sample,
 };
@@ -126,12 +127,15 @@ impl Summary {
         serde_json::from_slice(&text).with_context(|| format!("{} is damaged", path.display()))
     }
 
-    pub(super) fn write(&self, dir: &Path) -> anyhow::Result<()> {
-        let path = Self::path(dir);
+    /// Writes it into the directory, which has to be where it was.
+    pub(super) fn write(&self, dir: &Place) -> anyhow::Result<()> {
+        let path = Self::path(dir.path());
         let mut text = serde_json::to_string_pretty(self).context("writing the summary")?;
         text.push('\n');
-        write_atomically(&path, text.as_bytes())
-            .with_context(|| format!("writing {}", path.display()))
+        dir.when_there(|| {
+            write_atomically(&path, text.as_bytes())
+                .with_context(|| format!("writing {}", path.display()))
+        })
     }
 
     /// A row per seed below a heading.
@@ -271,7 +275,8 @@ mod tests {
             outcome(1, Some(20.25), None),
             outcome(2, None, Some(7)),
         ]);
-        written.write(folder.path()).unwrap();
+        let place = Place::of(folder.path()).unwrap();
+        written.write(&place).unwrap();
         assert_eq!(Summary::read(folder.path()).unwrap(), written);
     }
 }

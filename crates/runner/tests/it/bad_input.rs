@@ -546,21 +546,3 @@ fn damaged_facts_about_a_run_can_be_done_without() {
     fs::remove_file(sandbox.path("run/meta.json")).unwrap();
     sandbox.uphill(resume).succeeds();
 }
-
-#[test]
-fn lost_metrics_are_noticed() {
-    let sandbox = Sandbox::new();
-    sandbox.write("small.toml", CARTPOLE);
-    sandbox
-        .uphill("train small.toml --device flex --quiet --out run")
-        .succeeds();
-    fs::remove_file(sandbox.path("run/metrics.csv")).unwrap();
-    let done = sandbox.uphill("train --resume run --set total_steps=2048");
-    done.fails(
-        1,
-        &[
-            "metrics.csv: has 0 rows, the checkpoint is at iteration 8",
-            "put it back, or start again with `uphill train run/config.toml`",
-        ],
-    );
-}

@@ -8,6 +8,7 @@ mod bench;
 mod console;
 mod docs;
 mod env_options;
+mod faults;
 mod interrupt;
 mod lab;
 mod limits;

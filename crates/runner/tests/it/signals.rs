@@ -113,25 +113,44 @@ minibatches = 1
 
 #[test]
 fn a_second_signal_ends_a_long_iteration_at_once() {
-    for (first, again) in [("INT", "INT"), ("TERM", "INT"), ("HUP", "TERM")] {
-        let sandbox = Sandbox::new();
-        sandbox.write("run.toml", LONG);
-        let mut child = start(&sandbox, "", "train run.toml --device flex --out b");
-        let checkpoint = sandbox.path("b/checkpoints/latest/run.safetensors");
-        wait_for(&mut child, || checkpoint.is_file());
-        let saved = std::fs::read(&checkpoint).unwrap();
-        sleep(Duration::from_millis(300));
-        send(first, &child);
-        sleep(Duration::from_millis(300));
-        assert!(child.try_wait().unwrap().is_none(), "one {first} is no end");
-        send(again, &child);
-        let done = end(child);
-        assert_eq!(done.code, 130, "{done:?}");
-        assert!(!done.stdout.contains("go on"), "{done:?}");
-        assert!(std::fs::read(&checkpoint).unwrap() == saved);
-        let eval = "eval b --episodes 2 --device flex";
-        sandbox.uphill(eval).succeeds();
+    let sandbox = Sandbox::new();
+    sandbox.write("run.toml", LONG);
+    let mut child = start(&sandbox, "", "train run.toml --device flex --out b");
+    let checkpoint = sandbox.path("b/checkpoints/latest/run.safetensors");
+    wait_for(&mut child, || checkpoint.is_file());
+    let saved = std::fs::read(&checkpoint).unwrap();
+    // Stopped, it gets both at once when it goes on.
+    for signal in ["STOP", "INT", "TERM", "CONT"] {
+        send(signal, &child);
     }
+    let done = end(child);
+    assert_eq!(done.code, 130, "{done:?}");
+    assert!(!done.stdout.contains("go on"), "{done:?}");
+    assert!(std::fs::read(&checkpoint).unwrap() == saved);
+    let eval = "eval b --episodes 2 --device flex";
+    sandbox.uphill(eval).succeeds();
+}
+
+/// As many as a terminal sends that is closed.
+#[test]
+fn several_hangups_are_one() {
+    let sandbox = Sandbox::new();
+    sandbox.write("run.toml", &PENDULUM.replace("2048", "1_000_000_000"));
+    let mut child = start(&sandbox, "", "train run.toml --device flex --out b");
+    wait_for(&mut child, || rows(&sandbox) > 3);
+    send("HUP", &child);
+    // By now it may have ended.
+    let pid = child.id().to_string();
+    _ = (Command::new("kill")
+        .args(["-s", "HUP", &pid])
+        .stderr(Stdio::null()))
+    .status();
+    let done = end(child);
+    assert_eq!(done.code, 130, "{done:?}");
+    assert!(
+        done.stdout.contains("go on with: uphill train --resume b"),
+        "{done:?}"
+    );
 }
 
 /// The parameters alone would take minutes.
