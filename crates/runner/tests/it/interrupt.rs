@@ -258,7 +258,7 @@ fn a_run_is_trained_by_one_process_at_a_time() {
     let sandbox = Sandbox::new();
     sandbox.write("run.toml", &PENDULUM.replace("2048", "1_000_000_000"));
     let mut child = start(&sandbox, "train run.toml --device flex --out b");
-    assert!(wait_for_rows(&sandbox, &mut child, 3));
+    assert!(wait_for_rows(&sandbox, &mut child, 6));
     sandbox
         .uphill("train --resume b")
         .fails(2, &["b: another process is training this run"]);
