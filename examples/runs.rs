@@ -9,6 +9,8 @@ mod custom_algorithm;
 mod custom_distribution;
 mod custom_env;
 mod custom_network;
+mod images;
+mod own_program;
 mod train_ppo;
 
 use burn::tensor::Device;
@@ -39,4 +41,57 @@ fn every_example_runs() {
     custom_algorithm::run(2048).expect("custom_algorithm");
     custom_distribution::run(1024).expect("custom_distribution");
     costs::run(0, 1).expect("costs");
+    images::run(2048).expect("images");
+}
+
+/// Train, go on and evaluate with the command line of the program of one's own.
+#[test]
+fn the_own_program_has_the_whole_command_line() {
+    own_program::registered();
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let text = "env = \"Coin-v0\"\ntotal_steps = 512\nnum_envs = 8\n[network]\nmodule = \"own\"\n[algo]\nname = \"spo\"\nsteps = 16";
+    fs::write(at("mine.toml"), text).expect("writing");
+    let say = |args: &[&str], expected: u8| {
+        let args = [&["own_program"], args].concat();
+        let code = uphill::run(args.clone());
+        let expected = format!("{:?}", std::process::ExitCode::from(expected));
+        assert_eq!(format!("{code:?}"), expected, "{args:?}");
+    };
+    say(
+        &["train", &at("mine.toml"), "--out", &at("run"), "--quiet"],
+        0,
+    );
+    let resume = [
+        "train",
+        "--resume",
+        &at("run"),
+        "--set",
+        "total_steps=1024",
+        "--quiet",
+    ];
+    say(&resume, 0);
+    say(&["eval", &at("run"), "--episodes", "2"], 0);
+    say(&["list", "algos"], 0);
+    // Mistakes are explained as in configurations of built-in parts.
+    let wrong = [
+        "train",
+        &at("mine.toml"),
+        "--set",
+        "algo.epsilonn=1",
+        "--quiet",
+    ];
+    say(&wrong, 2);
+    let wrong = [
+        "train",
+        &at("mine.toml"),
+        "--set",
+        "network.module=onw",
+        "--quiet",
+    ];
+    say(&wrong, 2);
+    let written = fs::read_to_string(folder.path().join("run/config.toml")).expect("a config");
+    assert!(written.contains("name = \"spo\"") && written.contains("module = \"own\""));
+    let metrics = fs::read_to_string(folder.path().join("run/metrics.csv")).expect("metrics");
+    assert_eq!(metrics.lines().count(), 1 + 1024 / (16 * 8), "{metrics}");
 }

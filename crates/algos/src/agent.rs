@@ -1,8 +1,9 @@
 //! Networks for an environment, as a configuration describes them.
 
 use crate::{
-    config::{ConfigError, Distribution, MemoryKind, NetworkConfig, RunConfig, Std},
+    config::{ConfigError, Distribution, MemoryKind, ModuleKind, NetworkConfig, RunConfig, Std},
     footprint::network,
+    own::{self, NetworkRequest},
     settings::ensure,
 };
 use burn::tensor::Device;
@@ -27,6 +28,14 @@ const VALUE_GAIN: f64 = 1.0;
 /// standard deviation where there is none.
 pub fn dist_kind(spec: &EnvSpec, network: &NetworkConfig) -> Result<DistKind, ConfigError> {
     let (asked, action) = (network.distribution, &spec.action);
+    if let Distribution::Own(name) = asked {
+        let made = own::distribution(name).map(|make| make(spec));
+        let made = made.unwrap_or_else(|| Err("is not registered".to_owned()));
+        let problem = |problem| ConfigError::new("network.distribution", problem);
+        let kind = made.map_err(problem)?;
+        check_width(&kind, spec)?;
+        return Ok(kind);
+    }
     let auto_only = || {
         ensure(asked == Distribution::Auto, "network.distribution", || {
             format!("must be \"auto\", because {} has {action}", spec.name)
@@ -58,6 +67,7 @@ pub fn dist_kind(spec: &EnvSpec, network: &NetworkConfig) -> Result<DistKind, Co
                 }
                 Distribution::SquashedGaussian => DistKind::SquashedGaussian { bounds: bounds()? },
                 Distribution::Beta => DistKind::Beta { bounds: bounds()? },
+                Distribution::Own(name) => unreachable!("{name} is made above"),
             }
         }
     };
@@ -87,9 +97,15 @@ pub(crate) fn check_kind(
         });
     };
     let asked = network.distribution;
-    ensure(asked == Distribution::Auto, "network.distribution", || {
+    let fits = matches!(asked, Distribution::Auto | Distribution::Own(_));
+    ensure(fits, "network.distribution", || {
         format!("is {asked:?}, but the actor has {kind:?}; leave this out")
     })?;
+    check_width(kind, spec)
+}
+
+/// Whether a distribution of one's own is over as many columns as an environment's actions have.
+fn check_width(kind: &DistKind, spec: &EnvSpec) -> Result<(), ConfigError> {
     let (its, theirs) = (kind.action_width(), spec.action.width());
     ensure(its == theirs, "env", || {
         format!(
@@ -115,6 +131,10 @@ pub fn build_actor(
     let inputs = spec.obs.dim();
     let (io, mlp) = ([inputs, outputs], network.mlp());
     let net = match network.memory {
+        _ if network.module != ModuleKind::Perceptron => {
+            let request = (config, spec, kind.param_width(), POLICY_GAIN);
+            own_network(request, &mut rng, device)?
+        }
         MemoryKind::None => {
             let body = mlp.build(inputs, outputs, POLICY_GAIN, &mut rng, device);
             match head(&kind, spec, network) {
@@ -150,11 +170,19 @@ pub fn build_actor(
 }
 
 /// The value function of a fresh run.
+///
+/// # Panics
+/// If it is a network of one's own that is not registered.
 pub fn build_critic(config: &RunConfig, spec: &EnvSpec, device: &Device) -> Critic {
     let mut rng = Philox::new(config.seed, Stream::Init, 0, 1);
     let (inputs, network) = (spec.obs.dim(), &config.network);
     let mlp = network.mlp();
     let mut critic = match network.memory {
+        _ if network.module != ModuleKind::Perceptron => Critic {
+            net: own_network((config, spec, 1, VALUE_GAIN), &mut rng, device)
+                .unwrap_or_else(|error| panic!("{error}")),
+            obs_norm: None,
+        },
         MemoryKind::None => Critic {
             net: net_of(mlp.build(inputs, 1, VALUE_GAIN, &mut rng, device), network),
             obs_norm: None,
@@ -167,6 +195,25 @@ pub fn build_critic(config: &RunConfig, spec: &EnvSpec, device: &Device) -> Crit
     };
     critic.obs_norm = obs_norm(config, spec.normalized_width(), device);
     critic
+}
+
+/// A network of one's own with this many outputs.
+fn own_network(
+    (config, spec, outputs, gain): (&RunConfig, &EnvSpec, usize, f64),
+    rng: &mut Philox,
+    device: &Device,
+) -> Result<Net, ConfigError> {
+    let name = config.network.module.name();
+    let make = own::network(name)
+        .ok_or_else(|| ConfigError::new("network.module", format!("{name:?} is not registered")))?;
+    let request = NetworkRequest {
+        spec,
+        outputs,
+        gain,
+        config: &config.network,
+        device,
+    };
+    Ok(make(request, rng))
 }
 
 fn net_of(module: impl Network, network: &NetworkConfig) -> Net {

@@ -89,6 +89,8 @@ pub struct NetworkConfig {
     pub activation: Activation,
     /// Start of the weights.
     pub init: Init,
+    /// What the networks are.
+    pub module: ModuleKind,
     /// The policy's distribution.
     pub distribution: Distribution,
     /// What the standard deviations of a (squashed) Gaussian policy depend on.
@@ -115,9 +117,18 @@ pub enum MemoryKind {
     Gru,
 }
 
+/// What the networks of actor and critic are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ModuleKind {
+    /// Perceptrons of hidden layers, with a memory behind them where one is asked for.
+    #[default]
+    Perceptron,
+    /// What is registered by this name.
+    Own(&'static str),
+}
+
 /// The family of a policy's distribution.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Distribution {
     /// What the action space needs: categorical for choices, Gaussian for real actions.
     #[default]
@@ -128,6 +139,8 @@ pub enum Distribution {
     SquashedGaussian,
     /// Beta on the bounds.
     Beta,
+    /// What is registered by this name.
+    Own(&'static str),
 }
 
 /// What standard deviations depend on.
@@ -148,6 +161,7 @@ impl Default for NetworkConfig {
             hidden: mlp.hidden,
             activation: mlp.activation,
             init: mlp.init,
+            module: ModuleKind::Perceptron,
             distribution: Distribution::Auto,
             std: Std::Independent,
             log_std: 0.0,
@@ -164,6 +178,7 @@ impl NetworkConfig {
             hidden: _,
             activation: _,
             init: _,
+            module: _,
             distribution: _,
             std: _,
             log_std: LOG_STD,
@@ -175,6 +190,17 @@ impl NetworkConfig {
             "every layer needs at least 1 unit, for example [64, 64]".to_owned()
         })?;
         (self.hidden.iter()).try_for_each(|width| width.check("network.hidden", COUNT))?;
+        let remembers = self.memory != MemoryKind::None;
+        ensure(
+            self.module == ModuleKind::Perceptron || !remembers,
+            "network.memory",
+            || {
+                format!(
+                    "is for perceptrons; {:?} has its own or none, leave this out",
+                    self.module.name()
+                )
+            },
+        )?;
         let ([low, high], log_std) = (LOG_STD_RANGE, self.log_std);
         let inside = low < log_std && log_std < high;
         ensure(

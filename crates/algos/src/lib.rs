@@ -40,6 +40,7 @@ pub mod metrics;
 mod no_spread;
 pub mod npg;
 pub mod optimizer;
+pub mod own;
 mod parts;
 pub mod policy_gradient;
 mod policy_step;
@@ -60,6 +61,7 @@ pub use config::{ConfigError, NetworkConfig, NormalizeConfig, RunConfig};
 pub use diverged::{Cause, Diverged, First, Last, StepOfUpdate};
 pub use footprint::Footprint;
 pub use metrics::{Measured, Metrics};
+pub use own::{NetworkRequest, register_distribution, register_network};
 pub use registry::{
     ALGORITHMS, AlgoConfig, Custom, CustomSettings, algorithms, register_algorithm,
 };

@@ -22,8 +22,6 @@ use uphill_envs::{BatchEnv, BatchOptions, EnvSpec};
 const ROWS: usize = 2;
 
 /// Refuses settings that parts of the caller's own would make void, and networks that do not fit.
-///
-/// One pass of each network over the observations of up to two copies shows what comes out of it.
 pub(crate) fn check(
     config: &RunConfig,
     envs: &[Box<dyn BatchEnv>],
@@ -31,7 +29,6 @@ pub(crate) fn check(
 ) -> Result<(), ConfigError> {
     let env = &envs[0];
     check_env_settings(config, env.spec())?;
-    check_memory(config, (actor, critic))?;
     check_network_settings(config, env.spec(), (actor, critic))?;
     let clip = config.normalize.obs_clip;
     let clips = actor.obs_norm.as_ref().map_or(clip, |norm| norm.clip);
@@ -39,6 +36,18 @@ pub(crate) fn check(
         format!("is {clip}, but the actor's normaliser clips to {clips}")
     })?;
 
+    check_agent(config, env.as_ref(), (actor, critic))
+}
+
+/// Whether networks and distribution of the caller's own fit an environment and the algorithm.
+///
+/// One pass of each network over the observations of up to two copies shows what comes out of it.
+pub(crate) fn check_agent(
+    config: &RunConfig,
+    env: &dyn BatchEnv,
+    (actor, critic): (&Actor, &Critic),
+) -> Result<(), ConfigError> {
+    check_memory(config, (actor, critic))?;
     let obs = env.obs();
     let [copies, _] = obs.dims();
     let obs = obs.narrow(0, 0, copies.min(ROWS));

@@ -88,7 +88,8 @@ impl<'de> Deserialize<'de> for AlgoConfig {
         let mut table = Table::deserialize(deserializer)?;
         let read = match custom::read(&mut table) {
             Some(custom) => custom.map(Self::Custom),
-            None => Self::deserialize(Value::Table(table)).map_err(custom::said),
+            None => custom::known(&table)
+                .and_then(|()| Self::deserialize(Value::Table(table)).map_err(custom::said)),
         };
         read.map_err(de::Error::custom)
     }

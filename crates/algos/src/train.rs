@@ -5,7 +5,7 @@ use crate::{
     agent::{build_actor, build_critic, check_kind, obs_norm},
     checkpoint::{Checkpoint, CheckpointError},
     collect::{NEVER, collect_episodes_unless, collect_unless, collector_reason, start},
-    config::{ConfigError, RunConfig},
+    config::{ConfigError, Distribution, ModuleKind, RunConfig},
     diverged::Evidence,
     episodes::{EpisodeStats, WINDOW, first_of_each_copy, of_all},
     metrics::Metrics,
@@ -115,7 +115,7 @@ impl Counters {
 }
 
 impl Trainer {
-    /// A fresh run of one of the built-in environments with the configured networks.
+    /// A fresh run of an environment that is known by its name, with the configured networks.
     pub fn new(config: RunConfig, device: &Device) -> Result<Self, TrainError> {
         config.validate()?;
         Footprint::addressable(&config, &uphill_envs::spec(&config.env)?)?;
@@ -128,7 +128,15 @@ impl Trainer {
         let envs = (0..workers).map(make).collect::<Result<Vec<_>, _>>()?;
         let actor = build_actor(&config, envs[0].spec(), device)?;
         let critic = build_critic(&config, envs[0].spec(), device);
-        Self::of(config, envs, actor, critic)
+        let network = &config.network;
+        let own = matches!(network.module, ModuleKind::Own(_))
+            || matches!(network.distribution, Distribution::Own(_));
+        let trainer = Self::of(config, envs, actor, critic)?;
+        if own {
+            let agent = (&trainer.actor, &trainer.critic);
+            parts::check_agent(&trainer.config, trainer.envs[0].as_ref(), agent)?;
+        }
+        Ok(trainer)
     }
 
     /// A fresh run from the caller's own environment, actor or critic. They have to live on the same

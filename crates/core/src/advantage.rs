@@ -99,6 +99,25 @@ pub fn td_residuals(trace: &Trace, gamma: f64) -> Tensor<2> {
 ///
 /// Schulman et al., arXiv:1506.02438 eq. 16. λ = 0 is the TD residual, λ = 1 the discounted return
 /// minus V.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::advantage::{Trace, gae};
+///
+/// let device = Device::flex();
+/// let ones = || Tensor::<2>::ones([2, 1], &device);
+/// let flags = |x| Tensor::<2>::from_floats([[0.0], [x]], &device).greater_elem(0.5);
+/// let trace = Trace {
+///     rewards: ones(),
+///     values: ones() * 0.0,
+///     next_values: ones() * 0.0,
+///     terminated: flags(1.0),
+///     truncated: flags(0.0),
+/// };
+/// // Two rewards of 1 before the end: A_0 = 1 + γ λ, A_1 = 1.
+/// let advantages: Vec<f32> = gae(&trace, 0.5, 0.5).into_data().iter().collect();
+/// assert_eq!(advantages, [1.25, 1.0]);
+/// ```
 pub fn gae(trace: &Trace, gamma: f64, gae_lambda: f64) -> Tensor<2> {
     let [advantages, _] = gae_with_returns(trace, gamma, gae_lambda);
     advantages
@@ -178,6 +197,14 @@ pub fn discounts(steps: usize, gamma: f64, device: &Device) -> Tensor<2> {
 
 /// (A − mean) / (std + 1e-8) over all elements `[B]`, with the unbiased standard deviation. A batch
 /// of fewer than two is returned as it is: it has no spread to measure.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::advantage::standardize;
+///
+/// let x = standardize(Tensor::from_floats([1.0, 2.0, 6.0], &Device::flex()));
+/// assert!(x.mean().into_scalar::<f32>().abs() < 1e-6);
+/// ```
 pub fn standardize(advantages: Tensor<1>) -> Tensor<1> {
     if advantages.dims()[0] < 2 {
         return advantages;

@@ -19,6 +19,17 @@ pub struct Solution {
 ///
 /// Hestenes & Stiefel (1952). Every scalar stays a tensor on the device and the number of iterations
 /// is fixed, so nothing is read back; iterations beyond convergence change nothing but rounding.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::cg::conjugate_gradient;
+///
+/// let diagonal = Tensor::<1>::from_floats([1.0, 4.0], &Device::flex());
+/// let b = Tensor::from_floats([3.0, 8.0], &Device::flex());
+/// let solution = conjugate_gradient(|v| v * diagonal.clone(), b, 2);
+/// let x: Vec<f32> = solution.x.into_data().iter().collect();
+/// assert!((x[0] - 3.0).abs() < 1e-5 && (x[1] - 2.0).abs() < 1e-5);
+/// ```
 pub fn conjugate_gradient(
     product: impl Fn(Tensor<1>) -> Tensor<1>,
     b: Tensor<1>,

@@ -12,6 +12,20 @@ use burn::tensor::Tensor;
 /// With J the derivative of the distribution parameters of one observation by the network's parameters
 /// and M the distribution's own Fisher information, F = (1/B) Σ_b J_bᵀ M_b J_b, which is also the
 /// Hessian of the mean KL(π ‖ π_θ) at θ (Amari 1998; Martens, arXiv:1412.1193 §9).
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use rand::{SeedableRng, rngs::SmallRng};
+/// use uphill_core::{dist::DistKind, fisher::Fisher, nn::MlpConfig, policy::Actor};
+///
+/// let (device, mut rng) = (Device::flex(), SmallRng::seed_from_u64(1));
+/// let network = MlpConfig::default().build(4, 2, 1.0, &mut rng, &device);
+/// let actor = Actor::new(network, DistKind::Categorical { choices: 2 });
+/// let fisher = Fisher::new(&actor, Tensor::ones([8, 4], &device));
+/// let direction = actor.net.flat();
+/// // F is positive semi-definite.
+/// assert!((fisher.product(direction.clone()) * direction).sum().into_scalar::<f32>() >= 0.0);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Fisher {
     actor: Actor,

@@ -18,6 +18,18 @@ pub const LOG_STD_RANGE: [f64; 2] = [-5.0, 2.0];
 ///
 /// The second half r of the outputs becomes log σ = −5 + 7 sigmoid(r + r₀), smooth and within
 /// [`LOG_STD_RANGE`]; r₀ makes r = 0 mean a chosen log σ.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use rand::{SeedableRng, rngs::SmallRng};
+/// use uphill_core::{heads::StateLogStd, network::Network, nn::MlpConfig};
+///
+/// let (device, mut rng) = (Device::flex(), SmallRng::seed_from_u64(1));
+/// let net = MlpConfig::default().build(3, 2, 0.01, &mut rng, &device);
+/// let params = StateLogStd::new(net, -0.5).forward(Tensor::zeros([1, 3], &device));
+/// let log_std = params.into_data().iter::<f32>().nth(1).expect("a mean and log σ");
+/// assert!((log_std + 0.5).abs() < 1e-5);
+/// ```
 #[derive(Module, Debug)]
 pub struct StateLogStd<M: Module> {
     /// `[B, O]` → means, then r, `[B, 2A]`.
@@ -110,6 +122,19 @@ impl<M: RecurrentNetwork> RecurrentNetwork for StateLogStd<M> {
 /// The last K columns of the observation are 1 where an action is allowed and 0 where not; the
 /// network sees them too. An observation normaliser has to leave them alone
 /// ([`ObsNorm`](crate::normalize::ObsNorm) over the other O − K columns does).
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use rand::{SeedableRng, rngs::SmallRng};
+/// use uphill_core::{dist::DistKind, heads::Masked, nn::MlpConfig, policy::Actor};
+///
+/// let (device, mut rng) = (Device::flex(), SmallRng::seed_from_u64(1));
+/// let net = Masked::new(MlpConfig::default().build(5, 2, 0.01, &mut rng, &device));
+/// let actor = Actor::new(net, DistKind::Categorical { choices: 2 });
+/// // The last two columns allow the second action alone.
+/// let obs = Tensor::from_floats([[0.3, 0.1, 0.2, 0.0, 1.0]], &device);
+/// assert_eq!(actor.dist(obs).mode().into_scalar::<f32>(), 1.0);
+/// ```
 #[derive(Module, Debug)]
 pub struct Masked<M: Module> {
     /// `[B, O]` → logits `[B, K]`.

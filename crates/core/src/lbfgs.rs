@@ -25,6 +25,17 @@ struct Pair {
 ///
 /// Liu & Nocedal (1989), with backtracking under the Armijo condition; pairs of negative curvature
 /// are left out. One read-back per try of the line search: the first usually does.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::lbfgs::lbfgs;
+///
+/// // Σ (x − 3)²
+/// let loss_and_grad = |x: Tensor<1>| ((x.clone() - 3.0).square().sum(), (x - 3.0) * 2.0);
+/// let (x, loss) = lbfgs(loss_and_grad, Tensor::zeros([2], &Device::flex()), 20);
+/// assert!(loss.into_scalar::<f32>() < 1e-6);
+/// assert!((x.mean().into_scalar::<f32>() - 3.0).abs() < 1e-3);
+/// ```
 pub fn lbfgs(
     loss_and_grad: impl Fn(Tensor<1>) -> (Tensor<1>, Tensor<1>),
     start: Tensor<1>,

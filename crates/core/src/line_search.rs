@@ -10,6 +10,14 @@ pub fn acceptable(improvement: f64, mean_kl: f64, max_kl: f64) -> bool {
 
 /// Tries the scales 1, s, s², … with s = `shrink`, at most `tries` of them, until one gives a result.
 /// Returns that and the number of shrinks before it, or `None` if every try failed.
+///
+/// ```
+/// use uphill_core::line_search::backtrack;
+///
+/// // The largest of 1, ½, ¼, … that is below 0.3.
+/// let found = backtrack(0.5, 10, |scale| (scale < 0.3).then_some(scale));
+/// assert_eq!(found, Some((2, 0.25)));
+/// ```
 pub fn backtrack<T>(
     shrink: f64,
     tries: usize,

@@ -188,6 +188,18 @@ pub fn surrogate_improvement(log_ratios: Tensor<1>, advantages: Tensor<1>) -> Te
 /// mean(min(ρ A, clip(ρ, 1−ε, 1+ε) A)) with ρ = exp `log_ratios`.
 ///
 /// Schulman et al., arXiv:1707.06347 eq. 7.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::loss::clipped_surrogate;
+///
+/// let device = Device::flex();
+/// let vector = |x: [f32; 2]| Tensor::<1>::from_floats(x, &device);
+/// // Ratios of 2 with advantages 1 and −1: the gain is clipped to 1.2, the loss of 2 counts in full.
+/// let ratios = vector([2.0, 2.0]).log();
+/// let surrogate = clipped_surrogate(ratios, vector([1.0, -1.0]), 0.2).into_scalar::<f32>();
+/// assert!((surrogate - (1.2 - 2.0) / 2.0).abs() < 1e-6);
+/// ```
 pub fn clipped_surrogate(log_ratios: Tensor<1>, advantages: Tensor<1>, clip: f64) -> Tensor<1> {
     assert_eq!(advantages.dims(), log_ratios.dims(), "shape of advantages");
     let ratios = log_ratios.exp();
@@ -238,6 +250,14 @@ pub fn clip_fraction(log_ratios: Tensor<1>, clip: f64) -> Tensor<1> {
 ///
 /// Not finite where the returns do not vary by more than rounding, none of them from the first by more than 1e-5 of
 /// √(mean(R)² + mean((R − V)²)).
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::loss::explained_variance;
+///
+/// let returns = Tensor::<1>::from_floats([1.0, 2.0, 3.0], &Device::flex());
+/// assert_eq!(explained_variance(returns.clone(), returns).into_scalar::<f32>(), 1.0);
+/// ```
 pub fn explained_variance(values: Tensor<1>, returns: Tensor<1>) -> Tensor<1> {
     assert_eq!(returns.dims(), values.dims(), "shape of returns");
     let residuals = returns.clone() - values;

@@ -17,6 +17,29 @@ use burn::{
 use std::sync::Arc;
 
 /// What a user's own module has to offer to become an actor or a critic.
+///
+/// ```
+/// use burn::{module::Module, tensor::{Device, Tensor}};
+/// use rand::{SeedableRng, rngs::SmallRng};
+/// use uphill_core::{network::{Net, Network}, nn::{Init, Linear, tanh}};
+///
+/// #[derive(Module, Debug)]
+/// struct Two {
+///     first: Linear,
+///     second: Linear,
+/// }
+///
+/// impl Network for Two {
+///     fn forward(&self, obs: Tensor<2>) -> Tensor<2> {
+///         self.second.forward(tanh(self.first.forward(obs)))
+///     }
+/// }
+///
+/// let (device, mut rng) = (Device::flex(), SmallRng::seed_from_u64(1));
+/// let mut layer = |io| Linear::new(io, Init::Orthogonal, 1.0, &mut rng, &device);
+/// let net = Net::new(Two { first: layer([4, 8]), second: layer([8, 2]) });
+/// assert_eq!(net.num_params(), 5 * 8 + 9 * 2);
+/// ```
 pub trait Network: Module + ModuleDisplay + 'static {
     /// Observations `[B, O]` → outputs `[B, W]`: distribution parameters for an actor
     /// ([`DistKind::param_width`](crate::dist::DistKind::param_width)), one value for a critic.
@@ -42,6 +65,22 @@ pub trait Network: Module + ModuleDisplay + 'static {
 }
 
 /// A [`Network`] whose type is forgotten.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use rand::{SeedableRng, rngs::SmallRng};
+/// use uphill_core::{network::Net, nn::MlpConfig};
+///
+/// let (device, mut rng) = (Device::flex(), SmallRng::seed_from_u64(1));
+/// let net = Net::new(MlpConfig::default().build(4, 1, 1.0, &mut rng, &device));
+///
+/// // A gradient is recorded where it is asked for, and is one vector, like the parameters.
+/// let tracked = net.tracked();
+/// let loss = tracked.forward(Tensor::ones([8, 4], &device)).square().mean();
+/// let grad = tracked.flat_grad(&loss.backward());
+/// let net = net.with_flat(net.flat() - grad * 0.1);
+/// assert_eq!(net.layout()[0].name, "layers.0.weight");
+/// ```
 #[derive(Debug)]
 pub struct Net {
     network: Box<dyn ErasedNetwork>,
@@ -409,6 +448,17 @@ fn central_difference(
 
 /// A network for the means of a Gaussian policy together with log standard deviations that do not
 /// depend on the observation: `[B, O]` → `[B, 2A]`.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use rand::{SeedableRng, rngs::SmallRng};
+/// use uphill_core::{dist::DistKind, network::WithLogStd, nn::MlpConfig, policy::Actor};
+///
+/// let (device, mut rng) = (Device::flex(), SmallRng::seed_from_u64(1));
+/// let means = MlpConfig::default().build(3, 2, 0.01, &mut rng, &device);
+/// let actor = Actor::new(WithLogStd::new(means, 2, -0.5, &device), DistKind::Gaussian { dim: 2 });
+/// assert_eq!(actor.dist_params(Tensor::zeros([8, 3], &device)).dims(), [8, 4]);
+/// ```
 #[derive(Module, Debug)]
 pub struct WithLogStd<M: Module> {
     /// `[B, O]` → means `[B, A]`.

@@ -62,6 +62,16 @@ pub enum Init {
 }
 
 /// Affine map x W + b.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use rand::{SeedableRng, rngs::SmallRng};
+/// use uphill_core::nn::{Init, Linear};
+///
+/// let (device, mut rng) = (Device::flex(), SmallRng::seed_from_u64(1));
+/// let layer = Linear::new([3, 5], Init::Uniform, 1.0, &mut rng, &device);
+/// assert_eq!(layer.forward(Tensor::zeros([2, 3], &device)).dims(), [2, 5]);
+/// ```
 #[derive(Module, Debug)]
 pub struct Linear {
     /// `[I, O]`.
@@ -118,6 +128,16 @@ pub struct Mlp {
 }
 
 /// Shape and start of an [`Mlp`].
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use rand::{SeedableRng, rngs::SmallRng};
+/// use uphill_core::{network::Network, nn::MlpConfig};
+///
+/// let (device, mut rng) = (Device::flex(), SmallRng::seed_from_u64(1));
+/// let mlp = MlpConfig::default().build(4, 2, 0.01, &mut rng, &device);
+/// assert_eq!(mlp.forward(Tensor::zeros([8, 4], &device)).dims(), [8, 2]);
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MlpConfig {

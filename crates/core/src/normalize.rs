@@ -118,6 +118,18 @@ pub const FLAT_BY_MEAN: f64 = 1e-10;
 ///
 /// It concerns the first `F` columns of an observation, for which it has moments; the rest, a mask of
 /// allowed actions, passes unchanged.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::normalize::ObsNorm;
+///
+/// let device = Device::flex();
+/// let mut norm = ObsNorm::new(1, 0.0, &device);
+/// let obs = Tensor::from_floats([[1.0], [3.0]], &device);
+/// norm.merge(obs.clone());
+/// let seen: Vec<f32> = norm.apply(obs).into_data().iter().collect();
+/// assert!((seen[0] + 1.0).abs() < 1e-3 && (seen[1] - 1.0).abs() < 1e-3);
+/// ```
 #[derive(Clone, Debug)]
 pub struct ObsNorm {
     /// Of the raw observations.
@@ -186,6 +198,18 @@ impl ObsNorm {
 ///
 /// Differs: the statistics of a whole rollout are merged before it is scaled, where wrappers that
 /// see one step at a time scale each step by what came before it.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::normalize::RewardScaler;
+///
+/// let device = Device::flex();
+/// let mut scaler = RewardScaler::new(2, &device);
+/// let rewards = Tensor::<2>::ones([16, 2], &device) * 100.0;
+/// let ended = rewards.clone().lower_elem(0.0);
+/// let scaled = scaler.scale(rewards, ended, 0.99);
+/// assert!(scaled.max().into_scalar::<f32>() < 100.0);
+/// ```
 #[derive(Clone, Debug)]
 pub struct RewardScaler {
     /// Of the discounted return, one feature.

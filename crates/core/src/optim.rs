@@ -53,6 +53,17 @@ impl Rule {
 }
 
 /// Adam (Kingma & Ba, arXiv:1412.6980, algorithm 1).
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::optim::Adam;
+///
+/// let device = Device::flex();
+/// let mut adam = Adam::new(1, 1e-8, &device);
+/// // The first step is as long as the learning rate, whatever the gradient.
+/// let params = adam.step(Tensor::zeros([1], &device), Tensor::full([1], 7.0, &device), 0.1);
+/// assert!((params.into_scalar::<f32>() + 0.1).abs() < 1e-6);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Adam {
     /// Decay of the first moment.
@@ -159,6 +170,15 @@ impl RmsProp {
 
 /// The gradient `[P]` shortened to norm `max_norm` if it is longer (0: never), and its norm `[1]`
 /// before that.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::optim::clip_grad_norm;
+///
+/// let (grad, norm) = clip_grad_norm(Tensor::from_floats([3.0, 4.0], &Device::flex()), 1.0);
+/// assert_eq!(norm.into_scalar::<f32>(), 5.0);
+/// assert!((grad.square().sum().into_scalar::<f32>() - 1.0).abs() < 1e-5);
+/// ```
 pub fn clip_grad_norm(grad: Tensor<1>, max_norm: f64) -> (Tensor<1>, Tensor<1>) {
     if ops::on_host(&grad) {
         return ops::clip_grad_norm(grad, max_norm);

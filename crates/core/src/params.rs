@@ -31,6 +31,18 @@ impl ParamSpec {
 }
 
 /// All parameters, `[P]`.
+///
+/// ```
+/// use burn::tensor::Device;
+/// use rand::{SeedableRng, rngs::SmallRng};
+/// use uphill_core::{nn::{Init, Linear}, params::{flatten, unflatten}};
+///
+/// let (device, mut rng) = (Device::flex(), SmallRng::seed_from_u64(1));
+/// let layer = Linear::new([3, 2], Init::Orthogonal, 1.0, &mut rng, &device);
+/// let flat = flatten(&layer);
+/// assert_eq!(flat.dims(), [3 * 2 + 2]);
+/// assert_eq!(flatten(&unflatten(layer, flat.clone() * 2.0)).sum().into_scalar::<f32>(), 2.0 * flat.sum().into_scalar::<f32>());
+/// ```
 pub fn flatten<M: Module>(module: &M) -> Tensor<1> {
     struct Flatten(Vec<Tensor<1>>);
     impl ModuleVisitor for Flatten {

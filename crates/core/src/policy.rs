@@ -12,6 +12,19 @@ use crate::{
 use burn::tensor::{Tensor, assert_shape};
 
 /// A stochastic policy π(a|s).
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use rand::{SeedableRng, rngs::SmallRng};
+/// use uphill_core::{dist::DistKind, nn::MlpConfig, policy::Actor};
+///
+/// let (device, mut rng) = (Device::flex(), SmallRng::seed_from_u64(1));
+/// let network = MlpConfig::default().build(4, 2, 0.01, &mut rng, &device);
+/// let actor = Actor::new(network, DistKind::Categorical { choices: 2 });
+/// let dist = actor.dist(Tensor::zeros([8, 4], &device));
+/// let actions = dist.sample(Tensor::zeros([8, 2], &device)); // without noise: the likelier ones
+/// assert_eq!(dist.log_prob(actions).dims(), [8]);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Actor {
     /// Observations `[B, O]` → distribution parameters `[B, W]`.
@@ -129,6 +142,16 @@ impl Actor {
 }
 
 /// A state-value function V(s).
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use rand::{SeedableRng, rngs::SmallRng};
+/// use uphill_core::{nn::MlpConfig, policy::Critic};
+///
+/// let (device, mut rng) = (Device::flex(), SmallRng::seed_from_u64(1));
+/// let critic = Critic::new(MlpConfig::default().build(4, 1, 1.0, &mut rng, &device));
+/// assert_eq!(critic.values(Tensor::zeros([8, 4], &device)).dims(), [8]);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Critic {
     /// Observations `[B, O]` → `[B, 1]`.

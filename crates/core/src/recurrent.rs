@@ -137,6 +137,17 @@ fn joined(layers: [Linear; 3]) -> Linear {
 }
 
 /// A perceptron, a [`Gru`] and a linear head.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use rand::{SeedableRng, rngs::SmallRng};
+/// use uphill_core::{network::Net, nn::MlpConfig, recurrent::GruNet};
+///
+/// let (device, mut rng) = (Device::flex(), SmallRng::seed_from_u64(1));
+/// let net = Net::recurrent(GruNet::new([4, 2], &MlpConfig::default(), 16, 0.01, &mut rng, &device));
+/// let (outputs, state) = net.step(Tensor::zeros([8, 4], &device), net.start(8));
+/// assert_eq!((outputs.dims(), state.map(|s| s.dims())), ([8, 2], Some([8, 16])));
+/// ```
 #[derive(Module, Debug)]
 pub struct GruNet {
     /// `[B, O]` → `[B, E]`; its last layer is followed by the nonlinearity too.

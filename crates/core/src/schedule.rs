@@ -9,6 +9,14 @@ use std::fmt;
 
 /// A constant, or a straight line over training progress. In a configuration: `3e-4`, or
 /// `{ from = 3e-4, to = 0.0 }`.
+///
+/// ```
+/// use uphill_core::schedule::Schedule;
+///
+/// let falling = Schedule::Linear { from: 1e-3, to: 0.0 };
+/// assert_eq!(falling.at(0.5), 5e-4);
+/// assert_eq!(Schedule::from(0.2).at(0.9), 0.2);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Schedule {
     /// The same throughout.

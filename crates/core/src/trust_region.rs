@@ -8,6 +8,15 @@ const TINY: f64 = 1e-30;
 
 /// d = √(ε / ‖g‖²) g, the steepest ascent `[P]` among all steps with ‖d‖² ≤ ε for a gradient g `[P]`.
 /// Zero where the gradient is.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::trust_region::euclidean_step;
+///
+/// let step = euclidean_step(Tensor::from_floats([3.0, 4.0], &Device::flex()), 0.01);
+/// // dᵀd = ε
+/// assert!((step.square().sum().into_scalar::<f32>() - 0.01).abs() < 1e-6);
+/// ```
 pub fn euclidean_step(gradient: Tensor<1>, epsilon: f64) -> Tensor<1> {
     let squared = gradient.clone().dot(gradient.clone());
     gradient * (squared.clamp_min(TINY).recip() * epsilon).sqrt()

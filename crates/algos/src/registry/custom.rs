@@ -1,6 +1,6 @@
 //! Algorithms of a user's own, by the names that configurations call them by.
 
-use super::{ALGORITHMS, AlgoConfig};
+use super::{ALGORITHMS, AlgoConfig, algorithms};
 use crate::Settings;
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
@@ -90,6 +90,22 @@ pub(super) fn read(table: &mut Table) -> Option<Result<Custom, String>> {
     let entry = find(table.get("name")?.as_str()?)?;
     table.remove("name");
     Some((entry.read)(std::mem::take(table)))
+}
+
+/// An error in serde's words, but with the registered names too, if an `[algo]` table names an algorithm that there is
+/// not.
+pub(super) fn known(table: &Table) -> Result<(), String> {
+    let algorithms = algorithms();
+    match table.get("name").and_then(Value::as_str) {
+        Some(name) if algorithms.iter().all(|(known, _)| *known != name) => {
+            let names: Vec<String> = (algorithms.iter())
+                .map(|(known, _)| format!("`{known}`"))
+                .collect();
+            let names = names.join(", ");
+            Err(format!("unknown variant `{name}`, expected one of {names}"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn find(name: &str) -> Option<Entry> {

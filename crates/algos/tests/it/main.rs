@@ -23,6 +23,7 @@ mod lab;
 mod memory;
 mod own_algorithm;
 mod own_distribution;
+mod own_names;
 mod parts;
 mod peers;
 mod ppo;

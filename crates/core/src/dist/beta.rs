@@ -21,6 +21,17 @@ const TAIL: f64 = -17.0;
 ///
 /// Chou, Maturana & Scherer (2017), "Improving stochastic policy gradients in continuous control with
 /// deep reinforcement learning using the Beta distribution", ICML.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::dist::{Bounds, DistKind};
+///
+/// let bounds = Bounds::new(&[-2.0], &[4.0]).expect("finite bounds");
+/// let kind = DistKind::Beta { bounds };
+/// let dist = kind.with_params(Tensor::zeros([1, 2], &Device::flex()));
+/// // α = β: the mean is the middle of the bounds.
+/// assert_eq!(kind.env_actions(dist.greedy()).into_scalar::<f32>(), 1.0);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Beta {
     /// r_α, then r_β, `[B, 2A]`.

@@ -4,6 +4,13 @@ use burn::tensor::{Tensor, TensorData};
 use std::f64::consts::LN_2;
 
 /// Bounds of `A` action components, all finite.
+///
+/// ```
+/// use uphill_core::dist::Bounds;
+///
+/// assert_eq!(Bounds::new(&[-1.0, 0.0], &[1.0, 2.0]).map(|bounds| bounds.dim()), Some(2));
+/// assert!(Bounds::new(&[0.0], &[f32::INFINITY]).is_none());
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bounds {
     low: Vec<f32>,

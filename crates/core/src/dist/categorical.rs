@@ -13,12 +13,32 @@ const FORBIDDEN: f64 = uphill_cpu::dist::FORBIDDEN as f64;
 /// allowed; in a row without, all actions are equally likely.
 ///
 /// Huang & Ontañón, arXiv:2006.14171: the gradient is that of the policy which is followed.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::dist::{Categorical, mask_logits};
+///
+/// let device = Device::flex();
+/// let (logits, mask) = (Tensor::zeros([1, 3], &device), Tensor::from_floats([[1.0, 0.0, 1.0]], &device));
+/// let dist = Categorical::from_logits(mask_logits(logits, mask));
+/// let probs: Vec<f32> = dist.log_probs().exp().into_data().iter().collect();
+/// assert_eq!(probs, [0.5, 0.0, 0.5]);
+/// ```
 pub fn mask_logits(logits: Tensor<2>, mask: Tensor<2>) -> Tensor<2> {
     assert_eq!(mask.dims(), logits.dims(), "shape of the mask");
     logits.mask_fill(mask.lower_elem(0.5), FORBIDDEN)
 }
 
 /// `B` categorical distributions, kept as normalised log-probabilities.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::dist::Categorical;
+///
+/// let dist = Categorical::from_logits(Tensor::from_floats([[0.0, 3f32.ln()]], &Device::flex()));
+/// let log_prob = dist.log_prob(Tensor::from_floats([[1.0]], &Device::flex()));
+/// assert!((log_prob.exp().into_scalar::<f32>() - 0.75).abs() < 1e-6);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Categorical {
     log_probs: Tensor<2>,

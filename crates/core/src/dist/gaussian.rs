@@ -4,6 +4,18 @@ use burn::tensor::{Tensor, assert_shape};
 use std::f64::consts::{E, PI};
 
 /// `B` diagonal Gaussians N(μ, diag σ²) over `A` components.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::dist::Gaussian;
+///
+/// let device = Device::flex();
+/// let (mean, log_std) = (Tensor::full([1, 2], 3.0, &device), Tensor::zeros([1, 2], &device));
+/// let dist = Gaussian::new(mean, log_std);
+/// // 3 + 1 · 0.5
+/// let actions: Vec<f32> = dist.sample(Tensor::full([1, 2], 0.5, &device)).into_data().iter().collect();
+/// assert_eq!(actions, [3.5, 3.5]);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Gaussian {
     mean: Tensor<2>,

@@ -38,6 +38,15 @@ pub use multi_discrete::MultiDiscrete;
 pub use squashed_gaussian::SquashedGaussian;
 
 /// Which distribution a policy has, and over what.
+///
+/// ```
+/// use uphill_core::dist::{DistKind, NoiseKind};
+///
+/// let kind = DistKind::Gaussian { dim: 3 };
+/// assert_eq!(kind.param_width(), 6); // means and log σ
+/// assert_eq!(kind.action_width(), 3);
+/// assert_eq!(kind.noise(), (3, NoiseKind::Normal));
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub enum DistKind {
     /// One of `choices` actions. Parameters `[B, K]` are unnormalised logits.
@@ -172,6 +181,17 @@ impl DistKind {
 }
 
 /// A batch of `B` action distributions.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::dist::DistKind;
+///
+/// let device = Device::flex();
+/// let kind = DistKind::Categorical { choices: 2 };
+/// let [p, q] = [0.0, 1.0].map(|z| kind.with_params(Tensor::from_floats([[0.0, z]], &device)));
+/// assert!(p.kl(&q).into_scalar::<f32>() > 0.0);
+/// assert_eq!(p.kl(&p).into_scalar::<f32>(), 0.0);
+/// ```
 #[derive(Clone, Debug)]
 #[allow(clippy::large_enum_variant)] // tensor handles; there is one of these at a time
 pub enum Dist {

@@ -4,6 +4,15 @@ use super::Categorical;
 use burn::tensor::{Tensor, assert_shape};
 
 /// `B` products of `A` categorical distributions, component i with its own number of choices K_i.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::dist::MultiDiscrete;
+///
+/// // One of two and one of four, all equally likely: H = ln 2 + ln 4.
+/// let dist = MultiDiscrete::from_logits(Tensor::zeros([1, 6], &Device::flex()), &[2, 4]);
+/// assert!((dist.entropy().into_scalar::<f32>() - 8f32.ln()).abs() < 1e-6);
+/// ```
 #[derive(Clone, Debug)]
 pub struct MultiDiscrete {
     components: Vec<Categorical>,

@@ -9,6 +9,17 @@ use burn::tensor::Tensor;
 /// tanh is 1 in f32 from u = 9 on. Densities are those of a.
 ///
 /// Haarnoja et al., arXiv:1812.05905 appendix C.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::dist::{Bounds, DistKind};
+///
+/// let bounds = Bounds::new(&[-2.0], &[4.0]).expect("finite bounds");
+/// let kind = DistKind::SquashedGaussian { bounds };
+/// let dist = kind.with_params(Tensor::zeros([1, 2], &Device::flex()));
+/// // The median of what is not squashed is 0, the middle of the bounds.
+/// assert_eq!(kind.env_actions(dist.mode()).into_scalar::<f32>(), 1.0);
+/// ```
 #[derive(Clone, Debug)]
 pub struct SquashedGaussian {
     base: Gaussian,
