@@ -59,6 +59,7 @@ pub use uphill_envs as envs;
 use clap::Parser;
 use cli::{Cli, Command};
 use std::{ffi::OsString, process::ExitCode};
+use tracing_subscriber::filter::{LevelFilter, ParseError, Targets};
 
 /// The command line, from the arguments of the process to its exit code.
 ///
@@ -95,19 +96,48 @@ pub fn run(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitC
 /// Logs go to stderr, warnings and above unless `RUST_LOG` says otherwise.
 fn start_logging() {
     use std::io::{IsTerminal, stderr};
-    use tracing_subscriber::{EnvFilter, filter::LevelFilter};
-    let filter = EnvFilter::builder()
-        .with_default_directive(LevelFilter::WARN.into())
-        .from_env_lossy();
-    // Where the caller has its own already, that one stays.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    use tracing_subscriber::prelude::*;
+    let (targets, problem) = log_targets(std::env::var("RUST_LOG").ok().as_deref());
+    let output = tracing_subscriber::fmt::layer()
         .with_ansi(stderr().is_terminal())
-        .with_writer(progress::log_writer)
+        .with_writer(progress::log_writer);
+    // Where the caller has its own already, that one stays.
+    let _ = tracing_subscriber::registry()
+        .with(output.with_filter(targets))
         .try_init();
+    if let Some(problem) = problem {
+        tracing::warn!("RUST_LOG: {problem}; for example RUST_LOG=uphill=info");
+    }
+}
+
+/// Levels by crate, and what is wrong with the variable.
+fn log_targets(variable: Option<&str>) -> (Targets, Option<ParseError>) {
+    let warnings = Targets::new().with_default(LevelFilter::WARN);
+    match variable.map(str::parse::<Targets>) {
+        None => (warnings, None),
+        Some(Ok(asked)) if asked.default_level().is_some() => (asked, None),
+        Some(Ok(asked)) => (asked.with_default(LevelFilter::WARN), None),
+        Some(Err(problem)) => (warnings, Some(problem)),
+    }
 }
 
 /// The program in the README is compiled with the tests of the documentation.
 #[cfg(all(doctest, feature = "flex"))]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_named_logs_warnings() {
+        let level = |variable| log_targets(variable).0.default_level();
+        assert_eq!(level(None), Some(LevelFilter::WARN));
+        assert_eq!(level(Some("uphill=info")), Some(LevelFilter::WARN));
+        assert_eq!(level(Some("debug,wgpu=error")), Some(LevelFilter::DEBUG));
+        let (targets, problem) = log_targets(Some("uphill=loud"));
+        assert!(problem.is_some());
+        assert_eq!(targets.default_level(), Some(LevelFilter::WARN));
+    }
+}
