@@ -26,6 +26,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Output},
+    sync::LazyLock,
 };
 
 /// A small CartPole run of eight iterations.
@@ -92,7 +93,7 @@ impl Sandbox {
 
     /// `uphill` with these arguments, separated by blanks.
     fn command(&self, args: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_uphill"));
+        let mut command = program();
         command
             .current_dir(self.0.path())
             .args(args.split_whitespace());
@@ -107,6 +108,24 @@ impl Sandbox {
         Done::of(&output)
     }
 }
+
+/// `uphill` with the default reaction to signals. Tests that run in the background ignore Ctrl-C, and so would the program.
+fn program() -> Command {
+    let program = env!("CARGO_BIN_EXE_uphill");
+    static RESETS: LazyLock<bool> = LazyLock::new(|| {
+        let tried = Command::new("env").args([RESET, "true"]).output();
+        tried.is_ok_and(|output| output.status.success())
+    });
+    if !*RESETS {
+        return Command::new(program);
+    }
+    let mut command = Command::new("env");
+    command.args([RESET, program]);
+    command
+}
+
+/// An option of GNU's `env`.
+const RESET: &str = "--default-signal=HUP,INT,QUIT";
 
 /// What a finished program left.
 #[derive(Debug)]
