@@ -166,6 +166,11 @@ impl Cohort {
         let (context, first_step) = first.position();
         let (c, agents) = (self.ppo.clone(), self.agents);
         let goal = self.goal(context.progress);
+        let known = vec![
+            ("lr", goal.size.learning_rate),
+            ("clip", goal.loss.surrogate.clip()),
+            ("epochs", c.epochs as f64),
+        ];
 
         let Collected {
             mut rollout,
@@ -218,12 +223,7 @@ impl Cohort {
         let report = |trainer: &mut &mut Trainer| {
             let k = self.number(trainer);
             let summary = part(summaries, k, agents);
-            let known = vec![
-                ("lr", goal.size.learning_rate),
-                ("clip", goal.loss.surrogate.clip()),
-                ("epochs", c.epochs as f64),
-            ];
-            let metrics = Metrics::of(&UPDATE, summary, known);
+            let metrics = Metrics::of(&UPDATE, summary, known.clone());
             let finished: Vec<f32> = part(finished, k, agents)
                 .iter()
                 .map(|x| *x as f32)

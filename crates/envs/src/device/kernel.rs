@@ -53,7 +53,7 @@ pub fn see(states: &[f32], copy: usize, obs: &mut [f32], row: usize, #[comptime]
     if comptime!(unit.is_some()) {
         let unit = comptime!(unit.unwrap_or(1.0));
         for i in at..at + sizes.obs {
-            obs[i] = obs[i] * unit;
+            obs[i] *= unit;
         }
     }
 }
