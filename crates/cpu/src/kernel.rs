@@ -1,6 +1,6 @@
 //! The vocabulary of functions that are ordinary Rust and, with the feature `gpu`, parts of kernels as well.
 //!
-//! Such a function computes with `f32`, picks values by [`select`] where plain Rust would branch, and takes [`exp`]
+//! Such a function computes with `f32`, picks values by [`select()`] where plain Rust would branch, and takes [`exp()`]
 //! from here: loops over many samples are compiled to vector instructions then.
 
 // The macro makes a module beside each function.
@@ -21,13 +21,13 @@ pub fn exp(x: f32) -> f32 {
     crate::exp::exp(x)
 }
 
-/// [`select`] in kernels.
+/// [`select()`] in kernels.
 #[cfg(feature = "gpu")]
 pub mod select {
     pub use cubecl::prelude::select::expand;
 }
 
-/// [`exp`] in kernels.
+/// [`exp()`] in kernels.
 #[cfg(feature = "gpu")]
 pub mod exp {
     pub use super::of_device::expand;

@@ -43,8 +43,8 @@ pub struct ActorCriticLoss {
 /// A surrogate of a user's own: a function of a sample's log ρ and advantage to its value and its derivative by log ρ.
 ///
 /// Loops call it for 64 samples at a time and are compiled with it, to vector instructions where it has no branches and
-/// no calls: [`exp`](crate::kernel::exp), [`select`](crate::kernel::select) and
-/// [`bounded`](crate::kernel::bounded) have none.
+/// no calls: [`exp`](crate::kernel::exp()), [`select`](crate::kernel::select()) and
+/// [`bounded`](crate::kernel::bounded()) have none.
 ///
 /// Dual clipping (Ye et al., arXiv:1912.09729) holds the surrogate above c A where A < 0:
 ///
