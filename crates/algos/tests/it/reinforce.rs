@@ -156,7 +156,8 @@ impl Env for Lottery {
 /// Fresh starts differ between iterations: with the same ones in each, the mean return would stay as it is.
 #[test]
 fn every_rollout_starts_from_other_states() {
-    let config = small();
+    let mut config = small();
+    config.env = "Lottery".into();
     let env = HostBatch::new(Lottery, 3, &device()).unwrap();
     let actor = build_actor(&config, &Lottery.spec(), &device()).unwrap();
     let critic = build_critic(&config, &Lottery.spec(), &device());
