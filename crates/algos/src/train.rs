@@ -1,23 +1,27 @@
 //! A run in memory: everything that changes from one iteration to the next.
 
+mod build;
+mod state;
+
+pub use state::load_actor;
+
 use crate::{
-    Diverged, Footprint, Learner, UpdateContext,
-    agent::{build_actor, build_critic, check_kind, obs_norm},
-    checkpoint::{Checkpoint, CheckpointError},
-    collect::{NEVER, collect_episodes_unless, collect_unless, collector_reason, start},
-    config::{ConfigError, Distribution, ModuleKind, RunConfig},
+    Diverged, Learner, UpdateContext,
+    checkpoint::CheckpointError,
+    collect::{NEVER, collect_episodes_unless, collect_unless},
+    config::{ConfigError, RunConfig},
     diverged::Evidence,
     episodes::{EpisodeStats, WINDOW, first_of_each_copy, of_all},
     metrics::Metrics,
-    no_spread, parts,
+    no_spread,
     random::{fresh_start_seed, worker_seed},
-    settings::{Horizon, ensure},
+    settings::Horizon,
 };
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, atomic::AtomicBool};
 use uphill_core::{
-    normalize::{ObsNorm, RewardScaler},
+    normalize::RewardScaler,
     peers::{Alone, Peers},
     policy::{Actor, Critic},
     rollout::{Memory, Rollout},
@@ -115,151 +119,6 @@ impl Counters {
 }
 
 impl Trainer {
-    /// A fresh run of an environment that is known by its name, with the configured networks.
-    pub fn new(config: RunConfig, device: &Device) -> Result<Self, TrainError> {
-        config.validate()?;
-        Footprint::addressable(&config, &uphill_envs::spec(&config.env)?)?;
-        let options = config.batch_options();
-        let workers = config.algo.settings().workers();
-        let make = |_| {
-            let copies = config.num_envs / workers;
-            uphill_envs::make_with(&config.env, copies, device, options)
-        };
-        let envs = (0..workers).map(make).collect::<Result<Vec<_>, _>>()?;
-        let actor = build_actor(&config, envs[0].spec(), device)?;
-        let critic = build_critic(&config, envs[0].spec(), device);
-        let network = &config.network;
-        let own = matches!(network.module, ModuleKind::Own(_))
-            || matches!(network.distribution, Distribution::Own(_));
-        let trainer = Self::of(config, envs, actor, critic)?;
-        if own {
-            let agent = (&trainer.actor, &trainer.critic);
-            parts::check_agent(&trainer.config, trainer.envs[0].as_ref(), agent)?;
-        }
-        Ok(trainer)
-    }
-
-    /// A fresh run from the caller's own environment, actor or critic. They have to live on the same
-    /// device; `env.num_envs()` has to equal `config.num_envs`, and `config.env` the name in its specification.
-    ///
-    /// Both networks see observations through one normaliser: the actor's, or if it has none the one
-    /// that `config.normalize` asks for.
-    ///
-    /// # Errors
-    /// Names what does not fit: a network with another width than the observations or the distribution have (each
-    /// makes one pass over a few of the environment's observations), a module that is another perceptron than it
-    /// claims, an algorithm without memory for networks with one, and settings that would be without effect:
-    /// `frames`, `random_ages`, `host_steps`, and a `network` that does not describe these networks.
-    pub fn from_parts(
-        config: RunConfig,
-        env: Box<dyn BatchEnv>,
-        actor: Actor,
-        critic: Critic,
-    ) -> Result<Self, TrainError> {
-        Self::from_workers(config, vec![env], actor, critic)
-    }
-
-    /// Like [`from_parts`](Self::from_parts) for an algorithm with several workers: one batch of
-    /// environments for each.
-    pub fn from_workers(
-        config: RunConfig,
-        envs: Vec<Box<dyn BatchEnv>>,
-        actor: Actor,
-        critic: Critic,
-    ) -> Result<Self, TrainError> {
-        let trainer = Self::of(config, envs, actor, critic)?;
-        let agent = (&trainer.actor, &trainer.critic);
-        parts::check(&trainer.config, &trainer.envs, agent)?;
-        if let Some(cause) = trainer.slower_path() {
-            tracing::warn!("{cause}");
-        }
-        Ok(trainer)
-    }
-
-    fn of(
-        config: RunConfig,
-        mut envs: Vec<Box<dyn BatchEnv>>,
-        mut actor: Actor,
-        mut critic: Critic,
-    ) -> Result<Self, TrainError> {
-        config.validate()?;
-        let workers = config.algo.settings().workers();
-        ensure(envs.len() == workers, "algo.workers", || {
-            format!(
-                "is {workers}, but there are environments for {}",
-                envs.len()
-            )
-        })?;
-        let copies: usize = envs.iter().map(|env| env.num_envs()).sum();
-        ensure(copies == config.num_envs, "num_envs", || {
-            format!(
-                "is {}, but the environment has {copies} copies",
-                config.num_envs
-            )
-        })?;
-        for (worker, env) in envs.iter_mut().enumerate() {
-            env.reset(worker_seed(config.seed, worker));
-        }
-        let env = &envs[0];
-        check_kind(&actor.kind, env.spec(), &config.network)?;
-        let device = actor.net.device();
-        let features = env.spec().normalized_width();
-        let fresh = || obs_norm(&config, features, &device);
-        actor.obs_norm = actor.obs_norm.take().or_else(fresh);
-        let fits = |norm: &ObsNorm| norm.features() == features;
-        ensure(actor.obs_norm.as_ref().is_none_or(fits), "env", || {
-            format!("the actor's normaliser has to cover {features} columns of the observation")
-        })?;
-        critic.obs_norm = actor.obs_norm.clone();
-        let reward_scaler =
-            (config.normalize.reward).then(|| RewardScaler::new(config.num_envs, &device));
-        if let Some(inexact) = inexact_resume(&envs) {
-            tracing::warn!("{inexact}");
-        }
-        let steps = match config.algo.settings().horizon() {
-            Horizon::Steps(steps) => Some(steps),
-            Horizon::Episodes { .. } => None,
-        };
-        let collector = collector_reason((&actor, &critic), envs[0].as_mut(), steps);
-        Ok(Self {
-            collector,
-            learner: config.algo.settings().build(&actor, &critic),
-            memory: start(&actor, &critic, config.num_envs),
-            reward_scaler,
-            counters: Counters::default(),
-            metrics: Metrics::default(),
-            peers: Arc::new(Alone),
-            config,
-            envs,
-            actor,
-            critic,
-        })
-    }
-
-    /// This run as one process of several, which train one agent on `num_envs` copies each. Starts the environments anew, so
-    /// that every process has other copies; call it before the first [`step`](Self::step), or before
-    /// [`restore`](Self::restore).
-    ///
-    /// # Errors
-    ///
-    /// With A3C, whose workers share parameters in the memory of one process.
-    pub fn among(mut self, peers: Arc<dyn Peers>) -> Result<Self, TrainError> {
-        let workers = self.envs.len();
-        ensure(
-            peers.size() == 1 || matches!(self.learner, Learner::Synchronous(_)),
-            "algo.name",
-            || "a3c trains in one process; a2c does the same in several".to_owned(),
-        )?;
-        for (worker, env) in self.envs.iter_mut().enumerate() {
-            env.reset(worker_seed(
-                self.config.seed,
-                peers.rank() * workers + worker,
-            ));
-        }
-        self.peers = peers;
-        Ok(self)
-    }
-
     /// Why this run takes Burn's operations one by one instead of the fused loops of the CPU or the kernels of a GPU,
     /// which are several times faster where networks are small; `None` if it does not.
     pub fn slower_path(&self) -> Option<String> {
@@ -276,11 +135,6 @@ impl Trainer {
         Some(format!(
             "this run takes the slower path, Burn's operations one by one: {cause}"
         ))
-    }
-
-    /// That a checkpoint of this run does not hold its environments, if so: the run then goes on from the start of episodes.
-    pub fn inexact_resume(&self) -> Option<String> {
-        inexact_resume(&self.envs)
     }
 
     /// One iteration: a rollout and an update.
@@ -459,79 +313,6 @@ impl Trainer {
         &self.counters.stats
     }
 
-    /// Everything needed to go on exactly from here.
-    pub fn save(&self) -> Checkpoint {
-        let mut checkpoint = Checkpoint::default();
-        checkpoint.put_net("actor", &self.actor.net);
-        checkpoint.put_net("critic", &self.critic.net);
-        if let Some(norm) = &self.actor.obs_norm {
-            checkpoint.put_moments("obs_norm", &norm.moments);
-        }
-        if let Some(scaler) = &self.reward_scaler {
-            checkpoint.put_reward_scaler(scaler);
-        }
-        for (name, state) in [
-            ("actor", &self.memory.actor),
-            ("critic", &self.memory.critic),
-        ] {
-            if let Some(state) = state {
-                checkpoint.put_tensor(&format!("memory.{name}"), state.clone());
-            }
-        }
-        match &self.learner {
-            Learner::Synchronous(algorithm) => algorithm.save(&mut checkpoint),
-            Learner::Asynchronous(a3c) => a3c.save(&mut checkpoint),
-        }
-        for (worker, env) in self.envs.iter().enumerate() {
-            checkpoint.put_env(worker, &env.save());
-        }
-        self.save_progress(&mut checkpoint);
-        checkpoint
-    }
-
-    /// Adds what is counted, and the configuration.
-    pub(crate) fn save_progress(&self, checkpoint: &mut Checkpoint) {
-        checkpoint.put_json("counters", &self.counters);
-        checkpoint.put_config(&self.config);
-    }
-
-    /// Goes back to where `checkpoint` was saved. After an error a part may have been taken over:
-    /// build a new trainer.
-    ///
-    /// What comes after is what would have come then if the configuration is [the same](Checkpoint::config); only
-    /// what has to fit is checked here.
-    pub fn restore(&mut self, checkpoint: &Checkpoint) -> Result<(), TrainError> {
-        load_actor(&mut self.actor, checkpoint)?;
-        self.critic.net = checkpoint.net("critic", &self.critic.net)?;
-        self.critic.obs_norm = self.actor.obs_norm.clone();
-        if let Some(scaler) = &mut self.reward_scaler {
-            scaler.moments = checkpoint.moments("reward_scaler", &scaler.moments)?;
-            scaler.discounted =
-                checkpoint.tensor("reward_scaler.discounted", &scaler.discounted)?;
-        }
-        let Memory { actor, critic } = &mut self.memory;
-        for (name, state) in [("actor", actor), ("critic", critic)] {
-            if let Some(state) = state {
-                *state = checkpoint.tensor(&format!("memory.{name}"), state)?;
-            }
-        }
-        match &mut self.learner {
-            Learner::Synchronous(algorithm) => algorithm.load(checkpoint)?,
-            Learner::Asynchronous(a3c) => a3c.load(checkpoint)?,
-        }
-        for (worker, env) in self.envs.iter_mut().enumerate() {
-            env.restore(&checkpoint.env(worker)?)?;
-        }
-        if self.inexact_resume().is_some() {
-            self.memory = start(&self.actor, &self.critic, self.config.num_envs);
-            if let Some(scaler) = &mut self.reward_scaler {
-                scaler.discounted = scaler.discounted.zeros_like();
-            }
-        }
-        self.counters = checkpoint.json("counters")?;
-        Ok(())
-    }
-
     /// Counts an iteration of `steps` steps of every copy and says what came of it.
     pub(crate) fn report(
         &mut self,
@@ -569,16 +350,6 @@ impl Trainer {
     }
 }
 
-/// That environments cannot be saved, if so.
-fn inexact_resume(envs: &[Box<dyn BatchEnv>]) -> Option<String> {
-    let env = envs.iter().find(|env| !env.saves_copies())?;
-    let name = &env.spec().name;
-    Some(format!(
-        "environment `{name}` cannot save its state: a run resumed from a checkpoint begins new episodes, and is not bit for bit \
-         the run that was never stopped"
-    ))
-}
-
 /// Brings rewards to the scale that the configuration asks for.
 fn scale_rewards(
     rollout: &mut Rollout,
@@ -599,13 +370,4 @@ pub(crate) fn clip_rewards(rollout: &mut Rollout, config: &RunConfig) {
     if clip > 0.0 {
         rollout.rewards = rollout.rewards.clone().clamp(-clip, clip);
     }
-}
-
-/// Takes an actor's parameters and normaliser from a checkpoint.
-pub fn load_actor(actor: &mut Actor, checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
-    actor.net = checkpoint.net("actor", &actor.net)?;
-    if let Some(norm) = &mut actor.obs_norm {
-        norm.moments = checkpoint.moments("obs_norm", &norm.moments)?;
-    }
-    Ok(())
 }
