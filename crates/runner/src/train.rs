@@ -200,6 +200,7 @@ fn run_alone(
             with_remedy(error, session.run().path())
         })?;
         let Some(report) = step else {
+            interrupt.await_notice();
             progress.finish();
             if !quiet {
                 print(format_args!(

@@ -92,6 +92,7 @@ pub(crate) fn ablate(args: &AblateArgs) -> anyhow::Result<ExitCode> {
 
     let ended = run_all(&variants, args.seeds, &chosen, &mut rows, &interrupt)?;
     if !ended {
+        interrupt.await_notice();
         print(format_args!(
             "interrupted; the same command with --out {} does the runs that are missing",
             arg(&dir)

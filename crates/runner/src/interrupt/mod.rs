@@ -14,9 +14,10 @@ use std::{
     io::Write,
     process::ExitCode,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 /// As a shell reports a program that ended on Ctrl-C.
@@ -30,6 +31,8 @@ pub(crate) const STOPPING: &str = "stopping as soon as the work at hand is done"
 pub(crate) struct Interrupt {
     raised: Arc<AtomicBool>,
     stage: Arc<Mutex<Stage>>,
+    /// Whether the notice has been written.
+    told: Arc<(Mutex<bool>, Condvar)>,
     message: &'static str,
     quiet: bool,
 }
@@ -52,6 +55,7 @@ impl Interrupt {
         let interrupt = Self {
             raised: Arc::default(),
             stage: Arc::new(Mutex::new(Stage::Preparing)),
+            told: Arc::default(),
             message,
             quiet,
         };
@@ -80,6 +84,16 @@ impl Interrupt {
         &self.raised
     }
 
+    /// Waits for the notice of the first signal, if one has come: work may stop sooner than a thread gets to write it.
+    pub(crate) fn await_notice(&self) {
+        if self.raised() {
+            let (told, news) = &*self.told;
+            let told = told.lock().unwrap_or_else(PoisonError::into_inner);
+            // There is no notice where the system refused the thread.
+            let _ = news.wait_timeout_while(told, Duration::from_secs(1), |told| !*told);
+        }
+    }
+
     /// Says that the first signal has come, which is called `signal`; `again` stops at once. Where nothing has been
     /// written, that is the end.
     fn tell(&self, signal: &str, again: &str) {
@@ -100,6 +114,9 @@ impl Interrupt {
             }
             Stage::Working | Stage::Over => {}
         }
+        let (told, news) = &*self.told;
+        *told.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        news.notify_all();
     }
 
     fn stage(&self) -> MutexGuard<'_, Stage> {

@@ -277,6 +277,7 @@ impl Set {
             });
         }
         let seconds = clock.elapsed().as_secs_f64();
+        interrupt.await_notice();
         board.finish();
         let summary = self.summary(chosen, seconds);
         summary.write(&self.dir)?;
