@@ -260,8 +260,18 @@ impl Checkpoint {
         Ok(state)
     }
 
-    /// Writes the file at `path`, replacing a whole one by a whole one.
+    /// Writes the file at `path`, replacing a whole one by a whole one. Makes the folder if there is none.
     pub fn write(&self, path: &Path) -> Result<(), CheckpointError> {
+        let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
+        folder.map_err(|reason| CheckpointError::Io {
+            path: path.to_owned(),
+            reason,
+        })?;
+        self.replace(path)
+    }
+
+    /// [`write`](Self::write) in a folder that has to be there: where it was moved away, none is made in its place.
+    pub fn replace(&self, path: &Path) -> Result<(), CheckpointError> {
         let bytes = self.encode();
         let fail = |reason| CheckpointError::Io {
             path: path.to_owned(),
@@ -385,11 +395,8 @@ fn missing(key: &str) -> CheckpointError {
     }
 }
 
-/// Writes `bytes` beside `path`, makes them durable and renames them over it.
+/// Writes `bytes` beside `path`, makes them durable and renames them over it. The folder has to be there.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent)?;
-    }
     let beside = path.with_extension("partial");
     let written = File::create(&beside).and_then(|mut file| {
         file.write_all(bytes)?;

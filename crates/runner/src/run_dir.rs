@@ -177,7 +177,22 @@ impl RunDir {
         let meta = Meta::now(on);
         self.write_meta(&meta)?;
         self.write_config(config)?;
+        self.make_folders()?;
         Ok(meta)
+    }
+
+    /// Makes the folders of the checkpoints, which [`save`](Self::save) does not: it would make them anew where the run
+    /// was moved away.
+    pub(crate) fn make_folders(&self) -> anyhow::Result<()> {
+        (self.place).when_there(|| {
+            for which in [Which::Latest, Which::Best] {
+                let file = self.checkpoint(which);
+                let folder = file.parent().unwrap_or(&self.path);
+                fs::create_dir_all(folder)
+                    .with_context(|| format!("making {}", folder.display()))?;
+            }
+            Ok(())
+        })
     }
 
     pub(crate) fn write_config(&self, config: &RunConfig) -> anyhow::Result<()> {
@@ -234,7 +249,7 @@ impl RunDir {
 
     /// Writes one of the checkpoints.
     pub(crate) fn save(&self, which: Which, checkpoint: &Checkpoint) -> anyhow::Result<()> {
-        (self.place).when_there(|| Ok(checkpoint.write(&self.checkpoint(which))?))
+        (self.place).when_there(|| Ok(checkpoint.replace(&self.checkpoint(which))?))
     }
 
     fn no_checkpoint(&self, which: Which) -> anyhow::Error {

@@ -149,6 +149,7 @@ impl Stopped {
             return Session::create(self.run, meta, self.trainer);
         }
         self.go_back()?;
+        self.run.make_folders()?;
         let metrics = MetricsCsv::resume(&self.run.metrics(), &self.rows)?;
         let events = EventWriter::create(self.run.path(), Some(self.trainer.env_steps()))?;
         self.meta.resumed.push(timestamp());
@@ -167,6 +168,7 @@ impl Stopped {
     fn go_back(&self) -> anyhow::Result<()> {
         if let (Which::Best, Some(best)) = (self.which, &self.checkpoint) {
             // Before later rows go: the latest checkpoint must never be ahead of them.
+            self.run.make_folders()?;
             self.run.save(Which::Latest, best)?;
         }
         Ok(())

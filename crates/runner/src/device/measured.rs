@@ -159,7 +159,9 @@ pub(crate) fn keep(measured: Measured) -> Result<PathBuf> {
     let known = merge(read_from(&path), measured);
     let mut text = serde_json::to_string_pretty(&known)?;
     text.push('\n');
-    write_atomically(&path, text.as_bytes())
+    let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
+    folder
+        .and_then(|()| write_atomically(&path, text.as_bytes()))
         .with_context(|| format!("writing {}", path.display()))?;
     Ok(path)
 }
