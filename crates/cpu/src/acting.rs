@@ -1,17 +1,17 @@
-//! A policy on slices.
+//! A policy on slices: actions and log-probabilities from observations and noise.
 
 use crate::dist::{RowDist, ln_sech2, mask_rows};
 use crate::mlp::{BLOCK, Block, Weights, forward_block};
 use rayon::prelude::*;
 use std::sync::Arc;
 
-/// A policy that reads and writes slices: what a loop over steps on the CPU acts with.
+/// A policy that reads and writes slices, for loops over steps on the CPU.
 #[derive(Clone, Debug)]
 pub struct Policy {
     weights: Arc<Weights>,
     dist: RowDist,
     norm: Option<RowNorm>,
-    /// Lowest and highest value of each component, where actions are squashed.
+    /// Lowest and highest value of each action component of a squashed distribution; otherwise empty.
     bounds: Vec<[f32; 2]>,
     widths: Widths,
     scratch: Vec<Scratch>,
@@ -24,7 +24,7 @@ struct Widths {
     action: usize,
 }
 
-/// Room for one block of rows.
+/// Scratch buffers for one block of rows.
 #[derive(Clone, Debug)]
 struct Scratch {
     obs: Vec<f32>,
@@ -32,8 +32,8 @@ struct Scratch {
 }
 
 impl Policy {
-    /// For `rows` rows at a time. `bounds`: the lowest and the highest value of each component `[A]` of a squashed
-    /// action, otherwise none.
+    /// A policy for `rows` rows at a time. `bounds` holds the lowest and highest value of each action component `[A]`
+    /// if the distribution is squashed, and is empty otherwise.
     pub fn new(
         weights: Arc<Weights>,
         dist: RowDist,
@@ -63,11 +63,11 @@ impl Policy {
         }
     }
 
-    /// Actions `[N, A]` and their log-probabilities `[N]` for raw observations `[N, O]` and noise `[N, W]`, see
-    /// [`RowDist::sample`].
+    /// Computes actions `[N, A]` and their log-probabilities `[N]` from raw observations `[N, O]` and noise `[N, W]`;
+    /// see [`RowDist::sample`].
     ///
     /// # Panics
-    /// If a slice does not have as many rows as the policy was made for.
+    /// If a slice does not have the number of rows that the policy was made for.
     pub fn act(&mut self, obs: &[f32], noise: &[f32], actions: &mut [f32], log_probs: &mut [f32]) {
         let Widths {
             obs: o,
@@ -106,7 +106,7 @@ impl Policy {
 }
 
 impl Policy {
-    /// What the environment is given for `actions` `[N, A]`: squashed into the bounds, where there are any.
+    /// Converts `actions` `[N, A]` to what the environment receives: squashed into the bounds, if there are any.
     ///
     /// # Panics
     /// If the slices differ in length.
@@ -140,7 +140,7 @@ impl Scratch {
     }
 }
 
-/// Actions and log-probabilities from a block's padded outputs.
+/// Samples actions and their log-probabilities from the padded outputs of a block.
 fn sample(
     dist: RowDist,
     weights: &Weights,
@@ -159,19 +159,19 @@ fn sample(
     }
 }
 
-/// Normaliser of observations: (x − mean) / std, then clipped.
+/// Observation normaliser: (x − mean) / std, then clipped.
 #[derive(Clone, Debug)]
 pub struct RowNorm {
-    /// Of the first `F` columns, which are normalised; others pass unchanged.
+    /// Means of the first `F` columns, which are normalised; the others pass through unchanged.
     pub mean: Vec<f32>,
-    /// As many.
+    /// Standard deviations of the same columns.
     pub std: Vec<f32>,
-    /// Normalised observations are clipped to ±this; 0: never.
+    /// Normalised observations are clipped to ±this value; 0 disables clipping.
     pub clip: f32,
 }
 
 impl RowNorm {
-    /// In place, rows `width` apart.
+    /// Normalises `obs` in place; rows are `width` apart.
     fn apply(&self, obs: &mut [f32], width: usize) {
         for row in obs.chunks_exact_mut(width) {
             for ((x, mean), std) in row.iter_mut().zip(&self.mean).zip(&self.std) {

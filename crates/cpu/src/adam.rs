@@ -1,4 +1,4 @@
-//! Adam and the norm of a vector in one pass each.
+//! Adam and the Euclidean norm, each in one pass over a vector.
 
 use crate::simd::dispatch;
 use pulp::{Simd, WithSimd};
@@ -6,25 +6,26 @@ use pulp::{Simd, WithSimd};
 /// Adam (Kingma & Ba, arXiv:1412.6980, algorithm 1) on slices.
 #[derive(Clone, Debug)]
 pub struct Adam {
-    /// Decay of the first moment.
+    /// Decay rate of the first moment.
     pub beta1: f64,
-    /// Decay of the second moment.
+    /// Decay rate of the second moment.
     pub beta2: f64,
-    /// Added to √v̂.
+    /// Constant added to √v̂.
     pub epsilon: f64,
-    /// First moment, `[P]`.
+    /// First moments `[P]`.
     pub first: Vec<f32>,
-    /// Second moment, `[P]`.
+    /// Second moments `[P]`.
     pub second: Vec<f32>,
-    /// Steps taken.
+    /// Number of steps taken.
     pub steps: u64,
 }
 
 impl Adam {
-    /// θ − α m̂ / (√v̂ + ε) for parameters θ `[P]`, gradient `scale` · `grad` `[P]` and learning rate α.
+    /// Updates parameters θ `[P]` to θ − α m̂ / (√v̂ + ε), for the gradient `scale` · `grad` `[P]` and the learning
+    /// rate α.
     ///
     /// # Panics
-    /// If the slices are not as long as the moments.
+    /// If the slices differ in length from the moments.
     pub fn step(&mut self, params: &mut [f32], grad: &[f32], scale: f32, learning_rate: f64) {
         assert_eq!(params.len(), self.first.len(), "length of params");
         assert_eq!(grad.len(), self.first.len(), "length of grad");
@@ -45,11 +46,11 @@ impl Adam {
     }
 }
 
-/// One step, in place.
+/// One in-place Adam step.
 struct AdamStep<'a> {
     params: &'a mut [f32],
     grad: &'a [f32],
-    /// The gradient is multiplied by this first.
+    /// Factor by which the gradient is multiplied first.
     scale: f32,
     first: &'a mut [f32],
     second: &'a mut [f32],
@@ -65,7 +66,7 @@ struct AdamStep<'a> {
 impl WithSimd for AdamStep<'_> {
     type Output = ();
 
-    /// A plain loop: the compiler vectorises it for the instruction set that this is inlined into.
+    /// A plain loop, which the compiler vectorises for the instruction set it is inlined into.
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
         let (keep1, keep2) = (1.0 - self.beta1, 1.0 - self.beta2);
@@ -80,7 +81,7 @@ impl WithSimd for AdamStep<'_> {
     }
 }
 
-/// Brings `grad` to norm `max_norm` if it is longer (0: never); returns its norm before that.
+/// Scales `grad` down to norm `max_norm` if it is longer (0: never); returns its norm before scaling.
 pub fn clip_norm(grad: &mut [f32], max_norm: f64) -> f32 {
     let norm = norm(grad);
     let scale = shortening(norm, max_norm);
@@ -90,7 +91,7 @@ pub fn clip_norm(grad: &mut [f32], max_norm: f64) -> f32 {
     norm
 }
 
-/// What brings a gradient of this norm to `max_norm` if it is longer (0: never): 1 or less, NaN for NaN.
+/// Factor that scales a gradient of this norm down to `max_norm` if it is longer (0: never): at most 1; NaN for NaN.
 pub fn shortening(norm: f32, max_norm: f64) -> f32 {
     let scale = max_norm as f32 / (norm + 1e-6);
     let shortens = max_norm > 0.0 && (scale < 1.0 || scale.is_nan());
@@ -109,7 +110,7 @@ impl WithSimd for SquareSum<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) -> f32 {
-        // As many sums as vector instructions can be under way at a time.
+        // As many partial sums as vector instructions can be in flight at a time.
         let mut sums = [0.0f32; 32];
         let (whole, rest) = self.0.as_chunks::<32>();
         for x in whole {

@@ -1,9 +1,9 @@
-//! Losses of a block of samples with their gradients by the networks' outputs.
+//! Losses of a block of samples, with their gradients with respect to the networks' outputs.
 //!
-//! Samples stand in columns, so that every loop runs over neighbouring numbers and is compiled to vector
-//! instructions. Tests compare them with the same formulas on tensors.
+//! Each sample is a column, so every loop runs over adjacent numbers and compiles to vector instructions. Tests compare
+//! the results with the same formulas on tensors.
 
-// Several columns of one length at a time: an index says it more plainly than pairs of pairs.
+// Several columns of equal length are read at a time: an index is clearer than nested zips.
 #![allow(clippy::needless_range_loop)]
 
 use crate::dist::{Choices, RowDist, ln_sech2};
@@ -17,59 +17,60 @@ use crate::shape::MlpShape;
 use crate::simd::dispatch;
 use pulp::{Simd, WithSimd};
 
-/// One number of every sample in a block.
+/// One number per sample of a block.
 pub(crate) type Column = [f32; BLOCK];
 
-/// What the policy's loss reads, and room for what it works out.
+/// Inputs and scratch buffers of the policy's loss.
 #[derive(Clone, Debug)]
 pub(crate) struct PolicyBlock {
     dist: RowDist,
-    /// 1 for a sample, 0 for a place that is not used.
+    /// 1 for a sample, 0 for an unused slot.
     pub(crate) used: Column,
-    /// Outputs of the network without log standard deviations, `[W]`; afterwards the gradient by them.
+    /// Network outputs `[W]` without log standard deviations; after the loss has run, the gradient with respect to
+    /// them.
     pub(crate) outputs: Vec<Column>,
-    /// `[A]`
+    /// Actions `[A]`.
     pub(crate) actions: Vec<Column>,
-    /// log π(a|s) of the policy that acted.
+    /// log π(a|s) under the policy that acted.
     pub(crate) old_log_probs: Column,
     pub(crate) advantages: Column,
-    /// What squashing adds to log π(a|s).
+    /// Term that squashing adds to log π(a|s).
     pub(crate) corrections: Column,
-    /// Log-probabilities or means of the policy that acted, `[W]`, where the loss penalises a divergence from
-    /// it; afterwards the gradient of that divergence by the outputs.
+    /// Log-probabilities or means `[W]` of the policy that acted, if the loss penalises a divergence from it;
+    /// afterwards the gradient of that divergence with respect to the outputs.
     pub(crate) acted: Vec<Column>,
-    /// Its log standard deviations.
+    /// Log standard deviations of the policy that acted.
     pub(crate) acted_log_stds: Vec<f32>,
-    /// Gradient by the log standard deviations, `[W]` or none.
+    /// Gradient with respect to the log standard deviations: `[W]`, or empty.
     pub(crate) of_log_stds: Vec<f32>,
     /// Probabilities, or distances from the mean in standard deviations, `[W]`.
     scratch: Vec<Column>,
     log_probs: Column,
     entropies: Column,
-    /// Of each of several choices.
+    /// Entropy of each of several choices.
     choice_entropies: Vec<Column>,
-    /// KL(old ‖ new)
+    /// KL(old ‖ new).
     divergences: Column,
-    /// Gradient by the outputs of what squashing adds to the entropy, `[W]`.
+    /// Gradient, with respect to the outputs `[W]`, of the term that squashing adds to the entropy.
     of_squashing: Vec<Column>,
-    /// Derivative of the loss by log π(a|s).
+    /// Derivative of the loss with respect to log π(a|s).
     slopes: Column,
 }
 
-/// What the critic's loss reads.
+/// Inputs of the critic's loss.
 #[derive(Clone, Debug)]
 pub(crate) struct ValueBlock {
-    /// As in [`PolicyBlock`].
+    /// 1 for a sample, 0 for an unused slot.
     pub(crate) used: Column,
-    /// V(s); afterwards the gradient by it.
+    /// V(s); after the loss has run, the gradient with respect to it.
     pub(crate) values: Column,
-    /// V(s) as it was when the sample was taken.
+    /// V(s) as estimated when the sample was collected.
     pub(crate) old_values: Column,
     pub(crate) returns: Column,
 }
 
 impl PolicyBlock {
-    /// For a policy whose network has this shape, and actions of `actions` numbers.
+    /// Buffers for a policy whose network has this shape and whose actions have `actions` components.
     pub(crate) fn new(dist: RowDist, shape: &MlpShape, actions: usize) -> Self {
         let column = [0.0; BLOCK];
         let log_stds = shape.log_stds;
@@ -98,8 +99,7 @@ impl PolicyBlock {
         }
     }
 
-    /// Replaces the outputs by the gradient of the loss, each sample of which weighs `share`, and adds to
-    /// `sums`.
+    /// Replaces the outputs by the gradient of the loss, in which each sample has weight `share`, and adds to `sums`.
     pub(crate) fn run(
         &mut self,
         loss: &ActorCriticLoss,
@@ -128,8 +128,8 @@ impl ValueBlock {
         }
     }
 
-    /// Replaces the values by the gradient of the loss, each sample of which weighs `share`; returns the sum
-    /// of the losses.
+    /// Replaces the values by the gradient of the loss, in which each sample has weight `share`; returns the sum of the
+    /// losses.
     pub(crate) fn run(&mut self, loss: &ActorCriticLoss, share: f32) -> f64 {
         dispatch(Value {
             block: self,
@@ -216,7 +216,7 @@ impl WithSimd for Policy<'_> {
     }
 }
 
-/// log π(a) and the entropy of softmax(outputs), summed over choices. Leaves log-probabilities in `outputs`,
+/// log π(a) and the entropy of softmax(outputs), summed over choices. Leaves log-probabilities in `outputs` and
 /// probabilities in `scratch`.
 #[inline(always)]
 fn categorical(block: &mut PolicyBlock, choices: Choices) {
@@ -258,7 +258,7 @@ fn categorical(block: &mut PolicyBlock, choices: Choices) {
     }
 }
 
-/// [`sample::categorical_gradient`] for every choice by itself.
+/// Applies [`sample::categorical_gradient`] to each choice separately.
 #[inline(always)]
 fn categorical_gradient(block: &mut PolicyBlock, choices: Choices, d_entropy: f32) {
     let each = choices.ranges().zip(&block.actions);
@@ -296,9 +296,9 @@ fn gaussian(block: &mut PolicyBlock, log_stds: &[f32]) {
     block.entropies = [entropy; BLOCK];
 }
 
-/// What squashing adds: a constant to log π(a), and ln_scale + Σ E ln(1 − tanh² u) to the entropy, by Gauss–Hermite
-/// quadrature. Leaves the gradient of the latter by the means in
-/// `of_squashing`. The one by log σ is added to the others, each sample weighing `weight`.
+/// Terms that squashing adds: a constant to log π(a), and ln_scale + Σ E ln(1 − tanh² u) to the entropy, by
+/// Gauss–Hermite quadrature. Leaves the gradient of the latter with respect to the means in `of_squashing`; its
+/// gradient with respect to log σ is added to the others, with `weight` per sample.
 #[inline(always)]
 fn squashed(block: &mut PolicyBlock, log_stds: &[f32], ln_scale: f32, weight: f32) {
     for i in 0..BLOCK {
@@ -311,7 +311,7 @@ fn squashed(block: &mut PolicyBlock, log_stds: &[f32], ln_scale: f32, weight: f3
         let std = exp(*log_std);
         let mut terms = [0.0; BLOCK];
         *of_mean = [0.0; BLOCK];
-        // Weights below the resolution of an f32 add nothing.
+        // Weights below the resolution of an f32 contribute nothing.
         for (z, share) in HALF.iter().filter(|(_, share)| *share > 1e-9) {
             let share = *share as f32;
             for z in [*z as f32, -*z as f32] {
@@ -327,7 +327,7 @@ fn squashed(block: &mut PolicyBlock, log_stds: &[f32], ln_scale: f32, weight: f3
     }
 }
 
-/// [`sample::gaussian_gradient`] of every component.
+/// Applies [`sample::gaussian_gradient`] to every component.
 #[inline(always)]
 fn gaussian_gradient(block: &mut PolicyBlock, log_stds: &[f32], d_entropy: f32) {
     let means = block.outputs.iter_mut().zip(&block.scratch).zip(log_stds);
@@ -343,7 +343,7 @@ fn gaussian_gradient(block: &mut PolicyBlock, log_stds: &[f32], d_entropy: f32) 
     }
 }
 
-/// log π · A.
+/// Surrogate log π(a|s) · A.
 #[inline(always)]
 fn log_prob_surrogate(block: &mut PolicyBlock, share: f32, sums: &mut Sums) {
     let (mut surrogate, mut kl) = ([0.0; BLOCK], [0.0; BLOCK]);
@@ -358,7 +358,7 @@ fn log_prob_surrogate(block: &mut PolicyBlock, share: f32, sums: &mut Sums) {
     sums.approx_kl += total(&kl, &block.used);
 }
 
-/// Σ p_old (log p_old − log p), of which p − p_old is the gradient by the logits. Before
+/// Σ p_old (log p_old − log p), whose gradient with respect to the logits is p − p_old. Runs before
 /// [`categorical_gradient`].
 #[inline(always)]
 fn categorical_kl(block: &mut PolicyBlock) {
@@ -373,8 +373,8 @@ fn categorical_kl(block: &mut PolicyBlock) {
     }
 }
 
-/// Σ log σ/σ_old + (σ_old² + (μ − μ_old)²) / 2σ² − ½, of which (μ − μ_old)/σ² is the gradient by μ. The one by
-/// log σ is added to the others, each sample weighing `weight`. Before [`gaussian_gradient`].
+/// Σ log σ/σ_old + (σ_old² + (μ − μ_old)²) / 2σ² − ½, whose gradient with respect to μ is (μ − μ_old)/σ². The gradient
+/// with respect to log σ is added to the others, with `weight` per sample. Runs before [`gaussian_gradient`].
 #[inline(always)]
 fn gaussian_kl(block: &mut PolicyBlock, log_stds: &[f32], weight: f32) {
     block.divergences = [0.0; BLOCK];
@@ -397,7 +397,7 @@ fn gaussian_kl(block: &mut PolicyBlock, log_stds: &[f32], weight: f32) {
     }
 }
 
-/// Adds `more`, times `weight`, to the gradient by the outputs.
+/// Adds `weight` · `more` to the gradient with respect to the outputs.
 #[inline(always)]
 fn add(gradient: &mut [Column], more: &[Column], used: &Column, weight: f32) {
     for (gradient, more) in gradient.iter_mut().zip(more) {
@@ -407,7 +407,7 @@ fn add(gradient: &mut [Column], more: &[Column], used: &Column, weight: f32) {
     }
 }
 
-/// A surrogate of the ratio: its value and its slope for a place in the block, log ρ and A.
+/// Computes a surrogate of the ratio: value and slope for a slot of the block, log ρ and A.
 #[inline(always)]
 fn ratio_surrogate(
     block: &mut PolicyBlock,
@@ -432,7 +432,7 @@ fn ratio_surrogate(
     sums.clip_fraction += total(&outside, &block.used);
 }
 
-/// Values and slopes of a user's own surrogate.
+/// Values and slopes of a user-defined surrogate.
 #[inline(always)]
 fn custom_surrogate(block: &PolicyBlock, custom: &Custom) -> [Column; 2] {
     let mut log_ratios = [0.0; BLOCK];
@@ -444,9 +444,9 @@ fn custom_surrogate(block: &PolicyBlock, custom: &Custom) -> [Column; 2] {
 
 struct Value<'a> {
     block: &'a mut ValueBlock,
-    /// 0: never.
+    /// Clipping range; 0 disables clipping.
     clip: f32,
-    /// Of a sample.
+    /// Weight of one sample.
     weight: f32,
 }
 
@@ -467,7 +467,7 @@ impl WithSimd for Value<'_> {
     }
 }
 
-/// Over the samples that are used. Places that are not hold numbers that no sample has.
+/// Sum over the slots in use. Unused slots hold arbitrary numbers.
 #[inline(always)]
 fn total(column: &Column, used: &Column) -> f64 {
     let mut terms = [0.0; BLOCK];
@@ -477,7 +477,7 @@ fn total(column: &Column, used: &Column) -> f64 {
     f64::from(sum(&terms))
 }
 
-/// In one fixed order, several at a time.
+/// Sums in one fixed order, several elements at a time.
 #[inline(always)]
 fn sum(column: &Column) -> f32 {
     let mut sums = [0.0; 16];

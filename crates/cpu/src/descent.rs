@@ -1,5 +1,6 @@
-//! Gradient steps of one or two networks in host memory, by a team of threads: each minibatch is one pass over its
-//! samples, then a sum of gradients and a step of Adam for each network.
+//! Gradient steps of one or two networks in host memory, by a team of threads.
+//!
+//! For each minibatch: one pass over its samples, then a sum of gradients and an Adam step per network.
 
 use crate::adam::{self, Adam, shortening};
 use crate::minibatch::{Minibatch, Part, Problem, Sums};
@@ -8,37 +9,37 @@ use crate::shape::MlpShape;
 use crate::team::Team;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-/// Means over a minibatch, and what the step did.
+/// Means over a minibatch, and measurements of the step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepDiagnostics {
     /// Mean surrogate objective.
     pub surrogate: f32,
-    /// ½ squared error, clipped where the loss says so.
+    /// ½ squared error, clipped if the loss says so.
     pub value_loss: f32,
-    /// Nats.
+    /// Mean entropy, in nats.
     pub entropy: f32,
     /// Mean of ρ − 1 − ln ρ, in nats.
     pub approx_kl: f32,
-    /// Share of samples whose ratio is outside of the clip range.
+    /// Fraction of samples whose ratio is outside the clip range.
     pub clip_fraction: f32,
-    /// Of both gradients together, before clipping.
+    /// Norm of both gradients together, before clipping.
     pub grad_norm: f32,
 }
 
-/// Sizes of one gradient step.
+/// Step sizes of one gradient step.
 #[derive(Clone, Copy, Debug)]
 pub struct HostStep {
     /// Learning rates of actor and critic.
     pub learning_rates: [f64; 2],
-    /// Gradients are shortened to this norm; 0: never.
+    /// Gradients are scaled down to this norm if they are longer; 0 disables clipping.
     pub max_grad_norm: f64,
-    /// One norm over both networks instead of one each.
+    /// Clip by one norm over both networks instead of one norm each.
     pub joint_norm: bool,
 }
 
 impl Problem {
-    /// Gradients over the whole batch by the parameters of actor and critic, `[P]` each, none of one that is not
-    /// there, and what was measured.
+    /// Gradients over the whole batch with respect to the parameters of actor and critic, `[P]` each (empty for an
+    /// absent network), and measurements.
     pub fn gradient(&self, nets: [Option<&Weights>; 2]) -> ([Vec<f32>; 2], StepDiagnostics) {
         let len = self.len();
         let rows: Vec<i32> = (0..len as i32).collect();
@@ -59,34 +60,35 @@ impl Problem {
     }
 }
 
-/// A problem and the threads that are at it.
+/// A loss over samples and the threads that minimise it.
 #[derive(Debug)]
 pub struct Descent {
     shared: Arc<Shared>,
     team: Team,
 }
 
-/// What the threads of a team share. Locks are for the compiler: rounds keep apart who writes and who reads.
+/// State that the threads of a team share. The locks satisfy the compiler: rounds already keep readers and writers
+/// apart.
 #[derive(Debug)]
 struct Shared {
     problem: Problem,
-    /// Actor and critic, whichever learn.
+    /// Actor and critic, if they learn.
     learners: [Option<RwLock<Learner>>; 2],
-    /// One for each part that a minibatch is cut into.
+    /// One entry for each part of a minibatch.
     parts: Vec<RwLock<Part>>,
-    /// Indices of the minibatch's samples.
+    /// Sample indices of the minibatch.
     rows: RwLock<Vec<i32>>,
     round: RwLock<Round>,
 }
 
-/// What a team is doing.
+/// Task of a team in one round.
 #[derive(Clone, Copy, Debug)]
 enum Round {
-    /// One task for each part: gradients over its samples.
+    /// One task per part: gradients over its samples.
     Gradient(Minibatch),
-    /// One task for each network: the sum of its gradients, and its norm.
+    /// One task per network: the sum of its gradients, and its norm.
     Sum { parts: usize },
-    /// One task for each network: a step of Adam down that sum times a number.
+    /// One task per network: an Adam step along that sum times a factor.
     Descend { scales: [f32; 2], rates: [f64; 2] },
 }
 
@@ -101,7 +103,7 @@ pub struct Learner {
 }
 
 impl Descent {
-    /// Of actor and critic, whichever learn, by minibatches of at most `minibatch` samples.
+    /// Descent for actor and critic, if they learn, by minibatches of at most `minibatch` samples.
     pub fn new(problem: Problem, learners: [Option<Learner>; 2], minibatch: usize) -> Self {
         let nets = learners.each_ref().map(|l| l.as_ref().map(|l| &l.weights));
         let part = |_| RwLock::new(problem.part(nets));
@@ -114,7 +116,7 @@ impl Descent {
             round: RwLock::new(Round::Sum { parts: 0 }),
         });
         let of_team = shared.clone();
-        // A network is a task of its own where there is but one part, too.
+        // Each network is a separate task even if there is only one part.
         let tasks = shared.parts.len().max(2);
         Self {
             team: Team::new(tasks, move |task| of_team.work(task)),
@@ -122,10 +124,10 @@ impl Descent {
         }
     }
 
-    /// A step for each of the minibatches, which are indices of samples.
+    /// Takes one step per minibatch; a minibatch lists indices of samples.
     ///
     /// # Panics
-    /// If a minibatch is larger than said before.
+    /// If a minibatch is larger than announced in [`new`](Self::new).
     pub fn epoch(&self, minibatches: &[Vec<i32>], step: HostStep) -> Vec<StepDiagnostics> {
         minibatches
             .iter()
@@ -133,7 +135,7 @@ impl Descent {
             .collect()
     }
 
-    /// A step over the samples at `rows` `[M]`.
+    /// Takes one step over the samples at `rows` `[M]`.
     fn step(&self, rows: &[i32], step: HostStep) -> StepDiagnostics {
         let shared = &*self.shared;
         let parts = chunks(rows.len()).len();
@@ -157,7 +159,7 @@ impl Descent {
         diagnostics(&shared.parts[..parts], rows.len(), norms)
     }
 
-    /// The optimisers and the parameters of whichever learnt.
+    /// Returns the optimisers and the parameters of the networks that learned.
     pub fn finish(self) -> [Option<(Adam, Vec<f32>)>; 2] {
         let learners = self.shared.learners.each_ref();
         learners.map(|learner| learner.as_ref().map(|learner| write(learner).take()))
@@ -170,7 +172,7 @@ impl Descent {
 }
 
 impl Shared {
-    /// Task number `task` of the round.
+    /// Runs task number `task` of the round.
     fn work(&self, task: usize) {
         let round = *read(&self.round);
         match round {
@@ -202,10 +204,10 @@ impl Shared {
 }
 
 impl Learner {
-    /// From parameters `[P]`.
+    /// A learner that starts at parameters `[P]`.
     ///
     /// # Panics
-    /// If there are not as many as the shape has.
+    /// If the number of parameters is not the shape's.
     pub fn new(shape: &MlpShape, params: Vec<f32>, adam: Adam) -> Self {
         Self {
             weights: Weights::new(shape, &params),
@@ -216,25 +218,25 @@ impl Learner {
         }
     }
 
-    /// Takes the sum of gradients of this network, which is the `side`th.
+    /// Sums the gradients of this network, which is number `side`.
     fn sum(&mut self, parts: &[RwLock<Part>], side: usize) {
         add_up(parts, side, &mut self.gradient);
         self.grad_norm = adam::norm(&self.gradient);
     }
 
-    /// One step of Adam down the gradient times `scale`.
+    /// Takes one Adam step along the gradient times `scale`.
     fn descend(&mut self, scale: f32, learning_rate: f64) {
         self.adam
             .step(&mut self.params, &self.gradient, scale, learning_rate);
         self.weights.refill(&self.params);
     }
 
-    /// The network.
+    /// Network weights.
     pub fn weights(&self) -> &Weights {
         &self.weights
     }
 
-    /// The optimiser and the parameters; leaves nothing behind.
+    /// Takes the optimiser and the parameters out.
     fn take(&mut self) -> (Adam, Vec<f32>) {
         let [first, second, params] = [
             &mut self.adam.first,
@@ -251,7 +253,7 @@ impl Learner {
     }
 }
 
-/// The sum of the gradients of one of the networks, in the order of the parts.
+/// Sums the gradients of one network in the order of the parts.
 fn add_up(parts: &[RwLock<Part>], side: usize, sum: &mut [f32]) {
     let Some((first, others)) = parts.split_first() else {
         return;
@@ -290,12 +292,12 @@ fn diagnostics(parts: &[RwLock<Part>], len: usize, norms: [f32; 2]) -> StepDiagn
     }
 }
 
-/// A panic while a lock was held ends the whole update, so what is behind it is never seen half done.
+/// Locks for reading. A panic while a lock was held ends the whole update, so a poisoned value is never used.
 fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
     lock.read().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// As [`read`].
+/// Locks for writing; see [`read`].
 fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
     lock.write().unwrap_or_else(PoisonError::into_inner)
 }

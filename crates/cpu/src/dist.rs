@@ -1,4 +1,4 @@
-//! Distributions of single samples.
+//! Action distributions on rows of network outputs: sampling, masks, softmax.
 
 use crate::exp::{exp, ln};
 use crate::sample::{gaussian_cost, gaussian_sample};
@@ -8,24 +8,24 @@ use std::{f32::consts::LN_2, ops::Range};
 /// Logit of an action that a mask forbids: e^FORBIDDEN is 0, and differences of logits stay finite.
 pub const FORBIDDEN: f32 = -1e9;
 
-/// Choices of one action, at most.
+/// Maximum number of independent choices in one action.
 const MOST_CHOICES: usize = 16;
 
-/// Distributions whose parameters are few enough for a loop over samples.
+/// Distributions with few enough parameters for a loop over samples.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum RowDist {
-    /// Logits of one choice after the other.
+    /// Categorical choices; the outputs are the logits of one choice after the other.
     Categorical(Choices),
-    /// Means, with log standard deviations that do not depend on the observation.
+    /// Gaussian; the outputs are means, and the log standard deviations do not depend on the observation.
     Gaussian,
-    /// The same, of what tanh squashes into bounds.
+    /// Gaussian whose samples tanh squashes into bounds.
     SquashedGaussian {
         /// ln Π_i (high_i − low_i)/2.
         ln_scale: f32,
     },
 }
 
-/// How many alternatives each of several independent choices has.
+/// Number of alternatives of each of several independent choices.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Choices {
     counts: [u32; MOST_CHOICES],
@@ -33,7 +33,7 @@ pub struct Choices {
 }
 
 impl Choices {
-    /// Of that many alternatives each; `None` if there are more than 16 choices.
+    /// Choices with these numbers of alternatives; `None` if there are more than 16 choices.
     pub fn new(choices: &[usize]) -> Option<Self> {
         let mut counts = [0; MOST_CHOICES];
         for (count, choices) in counts.get_mut(..choices.len())?.iter_mut().zip(choices) {
@@ -48,7 +48,7 @@ impl Choices {
         self.len
     }
 
-    /// Where the logits of each lie.
+    /// Range of each choice's logits.
     pub(crate) fn ranges(self) -> impl Iterator<Item = Range<usize>> {
         let mut end = 0;
         (0..self.len).map(move |i| {
@@ -60,8 +60,8 @@ impl Choices {
 }
 
 impl RowDist {
-    /// An action `[A]` from noise, one Gumbel per logit or one normal number per mean; returns its log-probability.
-    /// `outputs` are the network's.
+    /// Draws an action `[A]` from noise (one Gumbel number per logit, or one normal number per mean) and the network's
+    /// `outputs`; returns its log-probability.
     pub fn sample(
         self,
         outputs: &[f32],
@@ -97,7 +97,7 @@ impl RowDist {
         }
     }
 
-    /// Numbers in an action of a policy with `width` logits or means.
+    /// Number of components of an action of a policy with `width` logits or means.
     pub(crate) fn action_width(self, width: usize) -> usize {
         match self {
             Self::Categorical(choices) => choices.len(),
@@ -105,12 +105,12 @@ impl RowDist {
         }
     }
 
-    /// Whether it is one choice.
+    /// Whether there is exactly one categorical choice.
     pub fn is_one_choice(self) -> bool {
         matches!(self, Self::Categorical(choices) if choices.len() == 1)
     }
 
-    /// What the squashing of an action adds to its log-probability, whatever the policy.
+    /// Term that squashing adds to the log-probability of an action; it does not depend on the policy.
     pub(crate) fn correction(self, action: &[f32]) -> f32 {
         let Self::SquashedGaussian { ln_scale } = self else {
             return 0.0;
@@ -120,7 +120,7 @@ impl RowDist {
     }
 }
 
-/// ln(1 − tanh² u) and tanh u, finite however large |u| is.
+/// ln(1 − tanh² u) and tanh u; finite for every u.
 #[inline(always)]
 pub(crate) fn ln_sech2(u: f32) -> (f32, f32) {
     let e = exp(-2.0 * u.abs());
@@ -128,7 +128,7 @@ pub(crate) fn ln_sech2(u: f32) -> (f32, f32) {
     (2.0 * (LN_2 - u.abs() - ln(1.0 + e)), tanh.copysign(u))
 }
 
-/// Where the network has masks, replaces the logits that the last columns of each row of observations forbid. Rows of
+/// If the network has masks, replaces the logits that the last columns of each row of observations forbid. Rows of
 /// outputs may be padded.
 pub(crate) fn mask_rows(outputs: &mut [f32], obs: &[f32], shape: &MlpShape) {
     if !shape.masked {
@@ -153,7 +153,7 @@ fn log_sum_exp(z: &[f32]) -> f32 {
     max + ln(sum)
 }
 
-/// Unnormalised logits to log-probabilities.
+/// Turns unnormalised logits into log-probabilities.
 pub(crate) fn log_softmax(z: &mut [f32]) {
     let normaliser = log_sum_exp(z);
     z.iter_mut().for_each(|z| *z -= normaliser);

@@ -1,10 +1,10 @@
-//! exp and ln that compilers can vectorise: no branch, no table, no call.
+//! exp and ln that compilers can vectorise: no branches, tables or calls.
 
 use std::f32::consts::{FRAC_1_SQRT_2, LOG2_E};
 
-/// 1.5 · 2²³: what is added to it is rounded to a whole number, which then stands in the lowest bits.
+/// 1.5 · 2²³: adding it to a number rounds that to an integer, which then occupies the lowest bits.
 const ROUND: f32 = 12_582_912.0;
-/// ln 2 in two parts, of which the first has few digits, so that whole multiples of it are exact.
+/// ln 2 in two parts; the first has few digits, so that integer multiples of it are exact.
 const LN_2_HIGH: f32 = 0.693_359_4;
 const LN_2_LOW: f32 = -2.121_944_4e-4;
 
@@ -18,7 +18,7 @@ pub(crate) fn exp(x: f32) -> f32 {
     let shifted = held * LOG2_E + ROUND;
     let n = shifted - ROUND;
     let r = held - n * LN_2_HIGH - n * LN_2_LOW;
-    // Taylor's series, its last terms adjusted to the interval (Cephes, expf).
+    // Taylor series with the last coefficients adjusted to the interval (Cephes, expf).
     let p = 1.987_569_2e-4;
     let p = p * r + 1.398_199_9e-3;
     let p = p * r + 8.333_452e-3;
@@ -26,13 +26,13 @@ pub(crate) fn exp(x: f32) -> f32 {
     let p = p * r + 1.666_666_5e-1;
     let p = p * r + 0.5;
     let p = p * (r * r) + r + 1.0;
-    // 2ⁿ: n is added to the exponent.
+    // Multiplication by 2ⁿ: n is added to the exponent.
     let y = f32::from_bits(p.to_bits().wrapping_add(shifted.to_bits() << 23));
     let y = if x < -87.0 { 0.0 } else { y };
     if x > 88.5 { f32::INFINITY } else { y }
 }
 
-/// ln x within 2 units in the last place (absolutely 1e-7 around 1), for normal numbers.
+/// ln x for normal numbers, within 2 units in the last place (1e-7 absolute around 1).
 #[inline(always)]
 pub(crate) fn ln(x: f32) -> f32 {
     // x = 2ⁿ m with m from √½ to √2.
@@ -40,7 +40,7 @@ pub(crate) fn ln(x: f32) -> f32 {
     let offset = bits.wrapping_sub(FRAC_1_SQRT_2.to_bits()) as i32 >> 23;
     let m = f32::from_bits(bits.wrapping_sub((offset << 23) as u32)) - 1.0;
     let n = offset as f32;
-    // (Cephes, logf)
+    // Polynomial from Cephes, logf.
     let square = m * m;
     let p = 7.037_683_6e-2;
     let p = p * m - 1.151_461e-1;
@@ -59,7 +59,7 @@ pub(crate) fn ln(x: f32) -> f32 {
 mod tests {
     use super::*;
 
-    /// Distance in units in the last place of the exact value.
+    /// Distance from the exact value, in units in the last place.
     fn units(found: f32, exact: f64) -> f64 {
         let nearest = (exact as f32).abs().max(f32::MIN_POSITIVE);
         let unit = f64::from(f32::from_bits(nearest.to_bits() + 1)) - f64::from(nearest);

@@ -1,7 +1,7 @@
-//! The vocabulary of functions that are ordinary Rust and, with the feature `gpu`, parts of kernels as well.
+//! Functions that are plain Rust and, with the feature `gpu`, also compile into GPU kernels.
 //!
-//! Such a function computes with `f32`, picks values by [`select()`] where plain Rust would branch, and takes [`exp()`]
-//! from here: loops over many samples are compiled to vector instructions then.
+//! Code written in this vocabulary computes with `f32`, chooses values by [`select()`] where plain Rust would branch,
+//! and takes [`exp()`] from here, so that loops over many samples compile to vector instructions.
 
 // The macro makes a module beside each function.
 #![cfg_attr(feature = "gpu", allow(missing_docs))]
@@ -15,19 +15,19 @@ pub fn select(condition: bool, then: f32, otherwise: f32) -> f32 {
     if condition { then } else { otherwise }
 }
 
-/// eˣ within 2 units in the last place; in kernels the device's own.
+/// eˣ within 2 units in the last place; kernels use the device's own.
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {
     crate::exp::exp(x)
 }
 
-/// [`select()`] in kernels.
+/// [`select()`] inside kernels.
 #[cfg(feature = "gpu")]
 pub mod select {
     pub use cubecl::prelude::select::expand;
 }
 
-/// [`exp()`] in kernels.
+/// [`exp()`] inside kernels.
 #[cfg(feature = "gpu")]
 pub mod exp {
     pub use super::of_device::expand;
@@ -39,7 +39,7 @@ fn of_device(x: f32) -> f32 {
     x.exp()
 }
 
-/// `x` within `low..=high`; NaN stays NaN.
+/// `x` clamped to `low..=high`; NaN stays NaN.
 #[cfg_attr(feature = "gpu", cube)]
 #[inline(always)]
 pub fn bounded(x: f32, low: f32, high: f32) -> f32 {

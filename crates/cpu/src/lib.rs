@@ -1,13 +1,13 @@
-//! Loops of policy gradients on the CPU, on slices: no tensors, no graph.
+//! Fused CPU loops for policy gradients, on slices: no tensors and no autodiff graph.
 //!
-//! | room | what is in it |
+//! | module | contents |
 //! |---|---|
-//! | [`shape`] | the shape of a perceptron and where its weights lie |
+//! | [`shape`] | shape of a perceptron and layout of its weights |
 //! | [`mlp`] | passes through a perceptron: forward, backward, along a direction |
-//! | [`gemm`] | matrix products with what surrounds them, gradients of layers |
-//! | [`dist`] | distributions of single samples |
-//! | [`sample`] | formulas of single samples, which kernels on GPUs call too; [`kernel`] is their vocabulary |
-//! | [`loss`] | the loss of actor and critic as settings |
+//! | [`gemm`] | fused matrix products, gradients of layers |
+//! | [`dist`] | action distributions on rows of network outputs |
+//! | [`sample`] | formulas of single samples, which GPU kernels call too; [`kernel`] is their vocabulary |
+//! | [`loss`] | settings of the actor-critic loss |
 //! | [`acting`] | a policy on slices |
 //! | [`minibatch`] | samples, and the gradient of a loss over some of them |
 //! | [`descent`] | gradient steps by a team of threads |

@@ -1,52 +1,54 @@
-//! The loss of an actor and a critic as settings.
+//! Settings of the actor-critic loss, including user-defined surrogates.
 
 use crate::{block_loss::Column, mlp::BLOCK, simd::dispatch};
 use pulp::{Simd, WithSimd};
 use std::{fmt, sync::Arc};
 
-/// What a policy climbs, sample by sample.
+/// Surrogate objective of the policy for one sample; maximised.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Surrogate {
     /// log π(a|s) · A.
     LogProb,
     /// min(ρ A, clip(ρ, 1 ± `clip`) A).
     Clipped {
-        /// ε of the ratios.
+        /// Clip range ε of the ratios.
         clip: f32,
     },
     /// A function of log ρ and A.
     Custom(Custom),
     /// ρ A − `kl_coef` · KL(old ‖ new).
     Penalised {
-        /// β.
+        /// Penalty coefficient β.
         kl_coef: f32,
-        /// Ratios further than this from 1 count in the clip fraction, and are not clipped.
+        /// Ratios further than this from 1 count towards the clip fraction; they are not clipped.
         clip: f32,
     },
 }
 
-/// The loss of an actor and a critic: `value_coef` · L_V − surrogate − `entropy_coef` · H, means over samples.
+/// Loss of an actor and a critic: `value_coef` · L_V − surrogate − `entropy_coef` · H, means over samples.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ActorCriticLoss {
-    /// What the policy climbs.
+    /// Surrogate objective of the policy.
     pub surrogate: Surrogate,
-    /// The value function's move from V_old is clipped to ±this (Schulman's implementation of PPO); 0: never.
+    /// The change of the value function from V_old is clipped to ±this (Schulman's implementation of PPO); 0 disables
+    /// clipping.
     pub value_clip: f32,
     /// Weight of the value loss.
     pub value_coef: f32,
     /// Weight of the entropy bonus.
     pub entropy_coef: f32,
-    /// Advantages are brought to mean 0 and standard deviation 1 over the samples.
+    /// Whether advantages are standardised to mean 0 and standard deviation 1 over the samples.
     pub standardize: bool,
 }
 
-/// A surrogate of a user's own: a function of a sample's log ρ and advantage to its value and its derivative by log ρ.
+/// A user-defined surrogate: a function from the log ρ and the advantage of a sample to its value and its derivative
+/// with respect to log ρ.
 ///
-/// Loops call it for 64 samples at a time and are compiled with it, to vector instructions where it has no branches and
-/// no calls: [`exp`](crate::kernel::exp()), [`select`](crate::kernel::select()) and
+/// Loops call it for 64 samples at a time and are compiled together with it, to vector instructions if it has no
+/// branches and no calls: [`exp`](crate::kernel::exp()), [`select`](crate::kernel::select()) and
 /// [`bounded`](crate::kernel::bounded()) have none.
 ///
-/// Dual clipping (Ye et al., arXiv:1912.09729) holds the surrogate above c A where A < 0:
+/// Dual clipping (Ye et al., arXiv:1912.09729) bounds the surrogate from below by c A where A < 0:
 ///
 /// ```
 /// use uphill_cpu::{kernel::select, loss::{Custom, Surrogate}, sample::clipped_surrogate};
@@ -68,11 +70,12 @@ pub struct Custom {
     of_block: Arc<OfBlock>,
 }
 
-/// Values and slopes for log-ratios and advantages.
+/// Computes values and slopes from log-ratios and advantages.
 type OfBlock = dyn Fn(&Column, &Column) -> [Column; 2] + Send + Sync;
 
 impl Custom {
-    /// Ratios further than `clip` from 1 count in the clip fraction, which is for reports alone.
+    /// A surrogate from a function. Ratios further than `clip` from 1 count towards the clip fraction, which is only
+    /// reported.
     pub fn new(
         clip: f32,
         of_sample: impl Fn(f32, f32) -> (f32, f32) + Send + Sync + 'static,
@@ -90,12 +93,12 @@ impl Custom {
         }
     }
 
-    /// What ratios are compared with in the clip fraction.
+    /// Threshold of the clip fraction.
     pub fn clip(&self) -> f32 {
         self.clip
     }
 
-    /// Values and derivatives by log ρ, `[B]` each, for log-ratios and advantages `[B]`.
+    /// Values and derivatives with respect to log ρ, `[B]` each, for log-ratios and advantages `[B]`.
     ///
     /// # Panics
     /// If these differ in length.
@@ -149,7 +152,7 @@ impl fmt::Debug for Custom {
     }
 }
 
-/// The same function, not one that computes the same.
+/// Equality means the same function object, not one that computes the same.
 impl PartialEq for Custom {
     fn eq(&self, other: &Self) -> bool {
         self.clip == other.clip && Arc::ptr_eq(&self.of_block, &other.of_block)

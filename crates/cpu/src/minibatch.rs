@@ -1,4 +1,4 @@
-//! What one gradient step computes: from the samples of a minibatch to sums of gradients, part by part.
+//! Gradient of a minibatch: from its samples to sums of gradients, part by part.
 
 use crate::block_loss::{Column, PolicyBlock, ValueBlock};
 use crate::dist::{RowDist, log_softmax, mask_rows};
@@ -10,45 +10,45 @@ use crate::shape::MlpShape;
 /// `B` samples to learn from.
 #[derive(Clone, Debug)]
 pub struct Samples {
-    /// As the networks see them, `[B, O]`.
+    /// Normalised observations, as the networks see them, `[B, O]`.
     pub obs: Vec<f32>,
-    /// `[B, A]`
+    /// Actions `[B, A]`.
     pub actions: Vec<f32>,
-    /// Numbers in an action `A`.
+    /// Number of action components `A`.
     pub action_width: usize,
-    /// log π(a|s) of the policy that acted, `[B]`.
+    /// log π(a|s) under the policy that acted, `[B]`.
     pub log_probs: Vec<f32>,
-    /// V(s) as it was when the sample was taken, `[B]`.
+    /// V(s) as estimated when the sample was collected, `[B]`.
     pub values: Vec<f32>,
-    /// `[B]`
+    /// Advantages `[B]`.
     pub advantages: Vec<f32>,
     /// Targets of the value function, `[B]`.
     pub returns: Vec<f32>,
 }
 
-/// What gradient steps go down: a loss over samples.
+/// A loss over samples, to be minimised by gradient steps.
 #[derive(Debug)]
 pub struct Problem {
-    /// The policy's, where it learns.
+    /// Distribution of the policy, if it learns.
     dist: Option<RowDist>,
     pub(crate) loss: ActorCriticLoss,
     samples: Samples,
-    /// [`RowDist::correction`] of each action; empty where there is none.
+    /// [`RowDist::correction`] of each action; empty if there is none.
     corrections: Vec<f32>,
     acted: Option<Acted>,
 }
 
-/// The policy that acted, for what its divergence from later ones is.
+/// The policy that acted, for its divergence from later ones.
 #[derive(Debug)]
 struct Acted {
-    /// Log-probabilities or means, and what else the network puts into a row of `width` numbers.
+    /// Log-probabilities or means, in rows of `width` numbers together with the network's other outputs.
     outputs: Vec<f32>,
     width: usize,
     log_stds: Vec<f32>,
 }
 
 impl Problem {
-    /// `policy`: the actor's distribution and its network as it acted, where it learns.
+    /// A loss over `samples`. `policy` is the actor's distribution and its network as it acted, if it learns.
     pub fn new(
         policy: Option<(RowDist, &Weights)>,
         samples: Samples,
@@ -67,7 +67,7 @@ impl Problem {
         problem
     }
 
-    /// What the loss needs to know of the actions and of the policy that acted.
+    /// Precomputes what the loss needs about the actions and the policy that acted.
     fn prepare(&mut self, dist: RowDist, weights: &Weights) {
         let samples = &self.samples;
         if matches!(dist, RowDist::SquashedGaussian { .. }) {
@@ -100,13 +100,13 @@ impl Problem {
         self.samples.advantages.len()
     }
 
-    /// Room for a part of a minibatch of networks like these.
+    /// Buffers for one part of a minibatch of these networks.
     pub(crate) fn part(&self, nets: [Option<&Weights>; 2]) -> Part {
         let width = self.samples.action_width;
         Part::new(nets, self.dist.map(|dist| (dist, width)))
     }
 
-    /// What the policy's loss reads of the samples at `rows`.
+    /// Gathers the inputs of the policy's loss for the samples at `rows`.
     fn gather_policy(&self, rows: &[i32], minibatch: &Minibatch, block: &mut PolicyBlock) {
         let samples = &self.samples;
         let (mean, scale) = minibatch.advantages;
@@ -136,7 +136,7 @@ impl Problem {
         }
     }
 
-    /// What the critic's loss reads of them.
+    /// Gathers the inputs of the critic's loss for the samples at `rows`.
     fn gather_values(&self, rows: &[i32], block: &mut ValueBlock) {
         let samples = &self.samples;
         mark_used(&mut block.used, rows.len());
@@ -146,8 +146,8 @@ impl Problem {
         }
     }
 
-    /// Mean and inverse spread of the advantages at `rows`, with Bessel's correction and 1e-8 added to the standard deviation; (0, 1)
-    /// leaves them as they are.
+    /// Mean and inverse spread of the advantages at `rows`, with Bessel's correction and 1e-8 added to the standard
+    /// deviation; (0, 1) leaves them unchanged.
     fn scale(&self, rows: &[i32]) -> (f32, f32) {
         let samples = &self.samples;
         let len = rows.len() as f64;
@@ -165,17 +165,17 @@ impl Problem {
     }
 }
 
-/// What all parts of a minibatch share.
+/// Data that all parts of a minibatch share.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Minibatch {
-    /// Mean and inverse spread of its advantages.
+    /// Mean and inverse spread of the advantages.
     advantages: (f32, f32),
-    /// Of one sample in a mean.
+    /// Weight of one sample in a mean.
     share: f32,
 }
 
 impl Minibatch {
-    /// Of the samples at `rows` `[M]`.
+    /// Minibatch of the samples at `rows` `[M]`.
     pub(crate) fn new(problem: &Problem, rows: &[i32]) -> Self {
         Self {
             advantages: problem.scale(rows),
@@ -184,28 +184,28 @@ impl Minibatch {
     }
 }
 
-/// Room for one part of a minibatch, and what it adds up to.
+/// Buffers and sums of one part of a minibatch.
 #[derive(Debug)]
 pub(crate) struct Part {
     obs: Vec<f32>,
-    /// Where the actor learns.
+    /// Present if the actor learns.
     policy: Option<PolicyBlock>,
     value: ValueBlock,
-    /// Of actor and critic, whichever learn.
+    /// Actor and critic, if they learn.
     sides: [Option<Side>; 2],
     pub(crate) sums: Sums,
 }
 
-/// Of one network.
+/// Buffers of one network.
 #[derive(Debug)]
 struct Side {
     block: Block,
     grad: BlockGrad,
-    /// Gradient by the parameters `[P]`.
+    /// Gradient with respect to the parameters `[P]`.
     total: Vec<f32>,
 }
 
-/// Sums over samples; added up in f64, so that their order hardly matters.
+/// Sums over samples, added in f64 so that their order hardly matters.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Sums {
     pub(crate) surrogate: f64,
@@ -216,12 +216,12 @@ pub(crate) struct Sums {
 }
 
 impl Part {
-    /// Gradient by the parameters of the actor (0) or the critic (1), if it learns.
+    /// Gradient with respect to the parameters of the actor (0) or the critic (1), if it learns.
     pub(crate) fn total(&self, side: usize) -> Option<&[f32]> {
         self.sides[side].as_ref().map(|side| &side.total[..])
     }
 
-    /// For networks like these. `policy`: the actor's distribution, and how many numbers an action has.
+    /// Buffers for these networks. `policy` is the actor's distribution and the number of action components.
     pub(crate) fn new(nets: [Option<&Weights>; 2], policy: Option<(RowDist, usize)>) -> Self {
         let [actor, critic] = nets.map(|net| net.map(Weights::shape));
         let inputs = actor.or(critic).map_or(0, MlpShape::inputs);
@@ -235,7 +235,7 @@ impl Part {
         }
     }
 
-    /// Gradients of actor and critic, whichever learn, over the samples at `rows`, and their sums.
+    /// Computes the gradients of actor and critic, if they learn, over the samples at `rows`, and their sums.
     pub(crate) fn run(
         &mut self,
         [of_actor, of_critic]: [Option<&Weights>; 2],
@@ -297,14 +297,14 @@ impl Side {
         }
     }
 
-    /// The first block begins the total, later ones add to it.
+    /// The first block initialises the total, later blocks add to it.
     fn backward(&mut self, weights: &Weights, obs: &[f32], first: bool) {
         let total = (&mut self.total[..], first);
         backward_block(weights, &self.block, obs, &mut self.grad, total);
     }
 }
 
-/// The first columns of `rows` padded rows.
+/// Reads the first columns of `rows` padded rows.
 fn take_columns(columns: &mut [Column], from: &[f32], rows: usize) {
     for (i, row) in from.chunks_exact(from.len() / rows).enumerate() {
         for (column, x) in columns.iter_mut().zip(row) {
@@ -313,7 +313,7 @@ fn take_columns(columns: &mut [Column], from: &[f32], rows: usize) {
     }
 }
 
-/// The reverse: into rows as long as those of a layer that is as wide as there are columns.
+/// Writes columns into padded rows of a layer that is as wide as there are columns.
 fn put_columns(columns: &[Column], to: &mut [f32], rows: usize) {
     let rows = to.chunks_exact_mut(padded(columns.len())).take(rows);
     for (i, row) in rows.enumerate() {
@@ -328,7 +328,7 @@ fn mark_used(used: &mut Column, rows: usize) {
     used[rows..].fill(0.0);
 }
 
-/// Rows are short: a call of the system's routine would take longer.
+/// Rows are short: calling the system's copy routine would take longer.
 fn copy_row(to: &mut [f32], from: &[f32]) {
     let ((to, last), (from, last_from)) = (to.as_chunks_mut::<4>(), from.as_chunks::<4>());
     to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);

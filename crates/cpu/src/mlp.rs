@@ -1,8 +1,7 @@
-//! Perceptrons on the host: forward and backward, each one pass over blocks of rows that stay in the
-//! cache.
+//! Forward and backward passes of perceptrons on the CPU, over blocks of rows that stay in the cache.
 //!
-//! Rows are split over threads in chunks that depend on the batch alone, and partial gradients are
-//! added in the order of the chunks, so a result does not depend on the number of threads.
+//! Rows are split over threads in chunks that depend on the batch size alone, and partial gradients are added in the
+//! order of the chunks, so a result does not depend on the number of threads.
 
 use crate::gemm::{self, Epilogue, Gradient, Panels, padded};
 use crate::narrow::{self, NARROW, Narrow};
@@ -12,9 +11,9 @@ use std::ops::Range;
 
 /// Rows that pass through all layers together.
 pub(crate) const BLOCK: usize = 64;
-/// Rows that are worth a thread, at least; whole blocks.
+/// Minimum number of rows per thread, in whole blocks.
 const CHUNK: usize = 128;
-/// Most parts that a batch is split into.
+/// Maximum number of chunks of a batch.
 const MAX_CHUNKS: usize = 16;
 
 /// Parameters in the order in which the kernels read them.
@@ -28,9 +27,9 @@ pub struct Weights {
 #[derive(Clone, Debug)]
 struct Layer {
     forward: Forward,
-    /// Of the transpose, for the gradient by the layer's inputs. Empty in the first layer.
+    /// Panels of the transpose, for the gradient with respect to the layer's inputs. Empty in the first layer.
     backward: Panels,
-    /// Padded.
+    /// Bias, padded to whole panels.
     bias: Vec<f32>,
 }
 
@@ -42,7 +41,7 @@ enum Forward {
 }
 
 impl Weights {
-    /// From a flat parameter vector `[P]`.
+    /// Weights from a flat parameter vector `[P]`.
     pub fn new(shape: &MlpShape, params: &[f32]) -> Self {
         let last = shape.layers().len() - 1;
         let layer = |(l, [_, outputs]): (usize, [usize; 2])| Layer {
@@ -63,7 +62,7 @@ impl Weights {
         weights
     }
 
-    /// Takes other parameters `[P]`.
+    /// Replaces the parameters `[P]`.
     pub fn refill(&mut self, params: &[f32]) {
         assert_eq!(params.len(), self.shape.num_params(), "length of params");
         let mut rest = params;
@@ -84,7 +83,7 @@ impl Weights {
         self.log_stds.copy_from_slice(rest);
     }
 
-    /// What the weights are of.
+    /// Shape of the perceptron.
     pub fn shape(&self) -> &MlpShape {
         &self.shape
     }
@@ -95,7 +94,7 @@ impl Weights {
     }
 }
 
-/// What a forward pass leaves for the passes after it.
+/// Intermediate results of a forward pass, for the passes after it.
 #[derive(Clone, Debug)]
 pub struct Pass {
     obs: Vec<f32>,
@@ -106,13 +105,13 @@ pub struct Pass {
 #[derive(Clone, Debug)]
 pub(crate) struct Block {
     rows: usize,
-    /// Rows that there is room for.
+    /// Number of rows that fit.
     room: usize,
     layers: Vec<Vec<f32>>,
 }
 
 impl Block {
-    /// Room for `rows` rows, which a pass may use in part.
+    /// A block of at most `rows` rows; a pass may use fewer.
     pub(crate) fn new(shape: &MlpShape, rows: usize) -> Self {
         let layer = |[_, outputs]: [usize; 2]| vec![0.0; rows * padded(outputs)];
         Self {
@@ -122,7 +121,7 @@ impl Block {
         }
     }
 
-    /// [`outputs`](Self::outputs), to be changed.
+    /// Mutable [`outputs`](Self::outputs).
     pub(crate) fn outputs_mut(&mut self) -> &mut [f32] {
         let (room, rows) = (self.room, self.rows);
         let last = self.layers.len() - 1;
@@ -131,23 +130,23 @@ impl Block {
         &mut last[..len]
     }
 
-    /// Outputs of the last layer, padded; log standard deviations are not among them.
+    /// Outputs of the last layer, padded, without log standard deviations.
     pub(crate) fn outputs(&self) -> &[f32] {
         let last = &self.layers[self.layers.len() - 1];
         &last[..last.len() / self.room * self.rows]
     }
 }
 
-/// Gradients by the outputs of a layer, and room for those of the layer below.
+/// Gradients with respect to the outputs of a layer, and a buffer for those of the layer below.
 #[derive(Clone, Debug)]
 pub(crate) struct BlockGrad {
-    /// `[rows, padded(width)]` of the layer that is next.
+    /// `[rows, padded(width)]` of the layer that comes next.
     pub(crate) grad: Vec<f32>,
     below: Vec<f32>,
 }
 
 impl BlockGrad {
-    /// Room for `rows` rows of any layer.
+    /// Buffers for `rows` rows of any layer.
     pub(crate) fn new(shape: &MlpShape, rows: usize) -> Self {
         let widest = shape.widths[1..].iter().max().copied().unwrap_or(0);
         let room = vec![0.0; rows * padded(widest)];
@@ -158,19 +157,19 @@ impl BlockGrad {
     }
 }
 
-/// The rows of each chunk that a batch is cut into, in order.
+/// The rows of each chunk of a batch, in order.
 pub(crate) fn chunks(batch: usize) -> impl ExactSizeIterator<Item = Range<usize>> {
     let rows = batch.div_ceil(MAX_CHUNKS).next_multiple_of(CHUNK);
     let starts = (0..batch).step_by(rows);
     starts.map(move |start| start..batch.min(start + rows))
 }
 
-/// The most chunks that a batch of at most this size is cut into.
+/// Maximum number of chunks of a batch of at most this size.
 pub(crate) fn max_chunks(batch: usize) -> usize {
     batch.div_ceil(CHUNK).min(MAX_CHUNKS)
 }
 
-/// Applies `work` to each part, on all threads where there is more than one.
+/// Applies `work` to each part, on all threads if there are several parts.
 pub(crate) fn spread<T: Send, R: Send>(
     parts: Vec<T>,
     work: impl Fn(T) -> R + Sync + Send,
@@ -182,7 +181,7 @@ pub(crate) fn spread<T: Send, R: Send>(
     }
 }
 
-/// Outputs `[B, W]` for observations `[B, O]`, and what backward needs.
+/// Outputs `[B, W]` for observations `[B, O]`, and the intermediate results for the backward pass.
 pub fn forward(weights: &Weights, obs: Vec<f32>) -> (Vec<f32>, Pass) {
     let (shape, inputs) = (&weights.shape, weights.shape.inputs());
     let batch = obs.len() / inputs;
@@ -201,7 +200,7 @@ pub fn forward(weights: &Weights, obs: Vec<f32>) -> (Vec<f32>, Pass) {
     (outputs, Pass { obs, blocks })
 }
 
-/// Outputs `[B, W]` for observations `[B, O]`, where no other pass follows.
+/// Outputs `[B, W]` for observations `[B, O]`, without intermediate results for another pass.
 pub fn infer(weights: &Weights, obs: &[f32]) -> Vec<f32> {
     let shape = &weights.shape;
     let batch = obs.len() / shape.inputs();
@@ -227,7 +226,7 @@ pub fn infer(weights: &Weights, obs: &[f32]) -> Vec<f32> {
     outputs
 }
 
-/// Like [`spread`] over blocks, several of which make a chunk.
+/// Like [`spread`], over blocks, several of which make a chunk.
 fn spread_blocks<T: Send, R: Send>(
     blocks: Vec<T>,
     batch: usize,
@@ -240,7 +239,7 @@ fn spread_blocks<T: Send, R: Send>(
     }
 }
 
-/// One pass of observations `[rows, O]` through all layers, into a block with room for them.
+/// Runs observations `[rows, O]` through all layers, into a block large enough for them.
 pub(crate) fn forward_block(weights: &Weights, obs: &[f32], block: &mut Block) {
     let shape = &weights.shape;
     let last = weights.layers.len() - 1;
@@ -264,7 +263,7 @@ pub(crate) fn forward_block(weights: &Weights, obs: &[f32], block: &mut Block) {
     }
 }
 
-/// What layer `l` reads, and the distance between its rows.
+/// Inputs of layer `l`, and the distance between their rows.
 fn layer_input<'a>(
     shape: &MlpShape,
     obs: &'a [f32],
@@ -278,7 +277,7 @@ fn layer_input<'a>(
     }
 }
 
-/// Appends rows without their padding, and the log standard deviations to each.
+/// Appends rows without their padding, each followed by the log standard deviations.
 fn append_rows(outputs: &mut Vec<f32>, rows: &[f32], shape: &MlpShape, log_stds: &[f32]) {
     let width = shape.widths[shape.widths.len() - 1];
     for row in rows.chunks_exact(padded(width)) {
@@ -287,11 +286,11 @@ fn append_rows(outputs: &mut Vec<f32>, rows: &[f32], shape: &MlpShape, log_stds:
     }
 }
 
-/// Directional derivative of the outputs `[B, W]` by the parameters `[P]` along `direction` `[P]`, at
-/// the observations of a forward pass.
+/// Directional derivative of the outputs `[B, W]` with respect to the parameters `[P]` along `direction` `[P]`, at the
+/// observations of a forward pass.
 ///
-/// With a dot for derivatives, ż = ẋ W + x Ẇ + ḃ is one product of rows (ẋ, x, 1) with W, Ẇ and ḃ on
-/// top of each other.
+/// With a dot for derivatives, ż = ẋ W + x Ẇ + ḃ is one product of rows (ẋ, x, 1) with W, Ẇ and ḃ stacked on top of
+/// each other.
 pub fn jvp(shape: &MlpShape, params: &[f32], direction: &[f32], pass: &Pass) -> Vec<f32> {
     assert_eq!(params.len(), shape.num_params(), "length of params");
     assert_eq!(direction.len(), params.len(), "length of direction");
@@ -299,7 +298,7 @@ pub fn jvp(shape: &MlpShape, params: &[f32], direction: &[f32], pass: &Pass) -> 
     let layers = shape.layers().enumerate().map(|(l, [inputs, outputs])| {
         let weight = at..at + inputs * outputs;
         at = weight.end + outputs;
-        // Observations do not move, so the first layer has no ẋ.
+        // Observations are constant, so the first layer has no ẋ.
         let still = if l == 0 { &[] } else { &params[weight.clone()] };
         let stacked = [still, &direction[weight.start..at]].concat();
         Panels::packed(&stacked, stacked.len() / outputs, outputs)
@@ -357,7 +356,7 @@ fn jvp_block(shape: &MlpShape, layers: &[Panels], block: &Block, obs: &[f32]) ->
     tangent
 }
 
-/// Gradient by all parameters `[P]` from the gradient by the outputs `[B, W]`.
+/// Gradient with respect to all parameters `[P]`, from the gradient with respect to the outputs `[B, W]`.
 pub fn backward(weights: &Weights, pass: &Pass, grad_outputs: &[f32]) -> Vec<f32> {
     let shape = &weights.shape;
     let batch = pass.obs.len() / shape.inputs();
@@ -399,8 +398,8 @@ pub fn backward(weights: &Weights, pass: &Pass, grad_outputs: &[f32]) -> Vec<f32
         .unwrap_or_default()
 }
 
-/// Gradients by rows of outputs `[rows, W]`: those by the last layer go to `grad`, padded, those by the log
-/// standard deviations are added to their place in `total` `[P]`.
+/// Splits gradients with respect to rows of outputs `[rows, W]`: those of the last layer go to `grad`, padded; those of
+/// the log standard deviations are added to their place in `total` `[P]`.
 fn split_outputs(shape: &MlpShape, grads: &[f32], grad: &mut [f32], total: &mut [f32]) {
     let width = shape.widths[shape.widths.len() - 1];
     let log_stds = &mut total[shape.num_params() - shape.log_stds..];
@@ -413,8 +412,8 @@ fn split_outputs(shape: &MlpShape, grads: &[f32], grad: &mut [f32], total: &mut 
     }
 }
 
-/// Adds to `total` `[P]`, or puts there if that is `fresh`, the gradient by the layers' parameters, for a
-/// gradient by the outputs of the last layer that stands in `grad` and is used up.
+/// Adds the gradient with respect to the layers' parameters to `total` `[P]`, or overwrites it if `fresh`. The gradient
+/// with respect to the outputs of the last layer is taken from `grad`, which is overwritten.
 pub(crate) fn backward_block(
     weights: &Weights,
     block: &Block,

@@ -1,18 +1,19 @@
-//! Products with a few columns, as the last layers of policies and value functions have them: vectors run
-//! along the inputs, where panels of columns would be nearly empty.
+//! Matrix products with few columns, as in the last layers of policies and value functions.
+//!
+//! Vectors run along the inputs, since panels of columns would be nearly empty.
 
 use crate::gemm::{Gradient, padded};
 use crate::simd::dispatch;
 use pulp::{Simd, WithSimd};
 
-/// Most columns.
+/// Maximum number of columns.
 pub(crate) const NARROW: usize = 4;
-/// Inputs are rounded up to a multiple of this, which is that of every vector.
+/// Inputs are padded to a multiple of this, which is a multiple of every vector length.
 const UNIT: usize = 16;
-/// Rows that are carried together.
+/// Rows processed together.
 const ROWS: usize = 4;
 
-/// The transpose of a `[K, N]` matrix, rows filled up with zeros.
+/// The transpose of a `[K, N]` matrix, with rows padded by zeros.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Narrow {
     values: Vec<f32>,
@@ -20,7 +21,7 @@ pub(crate) struct Narrow {
 }
 
 impl Narrow {
-    /// Takes a row-major matrix `[inner, columns]`.
+    /// Copies in a row-major matrix `[inner, columns]`.
     pub(crate) fn pack(&mut self, matrix: &[f32], inner: usize, columns: usize) {
         let len = inner.next_multiple_of(UNIT);
         self.columns = columns;
@@ -32,8 +33,8 @@ impl Narrow {
     }
 }
 
-/// C = A B + b: rows of A `stride` apart, with zeros after its columns up to a whole number of vectors;
-/// C `[M, padded(N)]`.
+/// C = A B + b. Rows of A are `stride` apart, with zeros after its columns up to a whole number of vectors; C is `[M,
+/// padded(N)]`.
 pub(crate) fn product(a: &[f32], stride: usize, b: &Narrow, bias: &[f32], c: &mut [f32]) {
     dispatch(Product {
         a,
@@ -108,7 +109,7 @@ impl Product<'_> {
     }
 }
 
-/// As [`gemm::gradient`](crate::gemm::gradient), for a layer with few outputs.
+/// [`gemm::gradient`](crate::gemm::gradient) for a layer with few outputs.
 pub(crate) fn gradient(a: &[f32], stride: usize, d: &[f32], into: Gradient<'_>) {
     dispatch(OfLayer { a, stride, d, into });
 }
@@ -156,7 +157,7 @@ impl OfLayer<'_> {
         }
     }
 
-    /// The gradient by the weights of sixteen inputs, of which the last ones may not exist.
+    /// Gradient with respect to the weights of sixteen inputs, the last of which may not exist.
     #[inline(always)]
     fn unit<S: Simd, const N: usize, const V: usize>(&mut self, simd: S, first: usize) {
         let mut sum = [[simd.splat_f32s(0.0); V]; N];

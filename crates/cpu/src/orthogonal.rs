@@ -1,18 +1,18 @@
-//! Random orthonormal sets, uniformly distributed (Haar).
+//! Random orthonormal sets, uniformly (Haar) distributed, for initial weights.
 
 use crate::simd::dispatch;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 use std::slice;
 
-/// So many vectors are made one after the other; from there on in blocks, which is a matter of seconds and not of
-/// minutes where there are thousands.
+/// Number of vectors made one at a time. The rest are made in blocks, which takes seconds instead of minutes for
+/// thousands of vectors.
 const ONE_BY_ONE: usize = 256;
 const BLOCK: usize = 64;
-/// Vectors of a block that one thread has at a time: they stay in its cache while the set passes by.
+/// Vectors of a block that one thread handles at a time: they stay in its cache while the set streams past.
 const GROUP: usize = 8;
 
-/// Row-major `[inputs, outputs]` matrix whose shorter side is an orthonormal set, times `gain`, made of draws from a
+/// Row-major `[inputs, outputs]` matrix whose shorter side is an orthonormal set, times `gain`, from draws of a
 /// standard `normal` distribution.
 pub fn orthogonal(
     inputs: usize,
@@ -33,11 +33,11 @@ pub fn orthogonal(
         .collect()
 }
 
-/// `count` vectors of `length`, which is no less.
+/// `count` orthonormal vectors of `length` ≥ `count`.
 ///
-/// Gram–Schmidt on standard normal vectors. Two passes keep the set orthogonal to rounding. Of a block, what lies along
-/// earlier vectors goes in one pass, by a few of these at a time (modified Gram–Schmidt), whose error grows with the
-/// condition of the vectors, about `count`.
+/// Gram–Schmidt on standard normal vectors; two passes keep the set orthogonal to rounding. Within a block, the
+/// components along earlier vectors are removed in one pass, a few at a time (modified Gram–Schmidt), whose error grows
+/// with the condition number of the vectors, about `count`.
 fn orthonormal(count: usize, length: usize, normal: &mut impl FnMut() -> f64) -> Vec<Vec<f64>> {
     let mut set: Vec<Vec<f64>> = Vec::with_capacity(count);
     while set.len() < count.min(ONE_BY_ONE) {
@@ -140,10 +140,10 @@ mod tests {
     use super::*;
     use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
-    /// More than are made one by one, and a last block that is not full.
+    /// More vectors than are made one at a time, and a last block that is not full.
     const COUNT: usize = ONE_BY_ONE + 2 * BLOCK + 3;
 
-    /// Standard normal (Box–Muller).
+    /// Standard normal numbers (Box–Muller).
     fn draws() -> impl FnMut() -> f64 {
         let mut rng = SmallRng::seed_from_u64(1);
         move || {
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn blocks_are_orthonormal() {
-        // The second is square, so that little is left of the last vector.
+        // The second matrix is square, so that little is left of the last vector.
         for length in [COUNT + 14, COUNT] {
             let set = set(length);
             assert_eq!(set.len(), COUNT);
@@ -171,7 +171,7 @@ mod tests {
         }
     }
 
-    /// Which makes them as uniformly distributed: blocks only round differently.
+    /// Hence they are as uniformly distributed: blocks only round differently.
     #[test]
     fn blocks_are_what_one_vector_after_the_other_gives() {
         let length = COUNT + 7;
@@ -197,7 +197,7 @@ mod tests {
         use crate::simd::on_every_width;
         let set = set(COUNT + 5);
         let (set, others) = set.split_at(7);
-        // A vector of the set, one across it, and their sum.
+        // A vector of the set, one orthogonal to it, and their sum.
         let sum: Vec<f64> = set[3].iter().zip(&others[0]).map(|(x, y)| x + y).collect();
         on_every_width!(
             vectors in [set[3].clone(), others[0].clone(), sum.clone()],

@@ -1,7 +1,7 @@
-//! Expectations under a normal distribution.
+//! Gauss–Hermite quadrature: expectations under a normal distribution.
 
-/// Positive nodes and their weights of the Gauss–Hermite rule of order 24 for the weight
-/// exp(−z²/2)/√2π; the negative ones mirror them. Roots of He₂₄, weights 24!/(24 He₂₃(z))².
+/// Positive nodes and weights of the Gauss–Hermite rule of order 24 for the weight function exp(−z²/2)/√2π; the
+/// negative nodes mirror them. Roots of He₂₄, weights 24!/(24 He₂₃(z))².
 pub const HALF: [(f64, f64); 12] = [
     (0.317_370_096_629_452_3, 0.240_870_115_546_640_3),
     (0.953_421_922_932_109, 0.161_459_512_867_000_08),
@@ -21,7 +21,7 @@ pub const HALF: [(f64, f64); 12] = [
 mod tests {
     use super::*;
 
-    /// E z²ᵏ = (2k − 1)!!, to degree 46.
+    /// E z²ᵏ = (2k − 1)!!, up to degree 46.
     #[test]
     fn the_rule_has_the_moments_of_a_normal() {
         let mut expected = 1.0;

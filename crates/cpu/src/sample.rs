@@ -1,5 +1,6 @@
-//! Formulas of single samples: of distributions and of losses, each with its slope. Loops over columns of samples call
-//! them, and so do kernels on GPUs, one thread per sample.
+//! Formulas of single samples, of distributions and losses, each with its slope.
+//!
+//! Loops over columns of samples call them, and so do GPU kernels, one thread per sample.
 
 // The macro makes a module beside each function.
 #![cfg_attr(feature = "gpu", allow(missing_docs))]
@@ -11,14 +12,14 @@ use crate::kernel::*;
 pub const HALF_LN_TAU: f32 = 0.918_938_5;
 const LARGEST: f32 = f32::MAX;
 
-/// μ + σ ε, one component of a Gaussian from standard normal noise ε.
+/// μ + σ ε: one component of a Gaussian sample from standard normal noise ε.
 #[cfg_attr(feature = "gpu", cube)]
 #[inline(always)]
 pub fn gaussian_sample(mean: f32, log_std: f32, noise: f32) -> f32 {
     mean + exp(log_std) * noise
 }
 
-/// −log p of one component of a Gaussian, `z` standard deviations from its mean.
+/// −log p of one component of a Gaussian, `z` standard deviations from the mean.
 #[cfg_attr(feature = "gpu", cube)]
 #[inline(always)]
 pub fn gaussian_cost(z: f32, log_std: f32) -> f32 {
@@ -32,8 +33,8 @@ pub fn gaussian_entropy(log_std: f32) -> f32 {
     log_std + HALF_LN_TAU + 0.5f32
 }
 
-/// Gradient of a loss by the mean and by log σ of one component of a Gaussian with 1/σ = `inverse`, for its
-/// derivatives by log p and by the entropy: ∂log p/∂μ = z/σ, ∂log p/∂log σ = z² − 1, ∂H/∂log σ = 1.
+/// Gradient of a loss with respect to the mean and log σ of one component of a Gaussian with 1/σ = `inverse`, from the
+/// loss's derivatives with respect to log p and the entropy: ∂log p/∂μ = z/σ, ∂log p/∂log σ = z² − 1, ∂H/∂log σ = 1.
 #[cfg_attr(feature = "gpu", cube)]
 #[inline(always)]
 pub fn gaussian_gradient(z: f32, inverse: f32, by_log_prob: f32, by_entropy: f32) -> (f32, f32) {
@@ -42,8 +43,8 @@ pub fn gaussian_gradient(z: f32, inverse: f32, by_log_prob: f32, by_entropy: f32
     (by_mean, by_log_std)
 }
 
-/// Gradient of a loss by the logit of one alternative of a categorical distribution, for its derivatives by log p and
-/// by the entropy H: ∂log p_a/∂z_k = 1[k = a] − p_k, ∂H/∂z_k = −p_k (log p_k + H).
+/// Gradient of a loss with respect to the logit of one alternative of a categorical distribution, from the loss's
+/// derivatives with respect to log p and the entropy H: ∂log p_a/∂z_k = 1[k = a] − p_k, ∂H/∂z_k = −p_k (log p_k + H).
 #[cfg_attr(feature = "gpu", cube)]
 #[inline(always)]
 pub fn categorical_gradient(
@@ -59,21 +60,21 @@ pub fn categorical_gradient(
 }
 
 /// min(ρ A, clip(ρ, 1 ± `clip`) A) with ρ = e^`log_ratio` (Schulman et al., arXiv:1707.06347, eq. 7), and its
-/// derivative by `log_ratio`.
+/// derivative with respect to `log_ratio`.
 #[cfg_attr(feature = "gpu", cube)]
 #[inline(always)]
 pub fn clipped_surrogate(log_ratio: f32, advantage: f32, clip: f32) -> (f32, f32) {
     let ratio = exp(log_ratio);
     let unclipped = ratio * advantage;
     let clipped = bounded(ratio, 1.0f32 - clip, 1.0f32 + clip) * advantage;
-    // The comparison is false for NaN, which passes on.
+    // The comparison is false for NaN, which is thus propagated.
     let held = clipped < unclipped;
     let value = select(held, clipped, unclipped);
     let slope = select(held, 0.0f32, unclipped);
     (value, slope)
 }
 
-/// ρ A, and its derivative by `log_ratio`, which is the same.
+/// ρ A, and its derivative with respect to `log_ratio`, which is equal to it.
 #[cfg_attr(feature = "gpu", cube)]
 #[inline(always)]
 pub fn ratio_surrogate(log_ratio: f32, advantage: f32) -> (f32, f32) {
@@ -95,8 +96,8 @@ pub fn outside(ratio: f32, clip: f32) -> f32 {
     select((ratio - 1.0f32).abs() > clip, 1.0f32, 0.0f32)
 }
 
-/// ½ (V − R)², or the larger of that and the same of V_old + clip(V − V_old, ±`clip`), and its derivative by V.
-/// `clip` 0: never.
+/// ½ (V − R)², or its maximum with the same loss of V_old + clip(V − V_old, ±`clip`), and the derivative with respect
+/// to V. `clip` 0 disables clipping.
 #[cfg_attr(feature = "gpu", cube)]
 #[inline(always)]
 pub fn value_loss(value: f32, old: f32, target: f32, clip: f32) -> (f32, f32) {
@@ -107,7 +108,7 @@ pub fn value_loss(value: f32, old: f32, target: f32, clip: f32) -> (f32, f32) {
     let moved = value - old;
     let held = old + bounded(moved, -clip, clip) - target;
     let of_clipped = 0.5f32 * held * held;
-    // A clipped value does not move with V.
+    // A clipped value does not depend on V.
     let larger = moved.abs() > clip && of_clipped > loss;
     (
         select(larger, of_clipped, loss),
@@ -119,7 +120,7 @@ pub fn value_loss(value: f32, old: f32, target: f32, clip: f32) -> (f32, f32) {
 mod tests {
     use super::*;
 
-    /// The derivative of `f` at `x`.
+    /// Derivative of `f` at `x`.
     fn slope(f: impl Fn(f64) -> f64, x: f64) -> f64 {
         (f(x + 1e-6) - f(x - 1e-6)) / 2e-6
     }

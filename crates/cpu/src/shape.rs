@@ -1,4 +1,4 @@
-//! The shape of a perceptron, and where its weights lie in a flat vector.
+//! Shape of a perceptron and layout of its weights in a flat vector.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,22 +13,22 @@ pub enum Activation {
     Relu,
 }
 
-/// What a perceptron looks like inside its flat parameter vector: per layer the weights `[I, O]` and
-/// the bias `[O]`, then any log standard deviations.
+/// Layout of a perceptron in its flat parameter vector: per layer the weights `[I, O]` and the bias `[O]`, then the log
+/// standard deviations, if any.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MlpShape {
     /// Inputs, hidden widths, outputs.
     pub widths: Vec<usize>,
-    /// Between layers.
+    /// Nonlinearity between layers.
     pub activation: Activation,
-    /// Log standard deviations that do not depend on the observation, appended to every row of outputs.
+    /// Number of log standard deviations that do not depend on the observation, appended to every row of outputs.
     pub log_stds: usize,
-    /// Outputs are logits of which the last columns of the observation forbid some.
+    /// Whether the outputs are logits, some of which the last columns of the observation forbid.
     pub masked: bool,
 }
 
 impl MlpShape {
-    /// Whether nothing follows its last layer.
+    /// Whether nothing follows the last layer.
     pub fn is_bare(&self) -> bool {
         self.log_stds == 0 && !self.masked
     }
@@ -39,12 +39,12 @@ impl MlpShape {
         layers + self.log_stds
     }
 
-    /// Columns of the outputs `W`.
+    /// Number of output columns `W`.
     pub fn outputs(&self) -> usize {
         self.widths[self.widths.len() - 1] + self.log_stds
     }
 
-    /// Columns of the observations `O`.
+    /// Number of observation columns `O`.
     pub fn inputs(&self) -> usize {
         self.widths[0]
     }

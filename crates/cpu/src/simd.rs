@@ -1,9 +1,8 @@
-//! The widest instruction set that this machine has and that the kernels are written for.
+//! Dispatch to the widest instruction set that the processor and the kernels support.
 
 use pulp::{Scalar, Simd, WithSimd};
 
-/// Runs `op` with AVX-512, with AVX2 and FMA or with NEON where the processor has them, in plain
-/// arithmetic otherwise.
+/// Runs `op` with AVX-512, AVX2 and FMA, or NEON if the processor has them, and in plain arithmetic otherwise.
 pub(crate) fn dispatch<W: WithSimd>(op: W) -> W::Output {
     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
     {
@@ -21,9 +20,9 @@ pub(crate) fn dispatch<W: WithSimd>(op: W) -> W::Output {
     op.with_simd(Scalar)
 }
 
-/// With vectors of every width that processors have, whatever this one has, and with those that it has: makes a
-/// result, runs an operation that writes there, and checks it. One number at a time stands for processors
-/// without vectors, and is what multiplies and adds in two roundings.
+/// Repeats a test with vectors of every width that processors have, whatever this processor has, and with its own:
+/// makes a result, runs an operation that writes to it, and checks it. Vectors of a single number stand for processors
+/// without vector instructions, and multiply and add in two roundings.
 #[cfg(test)]
 macro_rules! on_every_width {
     ($result:ident in $new:expr, $op:expr => $check:expr) => {{
@@ -45,7 +44,7 @@ macro_rules! on_every_width {
 #[cfg(test)]
 pub(crate) use on_every_width;
 
-/// Compiled once for each operation, however many tests run it.
+/// Compiled once per operation, however many tests run it.
 #[cfg(test)]
 #[inline(never)]
 pub(crate) fn on<S: Simd, W: WithSimd>(simd: S, op: W) -> W::Output {

@@ -1,10 +1,10 @@
-//! tanh of many numbers.
+//! Vectorised tanh, within 7 units in the last place.
 
 use crate::simd::dispatch;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-/// Numbers that are worth a thread.
+/// Minimum count of numbers per thread.
 const CHUNK: usize = 1 << 15;
 
 /// Beyond this, tanh rounds to ±1 in single precision.
@@ -55,8 +55,8 @@ impl WithSimd for InPlace<'_> {
     }
 }
 
-/// tanh(x) as a rational function, within 6 units in the last place everywhere where processors multiply and
-/// add in one rounding, within 7 where they do not; never beyond ±1. NaN stays NaN.
+/// tanh(x) as a rational function, within 6 units in the last place on processors that multiply and add in one
+/// rounding, within 7 on others; never beyond ±1. NaN stays NaN.
 #[inline(always)]
 pub(crate) fn tanh<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let x = clamp(simd, x, LIMIT);
@@ -70,7 +70,7 @@ pub(crate) fn tanh<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     clamp(simd, simd.div_f32s(simd.mul_f32s(x, p), q), 1.0)
 }
 
-/// NaN passes through.
+/// Clamps to ±`limit`; NaN passes through.
 #[inline(always)]
 fn clamp<S: Simd>(simd: S, x: S::f32s, limit: f32) -> S::f32s {
     let (low, high) = (simd.splat_f32s(-limit), simd.splat_f32s(limit));
@@ -79,7 +79,7 @@ fn clamp<S: Simd>(simd: S, x: S::f32s, limit: f32) -> S::f32s {
         let x = simd.select_f32s(simd.less_than_f32s(x, low), low, x);
         return simd.select_f32s(simd.greater_than_f32s(x, high), high, x);
     }
-    // Processors' minima give the second operand where one is NaN (x86), or NaN (ARM).
+    // Minimum instructions return the second operand if one is NaN (x86), or NaN (ARM).
     simd.max_f32s(low, simd.min_f32s(high, x))
 }
 
@@ -91,7 +91,7 @@ mod tests {
     /// tanh of whole vectors of numbers, in place.
     struct Map<'a> {
         values: &'a mut [f32],
-        /// Becomes whether products are added in one rounding.
+        /// Set to whether multiply-add rounds once.
         fused: &'a mut bool,
     }
 
@@ -104,14 +104,14 @@ mod tests {
             for x in vectors {
                 *x = tanh(simd, *x);
             }
-            // The square of 1 + 2⁻¹² has a last digit that a rounding of its own takes away.
+            // The square of 1 + 2⁻¹² has a last digit that a separate rounding loses.
             let x = simd.splat_f32s(1.0 + f32::EPSILON * 2048.0);
             let rounded = simd.splat_f32s(-1.0 - f32::EPSILON * 4096.0);
             *self.fused = simd.reduce_sum_f32s(simd.mul_add_e_f32s(x, x, rounded)) != 0.0;
         }
     }
 
-    /// Filled up to whole vectors.
+    /// Padded to whole vectors.
     fn padded(mut values: Vec<f32>) -> Vec<f32> {
         values.resize(values.len().next_multiple_of(16), 0.0);
         values
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn within_the_units_in_the_last_place_that_are_promised() {
-        // Every 997th bit pattern from the smallest normal number to 16, and around where it is farthest off.
+        // Every 997th bit pattern from the smallest normal number to 16, and the neighbourhood of the largest error.
         let bits = (f32::MIN_POSITIVE.to_bits()..16f32.to_bits()).step_by(997);
         let worst = 6.32009f32.to_bits();
         let bits = bits.chain(worst - 1000..worst + 1000);
@@ -166,7 +166,7 @@ mod tests {
         } => assert_eq!(found.0[..5], [0.0, 1.0, -1.0, 1.0, -1.0]));
     }
 
-    /// With what processors have: vectors that are made of single numbers drop NaN, and only tests run on them.
+    /// On the vectors that processors have: emulated vectors of single numbers drop NaN, and only tests use them.
     #[test]
     fn nan_stays_nan() {
         let check = |run: fn(Map<'_>)| {

@@ -1,35 +1,35 @@
 //! Threads that go through rounds of short tasks together.
 //!
-//! A gradient step on a small network takes some ten microseconds, about as long as waking a sleeping thread.
-//! So helpers are fetched from the current rayon pool once and then wait for work awake, until the team is
-//! dropped. They are never needed: whoever leads does what nobody else has begun.
+//! A gradient step on a small network takes about ten microseconds, as long as waking a sleeping thread. So helpers are
+//! taken from the current rayon pool once and then spin for work until the team is dropped. No helper is required: the
+//! leader runs every task that nobody else has started.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-/// Checks for work before a helper lets other threads run in between.
+/// Number of checks for work before a helper yields to other threads.
 const PATIENCE: u32 = 10_000;
 
-/// A leader and helpers that do tasks by number.
+/// A leader and helpers that run tasks by number.
 pub(crate) struct Team {
     shared: Arc<Shared>,
 }
 
 struct Shared {
     work: Box<dyn Fn(usize) + Send + Sync>,
-    /// Number of the round, tasks in it, tasks begun: 32, 16 and 16 bits.
+    /// Number of the round, tasks in it, tasks started: 32, 16 and 16 bits.
     round: AtomicU64,
-    /// Tasks of the round that are finished.
+    /// Number of finished tasks of the round.
     finished: AtomicUsize,
     over: AtomicBool,
-    /// A task has panicked.
+    /// Whether a task has panicked.
     broken: AtomicBool,
 }
 
 impl Team {
-    /// For rounds of at most `tasks` tasks, each of which calls `work` with its number.
+    /// A team for rounds of at most `tasks` tasks, each of which calls `work` with its number.
     pub(crate) fn new(tasks: usize, work: impl Fn(usize) + Send + Sync + 'static) -> Self {
         let shared = Arc::new(Shared {
             work: Box::new(work),
@@ -42,14 +42,14 @@ impl Team {
         for _ in 1..threads {
             let shared = shared.clone();
             rayon::spawn(move || {
-                // The alarm tells the leader; rayon would end the process.
+                // The alarm informs the leader; rayon would abort the process.
                 let _ = catch_unwind(AssertUnwindSafe(|| shared.help()));
             });
         }
         Self { shared }
     }
 
-    /// Does tasks 0 to `tasks` − 1, in any order and on any thread, and returns when all are finished.
+    /// Runs tasks 0 to `tasks` − 1, in any order and on any thread, and returns when all are finished.
     pub(crate) fn round(&self, tasks: usize) {
         let shared = &*self.shared;
         assert!(tasks < 1 << 16, "number of tasks");
@@ -78,7 +78,7 @@ impl Shared {
         }
     }
 
-    /// Does a task that nobody has begun, if there is one.
+    /// Runs a task that nobody has started, if there is one.
     fn do_one(&self) -> bool {
         let begin = |round: u64| {
             let (begun, tasks) = (round & 0xffff, round >> 16 & 0xffff);
@@ -96,7 +96,7 @@ impl Shared {
     }
 }
 
-/// Goes off if it is dropped, which happens in a panic alone.
+/// Sets its flag when dropped, which happens only in a panic.
 struct Alarm<'a>(&'a AtomicBool);
 
 impl Drop for Alarm<'_> {

@@ -1,10 +1,10 @@
-//! What is done to the results of a product while they are in registers.
+//! Epilogues of a matrix product, applied while the results are in registers.
 
 use super::panels::load;
 use crate::tanh::tanh;
 use pulp::Simd;
 
-/// What happens to a vector of results, whose first stands at `at`, before it is stored.
+/// An operation on a vector of results before it is stored; `at` is the position of the first result.
 pub(super) trait Finish: Copy {
     fn finish<S: Simd>(self, simd: S, x: S::f32s, at: usize) -> S::f32s;
 }
@@ -15,7 +15,7 @@ pub(super) struct Identity;
 pub(super) struct OfTanh;
 #[derive(Clone, Copy)]
 pub(super) struct OfRelu;
-/// By the outputs of the layer.
+/// Multiplies by the derivative of tanh, taken from the layer's outputs.
 #[derive(Clone, Copy)]
 pub(super) struct TimesTanhDerivative<'a>(pub(super) &'a [f32]);
 #[derive(Clone, Copy)]
@@ -48,7 +48,7 @@ impl Finish for OfRelu {
 }
 
 impl Finish for TimesTanhDerivative<'_> {
-    /// x (1 − h²)
+    /// x (1 − h²).
     #[inline(always)]
     fn finish<S: Simd>(self, simd: S, x: S::f32s, at: usize) -> S::f32s {
         let [h] = load::<S, 1>(&self.0[at..]);

@@ -1,20 +1,20 @@
-//! The gradient of a layer: the product of its inputs, transposed, with the gradient of its outputs.
+//! Gradient of a layer's parameters: inputs, transposed, times the gradient of the outputs.
 
 use super::panels::{PANEL, load, padded};
 use crate::simd::dispatch;
 use pulp::{Simd, WithSimd};
 
-/// Where a gradient goes: the weights `[K, N]` and the bias `[N]` of a layer.
+/// Destination of a gradient: the weights `[K, N]` and the bias `[N]` of a layer.
 pub(crate) struct Gradient<'a> {
     pub(crate) weights: &'a mut [f32],
     pub(crate) bias: &'a mut [f32],
-    /// Replaces what is there instead of adding to it.
+    /// Overwrites the destination instead of adding to it.
     pub(crate) fresh: bool,
 }
 
 #[cfg(test)]
 impl<'a> Gradient<'a> {
-    /// Weights `[K, N]` and bias `[N]` one after the other.
+    /// Weights `[K, N]` and bias `[N]`, stored one after the other.
     pub(crate) fn over(layer: &'a mut [f32], columns: usize, fresh: bool) -> Self {
         let (weights, bias) = layer.split_at_mut(layer.len() - columns);
         Self {
@@ -25,8 +25,8 @@ impl<'a> Gradient<'a> {
     }
 }
 
-/// Aᵀ D for the weights and the column sums of D for the bias: the gradient of a layer with inputs A
-/// `[M, K]`, rows `stride` apart, by the gradient D `[M, padded(N)]` of its outputs.
+/// Computes Aᵀ D for the weights and the column sums of D for the bias: the gradient of a layer with inputs A `[M, K]`,
+/// rows `stride` apart, from the gradient D `[M, padded(N)]` with respect to its outputs.
 pub(crate) fn gradient(a: &[f32], stride: usize, d: &[f32], into: Gradient<'_>) {
     dispatch(OfLayer { a, stride, d, into });
 }
@@ -105,7 +105,7 @@ impl OfLayer<'_> {
     }
 }
 
-/// Adds to as many elements as there are, or replaces them; the surplus of the last panel is dropped.
+/// Adds to the existing elements, or overwrites them; the surplus of the last panel is dropped.
 #[inline(always)]
 fn put<S: Simd, const V: usize>(simd: S, sum: [S::f32s; V], to: &mut [f32], fresh: bool) {
     let lanes = V * S::F32_LANES;

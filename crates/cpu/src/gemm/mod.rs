@@ -1,8 +1,8 @@
-//! Matrix products of the sizes that small networks need, with what surrounds them fused in.
+//! Matrix products at the sizes of small networks, fused with bias, nonlinearity and derivative.
 //!
-//! Rows are samples. A product runs through some rows and one panel of sixteen columns at a time, keeps the
-//! result in registers, and applies bias, nonlinearity or its derivative before it stores. Every result is a
-//! function of its operands alone: sums run in one fixed order.
+//! Rows are samples. A product takes a few rows and one panel of sixteen columns at a time, keeps the result in
+//! registers, and applies bias, nonlinearity or its derivative before storing. Every result is a function of its
+//! operands alone: sums run in one fixed order.
 
 mod finish;
 mod gradient;
@@ -19,19 +19,19 @@ use finish::{Finish, Identity, OfRelu, OfTanh, TimesReluDerivative, TimesTanhDer
 use panels::{PANEL, load};
 use pulp::{Simd, WithSimd};
 
-/// What a product starts from and what happens to it before it is stored.
+/// Initial value of a product, and the operation applied before it is stored.
 #[derive(Clone, Copy, Debug)]
 pub enum Epilogue<'a> {
-    /// act(A B + b) with a bias padded to whole panels.
+    /// act(A B + b), with a bias padded to whole panels.
     Layer {
-        /// b, padded.
+        /// b, padded to whole panels.
         bias: &'a [f32],
-        /// act; none is the identity.
+        /// act; `None` is the identity.
         activation: Option<Activation>,
     },
     /// (A B) ∘ act′, with the derivative taken from the layer's outputs (same rows as the result).
     Derivative {
-        /// Of the layer, as many and as far apart as the results.
+        /// Outputs of the layer, laid out like the results.
         outputs: &'a [f32],
         /// act.
         activation: Activation,
@@ -101,8 +101,8 @@ impl Product<'_> {
     #[inline(always)]
     fn run<S: Simd, F: Finish>(mut self, simd: S, bias: &[f32], finish: F) {
         for first in (0..self.b.columns).step_by(PANEL) {
-            // Columns beyond the last are not worth a vector of their own. How many vectors there are and how
-            // many rows keep all registers busy are constants of the instruction set.
+            // Columns beyond the last do not deserve a vector. The numbers of vectors and rows that keep all registers
+            // busy are constants of the instruction set.
             let half = self.b.columns - first <= PANEL / 2;
             match (S::F32_LANES, half) {
                 (16, _) => self.panel::<S, F, 12, 1>(simd, first, bias, finish),
@@ -127,7 +127,7 @@ impl Product<'_> {
     ) {
         let rows = self.c.len() / self.width;
         let mut row = 0;
-        // Tiles of four, which are nearly as fast, take what large ones would leave over.
+        // Tiles of four rows, which are nearly as fast, take the remainder that large tiles would leave.
         while rows - row >= 4 && !(rows - row).is_multiple_of(R) {
             self.tile::<S, F, 4, V>(simd, row, first, bias, finish);
             row += 4;

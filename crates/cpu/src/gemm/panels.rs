@@ -1,18 +1,17 @@
-//! Matrices as products read them: in panels of sixteen columns, and rows of layers in whole panels.
+//! Memory layout of matrices for products: panels of sixteen columns, padded rows of layers.
 
 use pulp::Simd;
 
-/// Columns of a panel, which is also what fits into a line of the cache.
+/// Columns of a panel; one row of it fills a cache line.
 pub(super) const PANEL: usize = 16;
 
-/// Length of a row in the buffers of layers that are `width` wide: whole panels, and an odd number of them.
-/// Rows an even number of cache lines apart would compete for the same places in the cache.
+/// Row length in the buffers of a layer of width `width`: whole panels, and an odd number of them. Rows an even number
+/// of cache lines apart would compete for the same cache sets.
 pub fn padded(width: usize) -> usize {
     (width.div_ceil(PANEL) | 1) * PANEL
 }
 
-/// The columns of a `[K, N]` matrix cut into panels, each stored contiguously as `[K, 16]` and filled up with
-/// zeros.
+/// The columns of a `[K, N]` matrix cut into panels, each stored contiguously as `[K, 16]` and padded with zeros.
 #[derive(Clone, Debug, Default)]
 pub struct Panels {
     pub(super) values: Vec<f32>,
@@ -21,14 +20,14 @@ pub struct Panels {
 }
 
 impl Panels {
-    /// From a row-major matrix `[inner, columns]`.
+    /// Panels of a row-major matrix `[inner, columns]`.
     pub fn packed(matrix: &[f32], inner: usize, columns: usize) -> Self {
         let mut panels = Self::default();
         panels.pack(matrix, inner, columns);
         panels
     }
 
-    /// Takes a row-major matrix `[inner, columns]`.
+    /// Copies in a row-major matrix `[inner, columns]`.
     pub(crate) fn pack(&mut self, matrix: &[f32], inner: usize, columns: usize) {
         for (first, panel) in self.resize(inner, columns) {
             for (from, to) in matrix.chunks_exact(columns).zip(panel) {
@@ -41,7 +40,7 @@ impl Panels {
         }
     }
 
-    /// Takes the transpose of a row-major matrix `[columns, inner]`.
+    /// Copies in the transpose of a row-major matrix `[columns, inner]`.
     pub(crate) fn pack_transposed(&mut self, matrix: &[f32], inner: usize, columns: usize) {
         for (first, panel) in self.resize(inner, columns) {
             let used = PANEL.min(columns - first);
@@ -70,7 +69,7 @@ impl Panels {
         }
     }
 
-    /// The panels of an `[inner, columns]` matrix with their first columns. Surplus columns hold zeros.
+    /// Panels of an `[inner, columns]` matrix, each with the index of its first column. Surplus columns hold zeros.
     fn resize(
         &mut self,
         inner: usize,
@@ -89,7 +88,7 @@ impl Panels {
     }
 }
 
-/// The vectors at the beginning of `from`.
+/// Loads the first vectors of `from`.
 #[inline(always)]
 pub(super) fn load<S: Simd, const V: usize>(from: &[f32]) -> [S::f32s; V] {
     let (vectors, _) = S::as_simd_f32s(&from[..V * S::F32_LANES]);

@@ -1,4 +1,4 @@
-//! Products and gradients against sums in double precision, on vectors of every width.
+//! Tests of products and gradients against sums in double precision, on vectors of every width.
 
 use super::gradient::OfLayer;
 use super::*;
@@ -33,7 +33,7 @@ fn sums_of_products(a: &[f32], b: &[f32], [m, k, n]: [usize; 3]) -> Vec<f64> {
     (0..m * n).map(sum).collect()
 }
 
-/// A row-major matrix with rows as long as those of layers, zeros in between.
+/// A row-major matrix with its rows as far apart as those of layers, and zeros in between.
 fn spread_out(matrix: &[f32], columns: usize) -> Vec<f32> {
     let rows = matrix.chunks_exact(columns).flat_map(|row| {
         let gap = vec![0.0; padded(columns) - columns];
@@ -85,7 +85,7 @@ fn products_are_sums_of_products() {
 #[test]
 fn what_follows_a_product_is_what_follows_its_numbers() {
     for size @ [m, k, n] in sizes() {
-        // Sums that tanh bends.
+        // Sums in the range where tanh is curved.
         let a: Vec<f32> = numbers(m * k).iter().map(|x| 4.0 * x).collect();
         let b = numbers(k * n);
         let panels = Panels::packed(&b, k, n);
@@ -97,7 +97,7 @@ fn what_follows_a_product_is_what_follows_its_numbers() {
             bias: &none,
             activation: Some(activation),
         };
-        // Of a sum, and of an output of the layer below in the same place.
+        // A function of a sum and of the output of the layer below at the same position.
         type Of = fn(f64, f64) -> f64;
         let cases: [(_, Of); 4] = [
             (layer(Activation::Tanh), |z, _| z.tanh()),
@@ -131,7 +131,7 @@ fn slope(outputs: &[f32], activation: Activation) -> Epilogue<'_> {
     }
 }
 
-/// Vectors that are made of single numbers drop NaN, and only tests run on them.
+/// Emulated vectors of single numbers drop NaN; only tests use them.
 #[test]
 fn nan_passes_through_a_layer() {
     let panels = Panels::packed(&[1.0], 1, 1);
