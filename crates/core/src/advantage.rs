@@ -1,14 +1,13 @@
-//! Advantages and returns over a rollout.
+//! Advantages and returns over a rollout: TD residuals, GAE, n-step and Monte-Carlo returns.
 //!
-//! All tensors are `[T, N]`. `next_values[t]` is V of the observation that followed step `t`
-//! *before* any reset, so a truncated step bootstraps from the observation it really ended in and
-//! the last row of a rollout needs no special case. Termination zeroes the bootstrap; termination
-//! and truncation both cut the trace.
+//! All tensors are `[T, N]`. `next_values[t]` is V of the observation that followed step `t` *before* any reset, so a
+//! truncated step bootstraps from the observation it really ended in, and the last row of a rollout needs no special
+//! case. Termination zeroes the bootstrap; termination and truncation both cut the trace.
 
 use crate::{ops, scan};
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 
-/// What a rollout says about rewards and episode ends, `[T, N]` each.
+/// Rewards, values and episode ends of a rollout, `[T, N]` each.
 #[derive(Clone, Debug)]
 pub struct Trace {
     /// r_t.
@@ -17,9 +16,9 @@ pub struct Trace {
     pub values: Tensor<2>,
     /// V of the observation after step t, before a reset.
     pub next_values: Tensor<2>,
-    /// The MDP ended at step t.
+    /// Whether the MDP ended at step t.
     pub terminated: Tensor<2, Bool>,
-    /// The episode was cut off at step t although the MDP went on.
+    /// Whether the episode was cut off at step t although the MDP went on.
     pub truncated: Tensor<2, Bool>,
 }
 
@@ -43,7 +42,7 @@ impl Trace {
         not(self.terminated.clone().bool_or(self.truncated.clone()))
     }
 
-    /// 1 where step t+1 continues the episode of step t and is in the rollout.
+    /// 1 where step t+1 continues the episode of step t and lies inside the rollout.
     fn inside(&self) -> Tensor<2> {
         let [steps, _] = self.rewards.dims();
         let row = Tensor::<1, Int>::arange(0..steps as i64, &self.rewards.device());
@@ -52,15 +51,14 @@ impl Trace {
     }
 }
 
-/// How advantages are estimated. Ordered from little variance and much bias (of an imperfect V) to
-/// the reverse.
+/// Advantage estimator. Ordered from low variance and high bias (with an imperfect V) to the reverse.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Estimator {
     /// [`td_residuals`].
     Td,
-    /// [`n_step_returns`] minus V: `n` + 1 rewards before V takes over.
+    /// [`n_step_returns`] minus V: `n` + 1 rewards before the bootstrap.
     NStep {
-        /// As in [`n_step_returns`], from 0.
+        /// Number of steps as in [`n_step_returns`], counted from 0.
         n: usize,
     },
     /// [`gae`].
@@ -68,12 +66,12 @@ pub enum Estimator {
         /// λ.
         lambda: f64,
     },
-    /// [`discounted_returns`] minus V: every reward there is before V takes over.
+    /// [`discounted_returns`] minus V: all available rewards before the bootstrap.
     MonteCarlo,
 }
 
 impl Estimator {
-    /// A_t, `[T, N]`. Value targets are these plus V(s_t).
+    /// A_t, `[T, N]`. Adding V(s_t) gives the value targets.
     pub fn advantages(self, trace: &Trace, gamma: f64) -> Tensor<2> {
         let values = trace.values.clone();
         match self {
@@ -123,16 +121,16 @@ pub fn gae(trace: &Trace, gamma: f64, gae_lambda: f64) -> Tensor<2> {
     advantages
 }
 
-/// [`gae`], and the value targets that go with it: these plus V(s_t). Both `[T, N]`.
+/// [`gae`], and the matching value targets A_t + V(s_t). Both `[T, N]`.
 pub fn gae_with_returns(trace: &Trace, gamma: f64, gae_lambda: f64) -> [Tensor<2>; 2] {
     gae_of_agents(trace, gamma, gae_lambda, 1)
 }
 
-/// [`gae_with_returns`] of `agents` `S` whose traces follow one another, all `[S·T, N]`.
+/// [`gae_with_returns`] of `agents` `S` whose traces are concatenated, all `[S·T, N]`.
 ///
 /// # Panics
 ///
-/// If several agents' traces do not live on a GPU.
+/// If there are several agents and their traces are not on a GPU.
 pub fn gae_of_agents(trace: &Trace, gamma: f64, gae_lambda: f64, agents: usize) -> [Tensor<2>; 2] {
     trace.check();
     if ops::on_device(&trace.rewards) {
@@ -153,8 +151,8 @@ pub fn gae_of_agents(trace: &Trace, gamma: f64, gae_lambda: f64, agents: usize) 
     [advantages, returns]
 }
 
-/// G_t = Σ_l γ^l r_{t+l} within the episode, `[T, N]`, continued by γ^k V where the rollout or a
-/// truncation cuts an episode that the MDP did not end.
+/// G_t = Σ_l γ^l r_{t+l} within the episode, `[T, N]`, plus the bootstrap γ^k V where a truncation or the end of the
+/// rollout cuts an episode that the MDP did not end.
 pub fn discounted_returns(trace: &Trace, gamma: f64) -> Tensor<2> {
     trace.check();
     let inside = trace.inside();
@@ -163,10 +161,10 @@ pub fn discounted_returns(trace: &Trace, gamma: f64) -> Tensor<2> {
     scan::reverse(inflow, inside * gamma)
 }
 
-/// n-step return `[T, N]`: Σ_{i=0..k} γ^i r_{t+i} + γ^{k+1} V(s_{t+k+1}), where k is n, or less
-/// where the episode or the rollout ends first (exponents from 0; n = 0 is the TD target).
+/// n-step return `[T, N]`: Σ_{i=0..k} γ^i r_{t+i} + γ^{k+1} V(s_{t+k+1}), where k is n, or less if the episode or the
+/// rollout ends first (n counts from 0; n = 0 is the TD target).
 ///
-/// Sutton & Barto (2018) eq. 7.1, counting steps from zero. Advantage: this minus V(s_t).
+/// Sutton & Barto (2018) eq. 7.1, counting steps from zero. Subtracting V(s_t) gives the advantage.
 pub fn n_step_returns(trace: &Trace, gamma: f64, n: usize) -> Tensor<2> {
     trace.check();
     let [steps, _] = trace.rewards.dims();
@@ -188,15 +186,15 @@ pub fn n_step_returns(trace: &Trace, gamma: f64, n: usize) -> Tensor<2> {
 
 /// γᵗ for the rows of a rollout, `[T, 1]`.
 ///
-/// The weight of step t in the gradient of the *discounted* return of episodes that begin at row 0
+/// These are the weights of the steps in the gradient of the *discounted* return of episodes that begin at row 0
 /// (Sutton & Barto 2018, §13.3).
 pub fn discounts(steps: usize, gamma: f64, device: &Device) -> Tensor<2> {
     let powers: Vec<f64> = (0..steps).map(|t| gamma.powi(t as i32)).collect();
     Tensor::from_data(TensorData::new(powers, [steps, 1]), device)
 }
 
-/// (A − mean) / (std + 1e-8) over all elements `[B]`, with the unbiased standard deviation. A batch
-/// of fewer than two is returned as it is: it has no spread to measure.
+/// (A − mean) / (std + 1e-8) over all elements `[B]`, with the unbiased standard deviation. A batch of fewer than two
+/// elements is returned unchanged: its standard deviation is undefined.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};

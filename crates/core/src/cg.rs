@@ -1,24 +1,24 @@
-//! Conjugate gradient for symmetric positive definite systems that are only known as a product.
+//! Conjugate gradient for symmetric positive definite systems given by matrix-vector products.
 
 use burn::tensor::Tensor;
 
-/// Below every sum of squares that matters, in f32 too: it turns 0 / 0 into 0 and changes nothing
-/// else. A larger guard (1e-10 is common) stops the iteration early where gradients are small.
+/// Below every sum of squares that matters, in f32 too: it turns 0 / 0 into 0 and changes nothing else. A larger guard
+/// (1e-10 is common) stops the iteration early when gradients are small.
 const TINY: f64 = 1e-30;
 
-/// What [`conjugate_gradient`] found for A x = b.
+/// Result of [`conjugate_gradient`] for A x = b.
 #[derive(Clone, Debug)]
 pub struct Solution {
     /// x, `[P]`.
     pub x: Tensor<1>,
-    /// ‖b − A x‖ as the iteration carries it along, `[1]`.
+    /// ‖b − A x‖ from the residual that the iteration updates, `[1]`.
     pub residual: Tensor<1>,
 }
 
 /// x ≈ A⁻¹ b after `steps` iterations from zero, where `product` is v ↦ A v on `[P]`.
 ///
-/// Hestenes & Stiefel (1952). Every scalar stays a tensor on the device and the number of iterations
-/// is fixed, so nothing is read back; iterations beyond convergence change nothing but rounding.
+/// Hestenes & Stiefel (1952). Every scalar stays a tensor on the device and the number of iterations is fixed, so
+/// nothing is read back; iterations beyond convergence change nothing but rounding.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};

@@ -7,11 +7,11 @@ use crate::{
 };
 use burn::tensor::Tensor;
 
-/// F = E_s E_{a~π}[∇log π(a|s) ∇log π(a|s)ᵀ] of a policy over a batch of observations, never formed.
+/// F = E_s E_{a~π}[∇log π(a|s) ∇log π(a|s)ᵀ] of a policy over a batch of observations, never formed as a matrix.
 ///
-/// With J the derivative of the distribution parameters of one observation by the network's parameters
-/// and M the distribution's own Fisher information, F = (1/B) Σ_b J_bᵀ M_b J_b, which is also the
-/// Hessian of the mean KL(π ‖ π_θ) at θ (Amari 1998; Martens, arXiv:1412.1193 §9).
+/// With J the Jacobian of the distribution parameters of one observation with respect to the network's parameters and M
+/// the distribution's own Fisher information, F = (1/B) Σ_b J_bᵀ M_b J_b, which is also the Hessian of the mean KL(π ‖
+/// π_θ) at θ (Amari 1998; Martens, arXiv:1412.1193 §9).
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -35,13 +35,13 @@ pub struct Fisher {
 }
 
 impl Fisher {
-    /// Of `actor` at raw observations `[B, O]`; with memory, at the first steps of episodes.
+    /// Fisher information of `actor` at raw observations `[B, O]`; with memory, at the first steps of episodes.
     pub fn new(actor: &Actor, obs: Tensor<2>) -> Self {
         Self::at(actor, obs, None)
     }
 
-    /// Of `actor` at the samples of a batch. With memory, each is after the steps before it, whose
-    /// states move with the parameters; the state before a sequence is a given, as for the gradient.
+    /// Fisher information of `actor` at the samples of a batch. With memory, each sample follows the steps before it,
+    /// whose states depend on the parameters; the state before a sequence is held constant, as for the gradient.
     pub fn on(actor: &Actor, batch: &Batch) -> Self {
         Self::at(actor, batch.obs.clone(), batch.sequences.clone())
     }
@@ -59,8 +59,8 @@ impl Fisher {
     /// F v `[P]` of a direction v `[P]`: J v by forward mode, M in closed form, Jᵀ by one backward pass.
     ///
     /// Exact for networks with a [`Network::jvp`](crate::network::Network::jvp) (with memory,
-    /// [`RecurrentNetwork::unroll_jvp`](crate::recurrent::RecurrentNetwork::unroll_jvp)); no derivative
-    /// is taken twice.
+    /// [`RecurrentNetwork::unroll_jvp`](crate::recurrent::RecurrentNetwork::unroll_jvp)); no second derivatives are
+    /// taken.
     pub fn product(&self, direction: Tensor<1>) -> Tensor<1> {
         let sequences = self.sequences.as_ref();
         let tangent = self.actor.jvp_at(&self.obs, sequences, direction);

@@ -1,7 +1,7 @@
-//! Modules that stand between a network and the parameters of its distribution.
+//! Modules between a network and its distribution: state-dependent standard deviations, action masks.
 //!
-//! Each wraps a network and is one, so whatever works on networks (flat parameters, gradients,
-//! checkpoints) works on them. [`WithLogStd`](crate::network::WithLogStd) is of the same family.
+//! Each wraps a network and is a network itself, so everything that works on networks (flat parameters, gradients,
+//! checkpoints) works on them. [`WithLogStd`](crate::network::WithLogStd) belongs to the same family.
 
 use crate::{dist::mask_logits, network::Network, ops::MlpShape, recurrent::RecurrentNetwork};
 use burn::{
@@ -9,15 +9,14 @@ use burn::{
     tensor::{Tensor, activation::sigmoid},
 };
 
-/// Range of [`StateLogStd`], the one in common use for state-dependent standard deviations: σ from
-/// 0.007 to 7.4.
+/// Range of log σ in [`StateLogStd`], the usual one for state-dependent standard deviations: σ from 0.007 to 7.4.
 pub const LOG_STD_RANGE: [f64; 2] = [-5.0, 2.0];
 
-/// Means and log standard deviations that both depend on the observation, from a network with twice
-/// as many outputs as there are action components: `[B, O]` → `[B, 2A]`.
+/// Means and log standard deviations that both depend on the observation, from a network with twice as many outputs as
+/// there are action components: `[B, O]` → `[B, 2A]`.
 ///
-/// The second half r of the outputs becomes log σ = −5 + 7 sigmoid(r + r₀), smooth and within
-/// [`LOG_STD_RANGE`]; r₀ makes r = 0 mean a chosen log σ.
+/// The second half r of the outputs becomes log σ = −5 + 7 sigmoid(r + r₀), which is smooth and within
+/// [`LOG_STD_RANGE`]; r₀ sets log σ at r = 0.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -32,7 +31,7 @@ pub const LOG_STD_RANGE: [f64; 2] = [-5.0, 2.0];
 /// ```
 #[derive(Module, Debug)]
 pub struct StateLogStd<M: Module> {
-    /// `[B, O]` → means, then r, `[B, 2A]`.
+    /// Network `[B, O]` → means, then r, `[B, 2A]`.
     pub net: M,
     /// r₀.
     #[module(skip)]
@@ -40,7 +39,7 @@ pub struct StateLogStd<M: Module> {
 }
 
 impl<M: Module> StateLogStd<M> {
-    /// `log_std` is where log σ is while the network's outputs are 0.
+    /// Wraps `net`; `log_std` is log σ where the network's outputs are 0.
     ///
     /// # Panics
     /// If `log_std` is not inside [`LOG_STD_RANGE`].
@@ -51,14 +50,14 @@ impl<M: Module> StateLogStd<M> {
         Self { net, offset }
     }
 
-    /// The means `[B, A]` and r + r₀ `[B, A]` from the outputs of the network `[B, 2A]`.
+    /// Means `[B, A]` and r + r₀ `[B, A]` from the outputs of the network `[B, 2A]`.
     fn halves(&self, outputs: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
         let dim = outputs.dims()[1] / 2;
         let raw = outputs.clone().narrow(1, dim, dim) + self.offset;
         (outputs.narrow(1, 0, dim), raw)
     }
 
-    /// Outputs of the network `[B, 2A]` → means and log σ.
+    /// Means and log σ from the outputs of the network, `[B, 2A]` → `[B, 2A]`.
     fn params(&self, outputs: Tensor<2>) -> Tensor<2> {
         let [low, high] = LOG_STD_RANGE;
         let (mean, raw) = self.halves(outputs);
@@ -66,7 +65,7 @@ impl<M: Module> StateLogStd<M> {
         Tensor::cat(vec![mean, log_std], 1)
     }
 
-    /// Derivative of [`params`](Self::params) along that of the outputs, `[B, 2A]`.
+    /// Derivative of [`params`](Self::params) along a tangent of the outputs, `[B, 2A]`.
     fn params_jvp(&self, outputs: Tensor<2>, tangent: Tensor<2>) -> Tensor<2> {
         let [low, high] = LOG_STD_RANGE;
         let (_, raw) = self.halves(outputs);
@@ -117,11 +116,11 @@ impl<M: RecurrentNetwork> RecurrentNetwork for StateLogStd<M> {
     }
 }
 
-/// Logits of which the observation forbids some: `[B, O]` → `[B, K]`.
+/// Logits some of which the observation forbids: `[B, O]` → `[B, K]`.
 ///
-/// The last K columns of the observation are 1 where an action is allowed and 0 where not; the
-/// network sees them too. An observation normaliser has to leave them alone
-/// ([`ObsNorm`](crate::normalize::ObsNorm) over the other O − K columns does).
+/// The last K columns of the observation are 1 where an action is allowed and 0 where it is not; the network sees them
+/// too. An observation normaliser must leave them unchanged, as an [`ObsNorm`](crate::normalize::ObsNorm) over the
+/// other O − K columns does.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -137,7 +136,7 @@ impl<M: RecurrentNetwork> RecurrentNetwork for StateLogStd<M> {
 /// ```
 #[derive(Module, Debug)]
 pub struct Masked<M: Module> {
-    /// `[B, O]` → logits `[B, K]`.
+    /// Network `[B, O]` → logits `[B, K]`.
     pub net: M,
 }
 
@@ -204,7 +203,7 @@ pub(crate) fn masked(logits: Tensor<2>, obs: Tensor<2>) -> Tensor<2> {
     mask_logits(logits, obs.narrow(1, width - choices, choices))
 }
 
-/// Derivative of [`masked`] along that of the logits: those of forbidden actions do not move.
+/// Derivative of [`masked`] along a tangent of the logits: it is zero for forbidden actions.
 pub(crate) fn masked_jvp(tangent: Tensor<2>, obs: Tensor<2>) -> Tensor<2> {
     let ([_, width], [_, choices]) = (obs.dims(), tangent.dims());
     let mask = obs.narrow(1, width - choices, choices);

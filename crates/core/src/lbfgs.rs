@@ -1,16 +1,16 @@
-//! Limited-memory BFGS on one flat vector, for losses over a whole batch.
+//! Limited-memory BFGS on one flat vector, for full-batch losses.
 
 use crate::line_search::backtrack;
 use burn::tensor::Tensor;
 use std::collections::VecDeque;
 
-/// Pairs of steps and gradient changes that stand for the inverse Hessian.
+/// Maximum number of pairs of steps and gradient changes that represent the inverse Hessian.
 const HISTORY: usize = 10;
-/// Share of the decrease promised by the slope that a step has to deliver (Armijo).
+/// Fraction of the linearly predicted decrease that a step has to achieve (Armijo).
 const SUFFICIENT: f64 = 1e-4;
 const SHRINK: f64 = 0.5;
 const TRIES: usize = 10;
-/// Iterations end once the loss falls by a smaller share than this; rounding hides less.
+/// Iteration stops once the relative decrease of the loss falls below this, which is close to rounding.
 const STALLED: f64 = 1e-7;
 
 /// Step s `[P]`, change of the gradient y `[P]` and sᵀy > 0.
@@ -20,11 +20,11 @@ struct Pair {
     curvature: f64,
 }
 
-/// Parameters `[P]` and their loss `[1]` after at most `iterations` iterations from `start`, where
-/// `loss_and_grad` maps parameters `[P]` to a loss `[1]` and its gradient `[P]`. The loss never rises.
+/// Parameters `[P]` and their loss `[1]` after at most `iterations` iterations from `start`, where `loss_and_grad` maps
+/// parameters `[P]` to a loss `[1]` and its gradient `[P]`. The loss never rises.
 ///
-/// Liu & Nocedal (1989), with backtracking under the Armijo condition; pairs of negative curvature
-/// are left out. One read-back per try of the line search: the first usually does.
+/// Liu & Nocedal (1989), with backtracking under the Armijo condition; pairs of negative curvature are skipped. Each
+/// trial of the line search reads back once; usually the first trial succeeds.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -47,7 +47,7 @@ pub fn lbfgs(
     for _ in 0..iterations {
         let mut direction = inverse_hessian_product(&pairs, grad.clone()).neg();
         if pairs.is_empty() {
-            // Without curvature to go by: a step of length 1 at most.
+            // Without curvature information, take a step of length at most 1.
             let length = direction.clone().dot(direction.clone()).sqrt();
             direction = direction * length.clamp_min(1.0).recip();
         }

@@ -1,15 +1,15 @@
 //! Tensor maths of policy gradients on [Burn](https://burn.dev).
 //!
-//! This crate holds what every algorithm of the family shares: distributions, networks, advantages,
-//! losses, normalisation, and parameters seen as one flat vector. It knows no environment, no file,
-//! no clock and keeps no random-number state: noise is an argument.
+//! This crate holds what all algorithms of the family share: distributions, networks, advantages, losses,
+//! normalisation, and parameters as one flat vector. It is independent of environments, files and clocks, and keeps no
+//! random-number state: noise is an argument.
 //!
 //! Axes are time-major everywhere: `T` time, `N` environments, `B` batch, `O` observation,
 //! `A` action, `K` choices, `W` distribution parameters, `P` network parameters.
 //!
-//! Every function runs on whatever [`Device`](burn::tensor::Device) its tensors live on.
+//! Every function runs on the [`Device`](burn::tensor::Device) of its tensors.
 //!
-//! | room | what is in it |
+//! | module | contents |
 //! |---|---|
 //! | [`dist`] | categorical (masked, multi-discrete), Gaussian (squashed), Beta: sample, log-prob, entropy, KL, mode, Fisher |
 //! | [`nn`] | multi-layer perceptron with orthogonal or uniform initialisation |
@@ -21,16 +21,16 @@
 //! | [`normalize`] | running moments, observation normaliser, reward scaling |
 //! | [`rollout`] | `[T, N, ..]` experience, flattened to `[B, ..]` and cut into minibatches |
 //! | [`advantage`] | TD residuals, GAE, n-step and discounted returns, and the choice of one |
-//! | [`baseline`] | what is subtracted from returns: average, optimal (score-norm weighted) |
-//! | [`loss`] | loss of actor and critic, policy gradient, clipped surrogate, value losses, diagnostics |
-//! | [`peers`] | several processes that train one agent: what they sum |
+//! | [`baseline`] | baselines to subtract from returns: average, optimal (score-norm weighted) |
+//! | [`loss`] | actor-critic loss, policy gradient, clipped surrogate, value losses, diagnostics |
+//! | [`peers`] | sums over several processes that train one agent |
 //! | [`fisher`] | Fisher-vector products of a policy |
 //! | [`cg`] | conjugate gradient |
 //! | [`trust_region`] | steps of a given size, measured in parameters or in KL |
 //! | [`line_search`] | backtracking under a KL constraint |
 //! | [`lbfgs`] | limited-memory BFGS |
 //! | [`optim`] | Adam, RMSProp, SGD and global-norm clipping on one flat vector |
-//! | [`read_back`] | reading from the device, counted |
+//! | [`read_back`] | counted reads from the device |
 //! | [`schedule`] | constants and linear schedules over training progress |
 
 pub mod advantage;

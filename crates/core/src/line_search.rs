@@ -1,15 +1,15 @@
-//! Backtracking along a step until it keeps a constraint.
+//! Backtracking line search under a constraint.
 
-/// Whether a step of the policy may be taken: it raises the objective, its mean KL is at most
-/// `max_kl`, and both are finite.
+/// Whether a step of the policy is acceptable: it improves the objective, its mean KL is at most `max_kl`, and both are
+/// finite.
 ///
 /// Schulman et al., arXiv:1502.05477 appendix C.
 pub fn acceptable(improvement: f64, mean_kl: f64, max_kl: f64) -> bool {
     improvement.is_finite() && mean_kl.is_finite() && improvement > 0.0 && mean_kl <= max_kl
 }
 
-/// Tries the scales 1, s, s², … with s = `shrink`, at most `tries` of them, until one gives a result.
-/// Returns that and the number of shrinks before it, or `None` if every try failed.
+/// Tries the scales 1, s, s², … with s = `shrink`, at most `tries` of them, until `attempt` returns a result. Returns
+/// that result and the number of shrinks before it, or `None` if every trial failed.
 ///
 /// ```
 /// use uphill_core::line_search::backtrack;

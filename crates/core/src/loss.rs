@@ -1,4 +1,4 @@
-//! Objectives, losses and diagnostics over a batch.
+//! Objectives, losses and diagnostics of policy-gradient methods over a batch.
 //!
 //! A `surrogate` is maximised, a `*_loss` is minimised. Inputs are `[B]`, results are means `[1]`.
 
@@ -21,11 +21,11 @@ pub enum Surrogate {
         /// ε: ratios are clipped to 1 ± `clip`.
         clip: f64,
     },
-    /// [`ratio_surrogate`] less β times the mean KL(old ‖ new) (Schulman et al., arXiv:1707.06347 §4).
+    /// [`ratio_surrogate`] minus β times the mean KL(old ‖ new) (Schulman et al., arXiv:1707.06347 §4).
     Penalised {
         /// β.
         kl_coef: f64,
-        /// Ratios further than this from 1 count in the clip fraction; none is clipped.
+        /// Ratios further than this from 1 count towards the clip fraction; none is clipped.
         clip: f64,
     },
     /// [`own_surrogate`].
@@ -43,25 +43,25 @@ impl Surrogate {
     }
 }
 
-/// Loss of actor and critic, c_V L_V − J − c_H H, which PPO, A2C and A3C share: value loss L_V, surrogate J, entropy H.
+/// Actor-critic loss c_V L_V − J − c_H H, which PPO, A2C and A3C share: value loss L_V, surrogate J, entropy H.
 ///
 /// [`on`](Self::on) is the reference; fused loops and kernels compute the same from [`in_f32`](Self::in_f32).
 #[derive(Clone, Debug, PartialEq)]
 pub struct ActorCriticLoss {
     /// J.
     pub surrogate: Surrogate,
-    /// Clip the value function's move to ± this, see [`clipped_value_loss`]; 0: never.
+    /// Clip range of the value function's change, see [`clipped_value_loss`]; 0 disables clipping.
     pub value_clip: f64,
     /// c_V.
     pub value_coef: f64,
     /// c_H.
     pub entropy_coef: f64,
-    /// Bring advantages to mean 0 and standard deviation 1 over the batch first.
+    /// Whether advantages are first standardised to mean 0 and standard deviation 1 over the batch.
     pub standardize: bool,
 }
 
 impl ActorCriticLoss {
-    /// The loss over a batch of experience that the policy `old` gathered.
+    /// Loss over a batch of experience collected by the policy `old`.
     pub fn on(&self, (actor, critic): (&Actor, &Critic), old: &Actor, batch: &Batch) -> Parts {
         let dist = actor.dist_on(batch);
         let values = critic.values_on(batch);
@@ -94,7 +94,7 @@ impl ActorCriticLoss {
         }
     }
 
-    /// The same for fused loops and kernels, which compute in 32 bits.
+    /// Settings of the same loss for fused loops and kernels, which compute in 32 bits.
     pub fn in_f32(&self) -> ops::ActorCriticLoss {
         let surrogate = match &self.surrogate {
             Surrogate::LogProb => ops::Surrogate::LogProb,
@@ -115,7 +115,7 @@ impl ActorCriticLoss {
     }
 }
 
-/// An [`ActorCriticLoss`] and what it is made of. Only the total records gradients.
+/// An [`ActorCriticLoss`] and its terms. Only the total records gradients.
 #[derive(Clone, Debug)]
 pub struct Parts {
     /// L `[1]`.
@@ -124,13 +124,13 @@ pub struct Parts {
     pub surrogate: Tensor<1>,
     /// L_V `[1]`.
     pub value_loss: Tensor<1>,
-    /// H `[1]`, nats.
+    /// H `[1]`, in nats.
     pub entropy: Tensor<1>,
     /// log ρ of each sample, `[B]`.
     pub log_ratios: Tensor<1>,
 }
 
-/// [`value_loss`] of values `[B]` over a batch, or with `clip` above 0 [`clipped_value_loss`].
+/// [`value_loss`] of values `[B]` over a batch, or [`clipped_value_loss`] if `clip` is above 0.
 pub fn value_loss_on(values: Tensor<1>, batch: &Batch, clip: f64) -> Tensor<1> {
     let returns = batch.returns.clone();
     if clip > 0.0 {
@@ -140,10 +140,11 @@ pub fn value_loss_on(values: Tensor<1>, batch: &Batch, clip: f64) -> Tensor<1> {
     }
 }
 
-/// Mean of a surrogate of one's own, a function of log ρ `[B]` and A `[B]` with its slope.
+/// Mean of a user-defined surrogate, a function of log ρ `[B]` and A `[B]` with its slope.
 ///
-/// On tensors it is read back and computed in host memory in 32 bits; autodiff sees straight lines with the slopes that
-/// the function gives. Fused loops on a CPU call it where the samples are.
+/// On tensors, log-ratios and advantages are read back and the surrogate is computed in host memory in 32 bits;
+/// autodiff sees a linear function with the slopes that the surrogate returns. Fused loops on a CPU call it directly on
+/// the samples.
 pub fn own_surrogate(
     log_ratios: Tensor<1>,
     advantages: Tensor<1>,
@@ -162,22 +163,21 @@ pub fn own_surrogate(
     (values + (log_ratios - at) * slopes).mean()
 }
 
-/// mean(log π(a|s) · A): its gradient is the policy gradient (Williams 1992; Sutton et al. 1999).
+/// mean(log π(a|s) · A), whose gradient is the policy gradient (Williams 1992; Sutton et al. 1999).
 pub fn policy_gradient_surrogate(log_probs: Tensor<1>, advantages: Tensor<1>) -> Tensor<1> {
     assert_eq!(advantages.dims(), log_probs.dims(), "shape of advantages");
     (log_probs * advantages).mean()
 }
 
-/// mean(ρ A) with ρ = exp `log_ratios`: the objective of the policy that generated the samples, seen
-/// from another one close to it (Schulman et al., arXiv:1502.05477 eq. 14; arXiv:1707.06347 eq. 6). At
-/// ρ = 1 its gradient is the policy gradient.
+/// mean(ρ A) with ρ = exp `log_ratios`: the objective at a nearby policy, estimated from samples of the old one
+/// (Schulman et al., arXiv:1502.05477 eq. 14; arXiv:1707.06347 eq. 6). At ρ = 1 its gradient is the policy gradient.
 pub fn ratio_surrogate(log_ratios: Tensor<1>, advantages: Tensor<1>) -> Tensor<1> {
     assert_eq!(advantages.dims(), log_ratios.dims(), "shape of advantages");
     (log_ratios.exp() * advantages).mean()
 }
 
-/// mean((ρ − 1) A) with ρ = exp `log_ratios`: by how much the surrogate E[ρ A] exceeds that of the
-/// policy that acted, for which every ratio is 1. There its gradient is the policy gradient.
+/// mean((ρ − 1) A) with ρ = exp `log_ratios`: the improvement of the surrogate E[ρ A] over the policy that acted, for
+/// which every ratio is 1. There its gradient is the policy gradient.
 ///
 /// Schulman et al., arXiv:1502.05477 eq. 14.
 pub fn surrogate_improvement(log_ratios: Tensor<1>, advantages: Tensor<1>) -> Tensor<1> {
@@ -208,7 +208,7 @@ pub fn clipped_surrogate(log_ratios: Tensor<1>, advantages: Tensor<1>, clip: f64
     unclipped.min_pair(clipped).mean()
 }
 
-/// ½ mean((V − R)²). The ½ is that of OpenAI Baselines and CleanRL; Stable-Baselines3 leaves it out.
+/// ½ mean((V − R)²). The factor ½ is that of OpenAI Baselines and CleanRL; Stable-Baselines3 omits it.
 pub fn value_loss(values: Tensor<1>, returns: Tensor<1>) -> Tensor<1> {
     assert_eq!(returns.dims(), values.dims(), "shape of returns");
     (values - returns).square().mean() * 0.5
@@ -231,13 +231,13 @@ pub fn clipped_value_loss(
     unclipped.max_pair(clipped).mean() * 0.5
 }
 
-/// Estimate of KL(old ‖ new) from samples of the old policy: mean(ρ − 1 − log ρ), never negative and
-/// of low variance (the k3 estimator, <http://joschu.net/blog/kl-approx.html>).
+/// Estimate of KL(old ‖ new) from samples of the old policy: mean(ρ − 1 − log ρ), nonnegative and of low variance (the
+/// k3 estimator, <http://joschu.net/blog/kl-approx.html>).
 pub fn approx_kl(log_ratios: Tensor<1>) -> Tensor<1> {
     (log_ratios.clone().exp() - 1.0 - log_ratios).mean()
 }
 
-/// Share of samples whose ratio left [1−ε, 1+ε].
+/// Fraction of samples whose ratio is outside [1−ε, 1+ε].
 pub fn clip_fraction(log_ratios: Tensor<1>, clip: f64) -> Tensor<1> {
     (log_ratios.exp() - 1.0)
         .abs()
@@ -246,9 +246,9 @@ pub fn clip_fraction(log_ratios: Tensor<1>, clip: f64) -> Tensor<1> {
         .mean()
 }
 
-/// 1 − Var(R − V) / Var(R): 1 is a perfect critic, 0 is as good as a constant, below 0 is worse.
+/// 1 − Var(R − V) / Var(R): 1 for a perfect critic, 0 for one as good as a constant, negative for a worse one.
 ///
-/// Not finite where the returns do not vary by more than rounding, none of them from the first by more than 1e-5 of
+/// Not finite if the returns vary by no more than rounding, that is if none differs from the first by more than 1e-5 of
 /// √(mean(R)² + mean((R − V)²)).
 ///
 /// ```
@@ -269,14 +269,14 @@ pub fn explained_variance(values: Tensor<1>, returns: Tensor<1>) -> Tensor<1> {
     (ratio.neg() + 1.0).mask_fill(flat, f64::NAN)
 }
 
-/// Square of the relative error that numbers computed in f32 may have.
+/// Square of the relative error of numbers computed in f32.
 pub(crate) const ROUNDING: f64 = 1e-10;
 
-/// The weight β of a KL penalty after an update that moved the policy by `kl`: halved where that is
-/// less than `target` / 1.5, doubled where it is more than 1.5 · `target`.
+/// The coefficient β of a KL penalty after an update that moved the policy by `kl`: halved if that is less than
+/// `target` / 1.5, doubled if it is more than 1.5 · `target`.
 ///
-/// Schulman et al., arXiv:1707.06347 §4. Differs: kept within 1e-10 and 1e10, so that it finds its way
-/// back however long the policy has stood still.
+/// Schulman et al., arXiv:1707.06347 §4. Differs: clamped to between 1e-10 and 1e10, so that it recovers however long
+/// the policy has not moved.
 pub fn adapt_kl_coef(kl_coef: f64, kl: f64, target: f64) -> f64 {
     let adapted = if kl < target / 1.5 {
         kl_coef * 0.5

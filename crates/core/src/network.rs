@@ -1,7 +1,7 @@
-//! Any Burn module as a policy or value network.
+//! Policy and value networks: any Burn module as a type-erased network.
 //!
-//! Burn's `Module` cannot be a trait object, and a type parameter for it would spread through every
-//! algorithm. [`Net`] erases it once: algorithms see a forward pass and a flat parameter vector.
+//! Burn's `Module` cannot be a trait object, and a type parameter for it would spread through every algorithm. [`Net`]
+//! erases the type once: algorithms see a forward pass and a flat parameter vector.
 
 #[cfg(feature = "gpu")]
 use crate::ops::DeviceMlp;
@@ -16,7 +16,7 @@ use burn::{
 };
 use std::sync::Arc;
 
-/// What a user's own module has to offer to become an actor or a critic.
+/// Interface of a user's module that is to become an actor or a critic.
 ///
 /// ```
 /// use burn::{module::Module, tensor::{Device, Tensor}};
@@ -41,30 +41,30 @@ use std::sync::Arc;
 /// assert_eq!(net.num_params(), 5 * 8 + 9 * 2);
 /// ```
 pub trait Network: Module + ModuleDisplay + 'static {
-    /// Observations `[B, O]` → outputs `[B, W]`: distribution parameters for an actor
+    /// Maps observations `[B, O]` to outputs `[B, W]`: distribution parameters for an actor
     /// ([`DistKind::param_width`](crate::dist::DistKind::param_width)), one value for a critic.
     fn forward(&self, obs: Tensor<2>) -> Tensor<2>;
 
-    /// Some if this is a perceptron as [`MlpShape`] describes it, parameters in that order: it then
-    /// has much faster passes on the CPU. A network that says nothing runs on Burn's operations.
+    /// Shape of the module, if it is a perceptron as [`MlpShape`] describes, with its parameters in that order: it then
+    /// has much faster passes on the CPU. `None`, the default, means Burn's operations.
     ///
-    /// Those passes follow the shape and never call [`forward`](Self::forward); [`Net::check_shape`] says whether the
+    /// The fast passes follow the shape and never call [`forward`](Self::forward); [`Net::check_shape`] checks that the
     /// two agree.
     fn mlp_shape(&self) -> Option<MlpShape> {
         None
     }
 
-    /// Directional derivative of the outputs by the parameters, `[B, W]`: d/dt f_{θ+tv}(obs) at
-    /// t = 0, where `tangent` is a module of this shape that holds the direction v in place of θ.
+    /// Directional derivative of the outputs with respect to the parameters, `[B, W]`: d/dt f_{θ+tv}(obs) at t = 0,
+    /// where `tangent` is a module of this shape that holds the direction v in place of θ.
     ///
-    /// Second-order methods need it. `None`, the default, has [`Net::jvp`] take a central difference.
+    /// Second-order methods need it. With `None`, the default, [`Net::jvp`] takes a central difference.
     fn jvp(&self, tangent: &Self, obs: Tensor<2>) -> Option<Tensor<2>> {
         let _ = (tangent, obs);
         None
     }
 }
 
-/// A [`Network`] whose type is forgotten.
+/// A type-erased [`Network`].
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -84,18 +84,18 @@ pub trait Network: Module + ModuleDisplay + 'static {
 #[derive(Debug)]
 pub struct Net {
     network: Box<dyn ErasedNetwork>,
-    /// What it looks like, if kernels may take its passes over.
+    /// Shape of the network, if fused passes may replace its own.
     perceptron: Option<Arc<MlpShape>>,
 }
 
 impl Net {
-    /// Wraps a module. Its parameters are taken off autodiff; gradients are recorded only between
+    /// Wraps a module. Its parameters are detached from autodiff; gradients are recorded only between
     /// [`tracked`](Net::tracked) and [`flat_grad`](Net::flat_grad).
     ///
-    /// A perceptron gets fused passes where there are some for its device, see [`ops`](crate::ops).
+    /// A perceptron gets fused passes if there are any for its device, see [`ops`](crate::ops).
     ///
     /// # Panics
-    /// If the module's [`mlp_shape`](Network::mlp_shape) has another number of parameters than the module.
+    /// If the module's [`mlp_shape`](Network::mlp_shape) has a different number of parameters from the module.
     pub fn new(module: impl Network) -> Self {
         let shape = module.mlp_shape();
         let stock = Self::stock(module).network;
@@ -121,13 +121,12 @@ impl Net {
         }
     }
 
-    /// Like [`new`](Net::new), but always on Burn's own operations: the reference that fused passes
-    /// are compared with.
+    /// Like [`new`](Net::new), but always on Burn's own operations: the reference that fused passes are compared with.
     pub fn stock(module: impl Network) -> Self {
         Self::other(Box::new(params::plain(module)))
     }
 
-    /// A network whose passes are its own.
+    /// A network without fused passes.
     fn other(network: Box<dyn ErasedNetwork>) -> Self {
         Self {
             network,
@@ -135,7 +134,7 @@ impl Net {
         }
     }
 
-    /// The same network in another state.
+    /// The same network with another inner network.
     fn with(&self, network: Box<dyn ErasedNetwork>) -> Self {
         Self {
             network,
@@ -143,19 +142,17 @@ impl Net {
         }
     }
 
-    /// What it looks like, if it is a perceptron whose passes kernels may take over, on any device; its
-    /// parameters are [`flat`](Net::flat).
+    /// Shape of a perceptron whose passes can be fused, on any device; its parameters are [`flat`](Net::flat).
     pub fn perceptron(&self) -> Option<&MlpShape> {
         self.perceptron.as_deref()
     }
 
-    /// Whether passes through this network are fused; where not, they are several times slower on
-    /// small networks.
+    /// Whether passes through this network are fused; otherwise they are several times slower on small networks.
     pub fn fused(&self) -> bool {
         self.mlp_shape().is_some()
     }
 
-    /// What it looks like, if its passes are fused.
+    /// Shape of the network, if its passes are fused.
     pub(crate) fn mlp_shape(&self) -> Option<&MlpShape> {
         self.network.fused_shape()
     }
@@ -165,7 +162,7 @@ impl Net {
         Self::other(Box::new(Recurrent(params::plain(module))))
     }
 
-    /// `[B, O]` → `[B, W]`. With memory: at the first step of an episode.
+    /// Outputs `[B, W]` for observations `[B, O]`; with memory, at the first step of an episode.
     pub fn forward(&self, obs: Tensor<2>) -> Tensor<2> {
         let start = self.start(obs.dims()[0]);
         self.step(obs, start).0
@@ -177,7 +174,7 @@ impl Net {
         Some(Tensor::zeros([envs, memory.state_width()], &self.device()))
     }
 
-    /// One step: observations `[N, O]` and states `[N, H]` → outputs `[N, W]` and next states.
+    /// Takes one step: observations `[N, O]` and states `[N, H]` → outputs `[N, W]` and next states.
     pub fn step(&self, obs: Tensor<2>, state: Option<Tensor<2>>) -> (Tensor<2>, Option<Tensor<2>>) {
         match (self.network.memory(), state) {
             (Some(memory), Some(state)) => {
@@ -189,8 +186,8 @@ impl Net {
         }
     }
 
-    /// `T` steps of observations `[T, N, O]` from states `[N, H]` → outputs `[T·N, W]` and the states
-    /// after each step `[T·N, H]`. `keep` `[T, N]` is 0 where an episode ended, otherwise 1.
+    /// Takes `T` steps over observations `[T, N, O]` from states `[N, H]` → outputs `[T·N, W]` and the states after
+    /// each step `[T·N, H]`. `keep` `[T, N]` is 0 where an episode ended and 1 elsewhere.
     pub fn unroll(
         &self,
         obs: Tensor<3>,
@@ -209,18 +206,17 @@ impl Net {
         }
     }
 
-    /// J v: directional derivative of the outputs `[B, W]` by the parameters along `direction` `[P]`.
+    /// J v: directional derivative of the outputs `[B, W]` with respect to the parameters along `direction` `[P]`.
     ///
-    /// Exact where the module implements [`Network::jvp`]. Otherwise the central difference
-    /// (f(θ + hv) − f(θ − hv)) / 2h with h = ε^⅓ (1 + ‖θ‖) / ‖v‖, where ε is the float type's
-    /// rounding: the length that balances truncation, O(h²), with rounding, O(ε / h).
+    /// Exact if the module implements [`Network::jvp`]. Otherwise the central difference (f(θ + hv) − f(θ − hv)) / 2h
+    /// with h = ε^⅓ (1 + ‖θ‖) / ‖v‖, where ε is the rounding error of the float type: this step balances truncation,
+    /// O(h²), with rounding, O(ε / h).
     pub fn jvp(&self, obs: Tensor<2>, direction: Tensor<1>) -> Tensor<2> {
         self.network.jvp(obs, direction)
     }
 
-    /// [`jvp`](Net::jvp) of the outputs `[T·N, W]` of [`unroll`](Net::unroll); the states before the
-    /// first step are no function of the parameters. Exact where the module implements
-    /// [`RecurrentNetwork::unroll_jvp`].
+    /// [`jvp`](Net::jvp) of the outputs `[T·N, W]` of [`unroll`](Net::unroll); the states before the first step do not
+    /// depend on the parameters. Exact if the module implements [`RecurrentNetwork::unroll_jvp`].
     pub fn unroll_jvp(
         &self,
         obs: Tensor<3>,
@@ -248,13 +244,13 @@ impl Net {
         self.with(self.network.with_flat(flat))
     }
 
-    /// This network recording gradients.
+    /// This network, recording gradients.
     pub fn tracked(&self) -> Self {
         self.with(self.network.tracked())
     }
 
-    /// Gradient by all parameters `[P]`, after the backward pass of a loss that a
-    /// [`tracked`](Net::tracked) network took part in.
+    /// Gradient with respect to all parameters `[P]`, after the backward pass of a loss that used a
+    /// [`tracked`](Net::tracked) network.
     pub fn flat_grad(&self, grads: &Gradients) -> Tensor<1> {
         self.network.flat_grad(grads)
     }
@@ -264,12 +260,12 @@ impl Net {
         Self::other(self.network.stock().with_flat(flat))
     }
 
-    /// Its parameters as fused passes read them, if its passes are fused.
+    /// Parameters in the layout of fused passes, if this network has any.
     pub(crate) fn host_weights(&self) -> Option<Arc<Weights>> {
         self.network.host_weights()
     }
 
-    /// Names and shapes inside the flat vector.
+    /// Names and shapes of the parameters inside the flat vector.
     pub fn layout(&self) -> Vec<ParamSpec> {
         self.network.layout()
     }
@@ -279,13 +275,13 @@ impl Net {
         self.layout().iter().map(ParamSpec::len).sum()
     }
 
-    /// Where the parameters live.
+    /// Device of the parameters.
     pub fn device(&self) -> Device {
         self.flat().device()
     }
 }
 
-/// A caller that has mixed up networks with and without memory.
+/// Panics for a caller that has confused networks with and without memory.
 fn wrong_state(memory: bool) -> ! {
     panic!(
         "a network {} memory was given {} state",
@@ -300,7 +296,7 @@ impl Clone for Net {
     }
 }
 
-/// [`Network`] without its type.
+/// A [`Network`] without its type.
 pub(crate) trait ErasedNetwork: Send + std::fmt::Debug {
     fn forward(&self, obs: Tensor<2>) -> Tensor<2>;
     fn jvp(&self, obs: Tensor<2>, direction: Tensor<1>) -> Tensor<2>;
@@ -310,11 +306,11 @@ pub(crate) trait ErasedNetwork: Send + std::fmt::Debug {
     fn flat_grad(&self, grads: &Gradients) -> Tensor<1>;
     fn layout(&self) -> Vec<ParamSpec>;
     fn boxed_clone(&self) -> Box<dyn ErasedNetwork>;
-    /// The module behind it, whose parameters may be out of date.
+    /// The original module; its parameters may be out of date.
     fn stock(&self) -> Box<dyn ErasedNetwork> {
         self.boxed_clone()
     }
-    /// What it looks like, if its passes are fused.
+    /// Shape of the network, if its passes are fused.
     fn fused_shape(&self) -> Option<&MlpShape> {
         None
     }
@@ -326,7 +322,7 @@ pub(crate) trait ErasedNetwork: Send + std::fmt::Debug {
     }
 }
 
-/// [`RecurrentNetwork`] without its type.
+/// A [`RecurrentNetwork`] without its type.
 pub(crate) trait ErasedMemory {
     fn state_width(&self) -> usize;
     fn step(&self, obs: Tensor<2>, state: Tensor<2>) -> (Tensor<2>, Tensor<2>);
@@ -334,7 +330,7 @@ pub(crate) trait ErasedMemory {
     fn unroll_jvp(&self, sequences: Unrolled, direction: Tensor<1>) -> Tensor<2>;
 }
 
-/// What [`RecurrentNetwork::unroll`] is given.
+/// Arguments of [`RecurrentNetwork::unroll`].
 type Unrolled = (Tensor<3>, Tensor<2>, Tensor<2>);
 
 impl<M: RecurrentNetwork> ErasedMemory for M {
@@ -361,7 +357,7 @@ impl<M: RecurrentNetwork> ErasedMemory for M {
     }
 }
 
-/// Tells a module with memory from one without, which the compiler could not.
+/// Marks a module with memory, which the compiler could not tell from one without.
 #[derive(Clone, Debug)]
 struct Recurrent<M>(M);
 
@@ -431,7 +427,7 @@ impl<M: Network> ErasedNetwork for M {
     }
 }
 
-/// Derivative of `outputs` `[B, W]`, a function of parameters `[P]`, where no exact one is known.
+/// Derivative of `outputs` `[B, W]`, a function of parameters `[P]`, when no exact one is known.
 fn central_difference(
     params: Tensor<1>,
     direction: Tensor<1>,
@@ -446,8 +442,8 @@ fn central_difference(
     difference * (speed / (length * 2.0)).unsqueeze()
 }
 
-/// A network for the means of a Gaussian policy together with log standard deviations that do not
-/// depend on the observation: `[B, O]` → `[B, 2A]`.
+/// A network for the means of a Gaussian policy, together with log standard deviations that do not depend on the
+/// observation: `[B, O]` → `[B, 2A]`.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -461,20 +457,20 @@ fn central_difference(
 /// ```
 #[derive(Module, Debug)]
 pub struct WithLogStd<M: Module> {
-    /// `[B, O]` → means `[B, A]`.
+    /// Network for the means, `[B, O]` → `[B, A]`.
     pub mean: M,
-    /// `[A]`.
+    /// Log standard deviations `[A]`.
     pub log_std: Param<Tensor<1>>,
 }
 
 impl<M: Module> WithLogStd<M> {
-    /// Adds `dim` log standard deviations that start at `log_std`.
+    /// Adds `dim` log standard deviations with initial value `log_std`.
     pub fn new(mean: M, dim: usize, log_std: f64, device: &Device) -> Self {
         let log_std = Param::from_tensor(Tensor::full([dim], log_std, device));
         Self { mean, log_std }
     }
 
-    /// Means `[B, A]` → `[B, 2A]`.
+    /// Appends the log standard deviations to means, `[B, A]` → `[B, 2A]`.
     pub(crate) fn append(&self, mean: Tensor<2>) -> Tensor<2> {
         let [batch, dim] = mean.dims();
         let log_std = self.log_std.val().unsqueeze::<2>().expand([batch, dim]);

@@ -1,4 +1,4 @@
-//! Multi-layer perceptron and its initialisations.
+//! Multi-layer perceptron and its initialisation.
 
 use burn::{
     module::{Module, Param},
@@ -13,9 +13,9 @@ use uphill_cpu::orthogonal::orthogonal;
 
 pub use uphill_cpu::shape::Activation;
 
-/// An [`Activation`] of tensors.
+/// Application of an [`Activation`] to tensors.
 pub trait Activate {
-    /// f(x) of each element; gradients are recorded as by any operation of Burn's. See [`tanh`].
+    /// f(x) of each element; gradients are recorded as by Burn's own operations. See [`tanh`].
     ///
     /// ```
     /// use burn::tensor::{Device, Tensor};
@@ -49,12 +49,12 @@ impl Activate for Activation {
     }
 }
 
-/// How weights start; biases start at zero with [`Orthogonal`](Init::Orthogonal).
+/// Initialisation of weights; with [`Orthogonal`](Init::Orthogonal), biases start at zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Init {
-    /// Orthogonal matrices scaled by a gain per layer (Saxe et al., arXiv:1312.6120): √2 for hidden
-    /// layers, the caller's gain for the last.
+    /// Orthogonal matrices scaled by a gain per layer (Saxe et al., arXiv:1312.6120): √2 for hidden layers, a chosen
+    /// gain for the last.
     #[default]
     Orthogonal,
     /// U(−1/√I, 1/√I) for weights and biases of a layer with `I` inputs.
@@ -74,9 +74,9 @@ pub enum Init {
 /// ```
 #[derive(Module, Debug)]
 pub struct Linear {
-    /// `[I, O]`.
+    /// Weights `[I, O]`.
     pub weight: Param<Tensor<2>>,
-    /// `[O]`.
+    /// Bias `[O]`.
     pub bias: Param<Tensor<1>>,
 }
 
@@ -106,7 +106,7 @@ impl Linear {
         }
     }
 
-    /// `[B, I]` → `[B, O]`.
+    /// Outputs for inputs, `[B, I]` → `[B, O]`.
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         x.matmul(self.weight.val()) + self.bias.val().unsqueeze()
     }
@@ -120,14 +120,14 @@ impl Linear {
 /// Fully connected network: hidden layers with one nonlinearity, then a linear layer.
 #[derive(Module, Debug)]
 pub struct Mlp {
-    /// In the order of evaluation.
+    /// Layers in the order of evaluation.
     pub layers: Vec<Linear>,
-    /// Between layers; the last one is linear.
+    /// Nonlinearity between layers; the last layer is linear.
     #[module(skip)]
     pub activation: Activation,
 }
 
-/// Shape and start of an [`Mlp`].
+/// Shape and initialisation of an [`Mlp`].
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -145,7 +145,7 @@ pub struct MlpConfig {
     pub hidden: Vec<usize>,
     /// Nonlinearity between layers.
     pub activation: Activation,
-    /// Start of the weights.
+    /// Initialisation of the weights.
     pub init: Init,
 }
 
@@ -160,8 +160,8 @@ impl Default for MlpConfig {
 }
 
 impl MlpConfig {
-    /// A network from `inputs` to `outputs` features. `output_gain` scales the last layer's
-    /// orthogonal start: 0.01 for a policy head, 1 for a value head.
+    /// Builds a network from `inputs` to `outputs` features. `output_gain` scales the last layer's orthogonal
+    /// initialisation: 0.01 for a policy head, 1 for a value head.
     pub fn build(
         &self,
         inputs: usize,
@@ -214,7 +214,7 @@ impl Network for Mlp {
 }
 
 impl Mlp {
-    /// Outputs `[B, O]` and their derivative along parameters, for inputs `[B, I]` that stay.
+    /// Outputs `[B, O]` and their derivative along parameters, for constant inputs `[B, I]`.
     pub(crate) fn value_and_jvp(&self, tangent: &Self, x: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
         let last = self.layers.len() - 1;
         let still = x.zeros_like();
@@ -231,7 +231,7 @@ impl Mlp {
     }
 }
 
-/// Uniform in (0, 1), never at an end.
+/// Uniform on the open interval (0, 1).
 fn unit(rng: &mut impl Rng) -> f64 {
     ((rng.next_u64() >> 12) as f64 + 0.5) / (1u64 << 52) as f64
 }

@@ -1,4 +1,4 @@
-//! Running moments, and what is scaled by them: observations and rewards.
+//! Running moments, and normalisation by them of observations and rewards.
 
 use crate::{
     ops,
@@ -7,22 +7,22 @@ use crate::{
 };
 use burn::tensor::{Bool, Device, Int, Tensor, assert_shape};
 
-/// Mean and variance of everything seen so far, per feature.
+/// Mean and variance per feature of all samples so far.
 ///
-/// Batches are merged with the parallel formula of Chan, Golub & LeVeque (1983), so one large batch
-/// and many small ones give the same moments.
+/// Batches are merged with the parallel formula of Chan, Golub & LeVeque (1983), so one large batch and many small ones
+/// give the same moments.
 #[derive(Clone, Debug)]
 pub struct Moments {
-    /// `[F]`.
+    /// Mean `[F]`.
     pub mean: Tensor<1>,
-    /// Population variance, `[F]`.
+    /// Population variance `[F]`.
     pub variance: Tensor<1>,
     /// Number of samples.
     pub count: f64,
 }
 
 impl Moments {
-    /// No samples yet: mean 0 and variance 1, so that normalising changes nothing.
+    /// Moments before any sample: mean 0 and variance 1, so that normalising changes nothing.
     pub fn new(features: usize, device: &Device) -> Self {
         Self {
             mean: Tensor::zeros([features], device),
@@ -31,19 +31,19 @@ impl Moments {
         }
     }
 
-    /// Moments after also seeing `samples` `[B, F]`.
+    /// Moments after adding `samples` `[B, F]`.
     pub fn merge(&self, samples: Tensor<2>) -> Self {
         let [_, features] = samples.dims();
         assert_shape!(self.mean, [features]);
         self.merge_of_agents(samples, 1)
     }
 
-    /// [`merge`](Self::merge) of `agents` `S`: `samples` `[S·B, W]`, of which the first `F` columns count, change moments
-    /// `[S·F]`, one agent's after the other's.
+    /// [`merge`](Self::merge) for `agents` `S`: the first `F` columns of `samples` `[S·B, W]` are added to moments
+    /// `[S·F]`, which are concatenated by agent.
     ///
     /// # Panics
     ///
-    /// If several agents' samples do not live on a GPU.
+    /// If there are several agents and their samples are not on a GPU.
     pub fn merge_of_agents(&self, samples: Tensor<2>, agents: usize) -> Self {
         let [rows, width] = samples.dims();
         let batch = rows / agents;
@@ -80,7 +80,7 @@ impl Moments {
         }
     }
 
-    /// [`merge`](Self::merge) of the samples of all processes.
+    /// [`merge`](Self::merge) with the samples of all processes.
     pub fn merge_over(&self, peers: &dyn Peers, samples: Tensor<2>) -> Self {
         if peers.size() == 1 {
             return self.merge_of_agents(samples, 1);
@@ -94,30 +94,31 @@ impl Moments {
         [self.mean.clone(), self.variance.clone()]
     }
 
-    /// What features are divided by, `[F]`: √(variance + 1e-8), or 1 where they are [without spread](Self::flat).
+    /// Divisor of each feature, `[F]`: √(variance + 1e-8), or 1 if the feature is [without spread](Self::flat).
     pub fn std(&self) -> Tensor<1> {
         let std = (self.variance.clone() + FLAT).sqrt();
         std.mask_fill(self.flat(), 1.0)
     }
 
-    /// Which features are without spread, `[F]`: their variance is at most 1e-8 + 1e-10 · mean², a standard deviation
-    /// of 1e-4 or of 1e-5 of the mean. That may be the rounding of a constant, which a division would make a signal.
+    /// Which features are without spread, `[F]`: their variance is at most 1e-8 + 1e-10 · mean², that is a standard
+    /// deviation of 1e-4 or of 1e-5 of the mean. This may be the rounding error of a constant, which division would
+    /// turn into a signal.
     pub fn flat(&self) -> Tensor<1, Bool> {
         let floor = self.mean.clone().square() * FLAT_BY_MEAN + FLAT;
         self.variance.clone().lower_equal(floor)
     }
 }
 
-/// Variance up to which there is no spread, whatever the mean; also what is added to one before its root is taken.
+/// Variance up to which a feature is without spread, whatever its mean; also added to variances before taking the root.
 pub const FLAT: f64 = 1e-8;
-/// Variance up to which there is no spread, in squared means: rounding is as large as what is rounded.
+/// Variance up to which a feature is without spread, in squared means: rounding is proportional to the mean.
 pub const FLAT_BY_MEAN: f64 = 1e-10;
 
-/// Observation normaliser: (obs − mean) / [std](Moments::std), then clipped. A part of actor and critic, so that it
-/// is saved with them and evaluation sees what training saw.
+/// Observation normaliser: (obs − mean) / [std](Moments::std), then clipped. It is a part of actor and critic, so that
+/// it is saved with them and evaluation normalises as training did.
 ///
-/// It concerns the first `F` columns of an observation, for which it has moments; the rest, a mask of
-/// allowed actions, passes unchanged.
+/// It applies to the first `F` columns of an observation, for which it has moments; the others (a mask of allowed
+/// actions) pass through unchanged.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -132,14 +133,14 @@ pub const FLAT_BY_MEAN: f64 = 1e-10;
 /// ```
 #[derive(Clone, Debug)]
 pub struct ObsNorm {
-    /// Of the raw observations.
+    /// Moments of the raw observations.
     pub moments: Moments,
-    /// Normalised observations are clipped to ±`clip`; 0 leaves them.
+    /// Normalised observations are clipped to ±`clip`; 0 disables clipping.
     pub clip: f64,
 }
 
 impl ObsNorm {
-    /// A normaliser that has seen nothing and changes nothing but the clipping.
+    /// A normaliser without samples, which only clips.
     pub fn new(features: usize, clip: f64, device: &Device) -> Self {
         Self {
             moments: Moments::new(features, device),
@@ -147,16 +148,16 @@ impl ObsNorm {
         }
     }
 
-    /// `[B, O]` → `[B, O]`.
+    /// Normalises observations, `[B, O]` → `[B, O]`.
     pub fn apply(&self, obs: Tensor<2>) -> Tensor<2> {
         self.apply_of_agents(obs, 1)
     }
 
-    /// [`apply`](Self::apply) of `agents` `S` whose moments follow one another: `[S·B, O]` → `[S·B, O]`.
+    /// [`apply`](Self::apply) for `agents` `S` whose moments are concatenated: `[S·B, O]` → `[S·B, O]`.
     ///
     /// # Panics
     ///
-    /// If several agents' observations do not live on a GPU.
+    /// If there are several agents and their observations are not on a GPU.
     pub fn apply_of_agents(&self, obs: Tensor<2>, agents: usize) -> Tensor<2> {
         if ops::on_device(&obs) {
             return ops::device_scaled(obs, self.moments.numbers(), self.clip, true, agents);
@@ -176,28 +177,28 @@ impl ObsNorm {
         }
     }
 
-    /// Learns from raw observations `[B, O]`.
+    /// Adds raw observations `[B, O]` to the moments.
     pub fn merge(&mut self, obs: Tensor<2>) {
         self.moments = self.moments.merge_of_agents(obs, 1);
     }
 
-    /// Learns from the raw observations `[B, O]` of all processes.
+    /// Adds the raw observations `[B, O]` of all processes to the moments.
     pub fn merge_over(&mut self, peers: &dyn Peers, obs: Tensor<2>) {
         self.moments = self.moments.merge_over(peers, obs);
     }
 
-    /// Number of columns `F` that are normalised.
+    /// Number of normalised columns `F`.
     pub fn features(&self) -> usize {
         self.moments.mean.dims()[0]
     }
 }
 
-/// Divides rewards by the running standard deviation of the discounted return, which keeps value
-/// targets near unit size whatever the task's reward scale (arXiv:2005.12729 §3, "reward scaling"). Returns
-/// [without spread](Moments::flat) leave rewards as they are.
+/// Scaling of rewards by the running standard deviation of the discounted return, which keeps value targets near unit
+/// size whatever the task's reward scale (arXiv:2005.12729 §3, "reward scaling"). Returns [without
+/// spread](Moments::flat) leave rewards unchanged.
 ///
-/// Differs: the statistics of a whole rollout are merged before it is scaled, where wrappers that
-/// see one step at a time scale each step by what came before it.
+/// Differs: the statistics of a whole rollout are merged before it is scaled; wrappers that see one step at a time
+/// scale each step by the statistics of the steps before it.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -212,14 +213,14 @@ impl ObsNorm {
 /// ```
 #[derive(Clone, Debug)]
 pub struct RewardScaler {
-    /// Of the discounted return, one feature.
+    /// Moments of the discounted return, one feature.
     pub moments: Moments,
-    /// Discounted return of each copy's running episode, `[N]`.
+    /// Discounted return of each copy's current episode, `[N]`.
     pub discounted: Tensor<1>,
 }
 
 impl RewardScaler {
-    /// For `envs` copies that start fresh episodes.
+    /// A scaler for `envs` copies at the start of episodes.
     pub fn new(envs: usize, device: &Device) -> Self {
         Self {
             moments: Moments::new(1, device),
@@ -227,16 +228,17 @@ impl RewardScaler {
         }
     }
 
-    /// Learns from rewards `[T, N]` and the ends of episodes `[T, N]`, and returns the scaled rewards.
+    /// Adds rewards `[T, N]` with the ends of episodes `[T, N]` to the moments, and returns the scaled rewards.
     pub fn scale(&mut self, rewards: Tensor<2>, ended: Tensor<2, Bool>, gamma: f64) -> Tensor<2> {
         self.scale_of_agents(rewards, ended, gamma, 1)
     }
 
-    /// [`scale`](Self::scale) of `agents` `S` whose rewards `[S·T, N]`, moments and discounted returns follow one another.
+    /// [`scale`](Self::scale) for `agents` `S` whose rewards `[S·T, N]`, moments and discounted returns are
+    /// concatenated.
     ///
     /// # Panics
     ///
-    /// If several agents' rewards do not live on a GPU.
+    /// If there are several agents and their rewards are not on a GPU.
     pub fn scale_of_agents(
         &mut self,
         rewards: Tensor<2>,
@@ -247,7 +249,7 @@ impl RewardScaler {
         self.scale_among((&Alone, agents), rewards, ended, gamma)
     }
 
-    /// [`scale`](Self::scale) by the rewards of all processes.
+    /// [`scale`](Self::scale) with the moments of all processes' rewards.
     pub fn scale_over(
         &mut self,
         peers: &dyn Peers,
@@ -283,7 +285,7 @@ impl RewardScaler {
         let continues = ended.float().neg() + 1.0;
         let row = Tensor::<1, Int>::arange(0..steps as i64, &rewards.device());
         let first: Tensor<2> = row.equal_elem(0).float().unsqueeze_dim(1);
-        // The return carried over enters as if it were the value before the first step.
+        // The carried-over return acts like a value before the first step.
         let carried = first * self.discounted.clone().unsqueeze() * gamma;
         let inflow = rewards.clone() + carried;
         let decay = scan::previous(continues.clone()) * gamma;

@@ -1,10 +1,10 @@
-//! Optimisation on one flat parameter vector `[P]`.
+//! Optimisers on one flat parameter vector `[P]`: Adam, RMSProp, SGD, gradient clipping.
 
 use crate::ops;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-/// Which update rule turns gradients into steps.
+/// Update rule of an optimiser.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RuleKind {
@@ -23,14 +23,14 @@ pub enum RuleKind {
 pub enum Rule {
     /// Adaptive moments.
     Adam(Adam),
-    /// Divided by the root of a running mean square.
+    /// Steps divided by the root of a running mean square.
     RmsProp(RmsProp),
     /// Plain gradient descent, which has no state.
     Sgd,
 }
 
 impl Rule {
-    /// With fresh state for `len` parameters. `epsilon` is added to the denominator of Adam and RMSProp.
+    /// A rule with fresh state for `len` parameters. `epsilon` is added to the denominator of Adam and RMSProp.
     pub fn new(kind: RuleKind, len: usize, epsilon: f64, device: &Device) -> Self {
         match kind {
             RuleKind::Adam => Self::Adam(Adam::new(len, epsilon, device)),
@@ -39,7 +39,7 @@ impl Rule {
         }
     }
 
-    /// One step down the gradient `[P]` from parameters `[P]`, with learning rate `lr`.
+    /// Takes one descent step: new parameters `[P]` from parameters `[P]`, their gradient `[P]` and learning rate `lr`.
     pub fn step(&mut self, params: Tensor<1>, grad: Tensor<1>, lr: f64) -> Tensor<1> {
         match self {
             Self::Adam(adam) => adam.step(params, grad, lr),
@@ -66,22 +66,22 @@ impl Rule {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Adam {
-    /// Decay of the first moment.
+    /// Decay rate of the first moment.
     pub beta1: f64,
-    /// Decay of the second moment.
+    /// Decay rate of the second moment.
     pub beta2: f64,
-    /// Added to √v̂.
+    /// Constant added to √v̂.
     pub epsilon: f64,
-    /// First moment, `[P]`.
+    /// First moments `[P]`.
     pub first: Tensor<1>,
-    /// Second moment, `[P]`.
+    /// Second moments `[P]`.
     pub second: Tensor<1>,
-    /// Steps taken.
+    /// Number of steps taken.
     pub steps: u64,
 }
 
 impl Adam {
-    /// For `len` parameters, with β₁ = 0.9 and β₂ = 0.999.
+    /// Fresh state for `len` parameters, with β₁ = 0.9 and β₂ = 0.999.
     pub fn new(len: usize, epsilon: f64, device: &Device) -> Self {
         Self {
             beta1: 0.9,
@@ -93,7 +93,7 @@ impl Adam {
         }
     }
 
-    /// θ − α m̂ / (√v̂ + ε) for parameters θ `[P]`, gradient `[P]` and learning rate α.
+    /// Takes one step: θ − α m̂ / (√v̂ + ε) for parameters θ `[P]`, gradient `[P]` and learning rate α.
     pub fn step(&mut self, params: Tensor<1>, grad: Tensor<1>, lr: f64) -> Tensor<1> {
         assert_eq!(params.dims(), self.first.dims(), "shape of params");
         assert_eq!(grad.dims(), self.first.dims(), "shape of grad");
@@ -108,7 +108,7 @@ impl Adam {
         params - self.first.clone() / scale * (lr * self.unbias(b1))
     }
 
-    /// One state for the first `len` parameters and one for the rest.
+    /// Splits the state into one for the first `len` parameters and one for the rest.
     pub fn split(&self, len: usize) -> [Self; 2] {
         let rest = self.first.dims()[0] - len;
         [(0, len), (len, rest)].map(|(start, len)| Self {
@@ -118,7 +118,7 @@ impl Adam {
         })
     }
 
-    /// The reverse of [`split`](Self::split): both have taken as many steps.
+    /// The inverse of [`split`](Self::split): both states must have taken the same number of steps.
     pub fn joined([head, tail]: [Self; 2]) -> Self {
         Self {
             first: Tensor::cat(vec![head.first.clone(), tail.first], 0),
@@ -127,29 +127,28 @@ impl Adam {
         }
     }
 
-    /// 1 / (1 − βᵗ), which makes up for moments that began at zero.
+    /// 1 / (1 − βᵗ), the bias correction for moments that started at zero.
     fn unbias(&self, beta: f64) -> f64 {
         1.0 / (1.0 - beta.powf(self.steps as f64))
     }
 }
 
-/// RMSProp (Tieleman & Hinton 2012, lecture 6e): the step of every parameter is divided by the root of a
-/// running mean of its squared gradients.
+/// RMSProp (Tieleman & Hinton 2012, lecture 6e): the step of each parameter is divided by the root of a running mean of
+/// its squared gradients.
 ///
-/// ε is added outside the root, as in PyTorch; TensorFlow, with which A2C's settings were found, adds it
-/// inside.
+/// ε is added outside the root, as in PyTorch; TensorFlow, with which A2C's settings were found, adds it inside.
 #[derive(Clone, Debug)]
 pub struct RmsProp {
-    /// Decay α of the mean square.
+    /// Decay rate α of the mean square.
     pub decay: f64,
-    /// Added to √v.
+    /// Constant added to √v.
     pub epsilon: f64,
     /// Mean square v, `[P]`.
     pub second: Tensor<1>,
 }
 
 impl RmsProp {
-    /// For `len` parameters, with a decay of 0.99.
+    /// Fresh state for `len` parameters, with a decay rate of 0.99.
     pub fn new(len: usize, epsilon: f64, device: &Device) -> Self {
         Self {
             decay: 0.99,
@@ -158,7 +157,7 @@ impl RmsProp {
         }
     }
 
-    /// v ← α v + (1−α) g², θ − lr · g / (√v + ε), for parameters θ `[P]` and gradient `[P]`.
+    /// Takes one step: v ← α v + (1−α) g², θ − lr · g / (√v + ε), for parameters θ `[P]` and gradient `[P]`.
     pub fn step(&mut self, params: Tensor<1>, grad: Tensor<1>, lr: f64) -> Tensor<1> {
         assert_eq!(params.dims(), self.second.dims(), "shape of params");
         assert_eq!(grad.dims(), self.second.dims(), "shape of grad");
@@ -168,8 +167,8 @@ impl RmsProp {
     }
 }
 
-/// The gradient `[P]` shortened to norm `max_norm` if it is longer (0: never), and its norm `[1]`
-/// before that.
+/// Scales the gradient `[P]` down to norm `max_norm` if it is longer (0: never). Returns it with its norm `[1]` before
+/// scaling.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};

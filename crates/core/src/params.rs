@@ -1,8 +1,8 @@
-//! A module's parameters as one flat vector `[P]`, and back.
+//! Conversion between a module's parameters and one flat vector `[P]`.
 //!
-//! Optimisers, global-norm clipping, natural gradients and line searches work on one vector instead
-//! of looping over layers. The order is that in which Burn visits the module's float parameters.
-//! Every float parameter is trained; a constant belongs in a field marked `#[module(skip)]`.
+//! Optimisers, global-norm clipping, natural gradients and line searches work on one vector instead of looping over
+//! layers. The order is that in which Burn visits the module's float parameters. Every float parameter is trained; a
+//! constant belongs in a field marked `#[module(skip)]`.
 
 use burn::{
     module::{Module, ModuleMapper, ModuleVisitor, Param},
@@ -58,7 +58,7 @@ pub fn flatten<M: Module>(module: &M) -> Tensor<1> {
 /// The module with its parameters taken from `flat` `[P]`, without gradients.
 ///
 /// # Panics
-/// If `flat` has another length than the module's parameters together.
+/// If the length of `flat` is not the module's number of parameters.
 pub fn unflatten<M: Module>(module: M, flat: Tensor<1>) -> M {
     struct Unflatten {
         flat: Tensor<1>,
@@ -91,8 +91,8 @@ pub fn plain<M: Module>(module: M) -> M {
     module.map(&mut Plain)
 }
 
-/// The module with every parameter recording gradients. Tensors without autodiff that meet its
-/// parameters are constants.
+/// The module with every parameter recording gradients. Tensors without autodiff that are combined with its parameters
+/// are constants.
 pub fn tracked<M: Module>(module: M) -> M {
     struct Track;
     impl ModuleMapper for Track {
@@ -103,8 +103,8 @@ pub fn tracked<M: Module>(module: M) -> M {
     module.map(&mut Track)
 }
 
-/// Gradient of a loss by all parameters of a [`tracked`] module, `[P]`; zero where a parameter did
-/// not take part.
+/// Gradient of a loss with respect to all parameters of a [`tracked`] module, `[P]`; zero for a parameter that was not
+/// used.
 pub fn flat_grad<M: Module>(module: &M, grads: &Gradients) -> Tensor<1> {
     struct Collect<'a> {
         grads: &'a Gradients,

@@ -1,10 +1,10 @@
-//! Several processes that train one agent.
+//! Data-parallel training of one agent by several processes: sums and means over all of them.
 //!
-//! Each steps copies of its own, as many as any other, and all learn from the experience of all: whatever is a mean over
-//! samples passes through [`Peers`] where it is born. Rollouts of a number of steps have as many samples in
-//! every process, so that the mean over processes is the mean over all; rollouts of whole episodes are weighted. These are gradients, the moments of normalisers, the mean and
-//! spread of advantages, divergences and finished episodes. From equal sums equal processes compute equal
-//! parameters, so that parameters are never sent.
+//! Each process steps its own copies, as many as any other, and all learn from the experience of all: every mean over
+//! samples passes through [`Peers`] where it is computed. Rollouts of a fixed number of steps have equally many samples
+//! in every process, so that the mean over processes is the mean over all samples; rollouts of whole episodes are
+//! weighted. This concerns gradients, the moments of normalisers, the mean and spread of advantages, divergences and
+//! finished episodes. Equal sums give equal parameters in all processes, so that parameters are never sent.
 
 use crate::{advantage, normalize::Moments, read_back};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -12,19 +12,19 @@ use std::fmt::Debug;
 
 /// The processes that train one agent, seen from one of them.
 ///
-/// Every process makes the same calls in the same order. What [`sum`](Peers::sum) writes has to be the same in all of
-/// them to the last bit, or their parameters part ways.
+/// Every process makes the same calls in the same order. The results of [`sum`](Peers::sum) must be equal in all of
+/// them to the last bit, or their parameters diverge.
 pub trait Peers: Debug + Send + Sync {
-    /// Number of this process, from 0.
+    /// Number of this process, starting at 0.
     fn rank(&self) -> usize;
 
     /// Number of processes.
     fn size(&self) -> usize;
 
-    /// Replaces the values, as many in every process, by their sums over all processes.
+    /// Replaces the values, equally many in every process, by their sums over all processes.
     fn sum(&self, values: &mut [f32]);
 
-    /// The values of all processes, in the order of their ranks.
+    /// The values of all processes, in order of rank.
     fn gather(&self, values: &[f32]) -> Vec<f32> {
         let mut all = vec![0.0; values.len() * self.size()];
         all[self.rank() * values.len()..][..values.len()].copy_from_slice(values);
@@ -33,7 +33,7 @@ pub trait Peers: Debug + Send + Sync {
     }
 }
 
-/// One process by itself.
+/// A single process.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Alone;
 
@@ -49,7 +49,7 @@ impl Peers for Alone {
     fn sum(&self, _: &mut [f32]) {}
 }
 
-/// Mean over all processes, element by element. A process by itself reads nothing back.
+/// Mean over all processes, element by element. A single process reads nothing back.
 pub fn mean<const D: usize>(peers: &dyn Peers, x: Tensor<D>) -> Tensor<D> {
     if peers.size() == 1 {
         return x;
@@ -62,8 +62,8 @@ pub fn mean<const D: usize>(peers: &dyn Peers, x: Tensor<D>) -> Tensor<D> {
     Tensor::from_data(TensorData::new(values, shape), &device)
 }
 
-/// Samples of this process as a multiple of the mean number over all processes; 1 for a process by itself. Whole
-/// episodes make samples as they like.
+/// Number of samples of this process, relative to the mean over all processes; 1 for a single process. Rollouts of
+/// whole episodes differ in their numbers of samples.
 pub fn share(peers: &dyn Peers, samples: usize) -> f64 {
     if peers.size() == 1 {
         return 1.0;
@@ -73,7 +73,7 @@ pub fn share(peers: &dyn Peers, samples: usize) -> f64 {
     samples as f64 * peers.size() as f64 / f64::from(total[0])
 }
 
-/// Mean over the samples of all processes, of which `x` is the mean over `samples` of this one.
+/// Mean over the samples of all processes; `x` is the mean over the `samples` of this one.
 pub fn mean_over<const D: usize>(peers: &dyn Peers, x: Tensor<D>, samples: usize) -> Tensor<D> {
     match peers.size() {
         1 => x,
@@ -81,7 +81,7 @@ pub fn mean_over<const D: usize>(peers: &dyn Peers, x: Tensor<D>, samples: usize
     }
 }
 
-/// Largest of a value `[1]` over all processes.
+/// Maximum of a value `[1]` over all processes.
 pub fn max(peers: &dyn Peers, x: Tensor<1>) -> Tensor<1> {
     if peers.size() == 1 {
         return x;
@@ -93,7 +93,7 @@ pub fn max(peers: &dyn Peers, x: Tensor<1>) -> Tensor<1> {
     Tensor::from_data([max], &device)
 }
 
-/// [`advantage::standardize`] with mean and standard deviation of the advantages `[B]` of all processes.
+/// [`advantage::standardize`] with the mean and standard deviation of the advantages `[B]` of all processes.
 pub fn standardize(peers: &dyn Peers, advantages: Tensor<1>) -> Tensor<1> {
     if peers.size() == 1 {
         return advantage::standardize(advantages);
@@ -108,7 +108,7 @@ pub fn standardize(peers: &dyn Peers, advantages: Tensor<1>) -> Tensor<1> {
     (advantages - all.mean) / (std + 1e-8)
 }
 
-/// `moments`, which all processes share, after also seeing what each has seen by itself in `fresh`.
+/// `moments`, which are equal in all processes, after adding what each process has recorded in `fresh`.
 pub(crate) fn merge(peers: &dyn Peers, moments: &Moments, fresh: &Moments) -> Moments {
     let device = moments.mean.device();
     let row = |moments: &Moments| {
@@ -133,7 +133,7 @@ pub(crate) fn merge(peers: &dyn Peers, moments: &Moments, fresh: &Moments) -> Mo
     }
 }
 
-/// Adds the samples of `other` to those of `total`: count, means and variances of each (Chan, Golub & LeVeque 1983).
+/// Adds the statistics of `other` to those of `total`: count, means and variances of each (Chan, Golub & LeVeque 1983).
 fn chan(total: &mut [f64], other: &[f32]) {
     let (count, fresh) = (total[0], f64::from(other[0]));
     let sum = count + fresh;

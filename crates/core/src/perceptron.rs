@@ -1,24 +1,24 @@
-//! The perceptron that a shape describes, on tensors: what a module that claims to be one is compared with.
+//! Check that a module computes the perceptron that its `mlp_shape` describes.
 
 use crate::{heads::masked, network::Net, nn::Activate, ops::MlpShape, read_back::read};
 use burn::tensor::{Device, Tensor, TensorData};
 
-/// Largest difference, as a share of 1 + |output|, that products in reduced precision may make. Another
-/// nonlinearity makes far more.
+/// Largest difference, relative to 1 + |output|, that products in reduced precision may cause. A wrong nonlinearity
+/// causes far more.
 const TOLERANCE: f64 = 1e-2;
-/// Rows of observations that are tried.
+/// Number of test observations.
 const ROWS: usize = 5;
 
 impl Net {
-    /// Whether the module's own forward pass computes the perceptron that its
-    /// [`mlp_shape`](crate::network::Network::mlp_shape) describes, on parameters and observations made up for the
-    /// purpose. `Ok` for a module that describes none.
+    /// Checks that the module's own forward pass computes the perceptron that its
+    /// [`mlp_shape`](crate::network::Network::mlp_shape) describes, on generated parameters and observations. `Ok` for
+    /// a module without a shape.
     ///
-    /// Fused passes and kernels follow the shape and never call the module, so that a shape with another
-    /// activation would be another network.
+    /// Fused passes and kernels follow the shape and never call the module, so a shape with another activation would
+    /// compute another network.
     ///
     /// # Errors
-    /// What differs, for the author of the module.
+    /// A description of the difference, for the author of the module.
     pub fn check_shape(&self) -> Result<(), String> {
         let Some(shape) = self.perceptron() else {
             return Ok(());
@@ -39,7 +39,7 @@ impl Net {
         }
         let excess = (own - claimed.clone()).abs() / (claimed.abs() + 1.0);
         let excess = read(excess);
-        // Not a number is no agreement.
+        // NaN does not count as agreement.
         if excess.iter().all(|excess| *excess <= TOLERANCE) {
             return Ok(());
         }
@@ -52,7 +52,7 @@ impl Net {
     }
 }
 
-/// Outputs `[B, W]` of the perceptron of this shape with parameters `flat` `[P]` for observations `[B, O]`.
+/// Outputs `[B, W]` of the perceptron of this shape, with parameters `flat` `[P]`, for observations `[B, O]`.
 fn outputs(shape: &MlpShape, flat: Tensor<1>, obs: Tensor<2>) -> Tensor<2> {
     let mut at = 0;
     let mut next = |length| {
@@ -76,7 +76,7 @@ fn outputs(shape: &MlpShape, flat: Tensor<1>, obs: Tensor<2>) -> Tensor<2> {
     if shape.masked { masked(x, obs) } else { x }
 }
 
-/// Numbers in [−`scale`, `scale`] without a pattern that layers could hide.
+/// Numbers in [−`scale`, `scale`] without a pattern that could hide a difference between layers.
 fn made_up(dims: [usize; 2], scale: f64, device: &Device) -> Tensor<2> {
     let numbers = (0..dims[0] * dims[1]).map(|k| scale * (0.3 + 12.9898 * k as f64).sin());
     Tensor::from_data(TensorData::new(numbers.collect::<Vec<_>>(), dims), device)

@@ -1,5 +1,4 @@
-//! Actor and critic: a network, the observation normaliser it was trained with, and how to read
-//! its output.
+//! Actor and critic: a network, its observation normaliser, and the meaning of its outputs.
 
 use crate::{
     dist::{Dist, DistKind},
@@ -27,11 +26,11 @@ use burn::tensor::{Tensor, assert_shape};
 /// ```
 #[derive(Clone, Debug)]
 pub struct Actor {
-    /// Observations `[B, O]` → distribution parameters `[B, W]`.
+    /// Network: observations `[B, O]` → distribution parameters `[B, W]`.
     pub net: Net,
-    /// How to read those parameters.
+    /// Distribution with these parameters.
     pub kind: DistKind,
-    /// Applied to observations first.
+    /// Normaliser applied to observations first.
     pub obs_norm: Option<ObsNorm>,
 }
 
@@ -54,8 +53,8 @@ impl Actor {
         }
     }
 
-    /// Whether there are loops or kernels of our own for this policy, by its network and its distribution, on one
-    /// device or another. A policy without takes Burn's operations.
+    /// Whether there are fused loops or kernels for this policy's network and distribution, on some device. Other
+    /// policies use Burn's operations.
     pub fn fused(&self) -> bool {
         let shape = self.net.perceptron();
         shape.is_some_and(|shape| row_dist(&self.kind, shape.log_stds).is_some())
@@ -66,27 +65,26 @@ impl Actor {
         self.kind.with_params(self.dist_params(obs))
     }
 
-    /// The network's outputs, which are the parameters of π(·|s), `[B, W]` for raw observations
-    /// `[B, O]`.
+    /// The network's outputs `[B, W]`, which are the parameters of π(·|s), for raw observations `[B, O]`.
     pub fn dist_params(&self, obs: Tensor<2>) -> Tensor<2> {
         self.net.forward(normalized(&self.obs_norm, obs))
     }
 
-    /// π(·|s) for the next raw observations `[N, O]` of `N` copies, and the states after it
-    /// ([`Net::start`] has those before the first).
+    /// π(·|s) for the next raw observations `[N, O]` of `N` copies, and the network states after this step
+    /// ([`Net::start`] returns those before the first).
     pub fn step(&self, obs: Tensor<2>, state: Option<Tensor<2>>) -> (Dist, Option<Tensor<2>>) {
         let (params, state) = self.net.step(normalized(&self.obs_norm, obs), state);
         (self.kind.with_params(params), state)
     }
 
-    /// π(·|s) for `T·N` steps, of raw observations `[T, N, O]` from `state` on. `keep` `[T, N]` is 0
-    /// where an episode ended, otherwise 1.
+    /// π(·|s) for `T·N` steps over raw observations `[T, N, O]`, starting at `state`. `keep` `[T, N]` is 0 where an
+    /// episode ended and 1 elsewhere.
     pub fn follow(&self, obs: Tensor<3>, keep: Tensor<2>, state: Option<Tensor<2>>) -> Dist {
         let obs = normalized3(&self.obs_norm, obs);
         self.kind.with_params(self.net.unroll(obs, state, keep).0)
     }
 
-    /// π(·|s) for the `B` samples of a batch, each after the steps before it.
+    /// π(·|s) for the `B` samples of a batch; with memory, each follows the steps before it.
     pub fn dist_on(&self, batch: &Batch) -> Dist {
         self.kind.with_params(self.dist_params_on(batch))
     }
@@ -96,7 +94,7 @@ impl Actor {
         self.dist_params_at(&batch.obs, batch.sequences.as_ref())
     }
 
-    /// [`dist_params_on`](Self::dist_params_on) a batch's observations `[B, O]` and sequences.
+    /// [`dist_params_on`](Self::dist_params_on) for a batch's observations `[B, O]` and sequences.
     pub(crate) fn dist_params_at(
         &self,
         obs: &Tensor<2>,
@@ -111,8 +109,8 @@ impl Actor {
         }
     }
 
-    /// Derivative `[B, W]` of [`dist_params_at`](Self::dist_params_at) by the network's parameters
-    /// along `direction` `[P]`, through the steps before each sample.
+    /// Derivative `[B, W]` of [`dist_params_at`](Self::dist_params_at) with respect to the network's parameters along
+    /// `direction` `[P]`, through the steps before each sample.
     pub(crate) fn jvp_at(
         &self,
         obs: &Tensor<2>,
@@ -127,7 +125,7 @@ impl Actor {
         sequences.samples(self.net.unroll_jvp(obs, state, keep, direction))
     }
 
-    /// Observations `[B, O]` as the network sees them.
+    /// Normalised observations `[B, O]`, as the network sees them.
     pub(crate) fn normalized(&self, obs: Tensor<2>) -> Tensor<2> {
         normalized(&self.obs_norm, obs)
     }
@@ -154,9 +152,9 @@ impl Actor {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Critic {
-    /// Observations `[B, O]` → `[B, 1]`.
+    /// Network: observations `[B, O]` → values `[B, 1]`.
     pub net: Net,
-    /// Applied to observations first.
+    /// Normaliser applied to observations first.
     pub obs_norm: Option<ObsNorm>,
 }
 
@@ -183,19 +181,19 @@ impl Critic {
         self.step(obs, start).0
     }
 
-    /// As [`Actor::normalized`].
+    /// Normalised observations `[B, O]`, as the network sees them.
     pub(crate) fn normalized(&self, obs: Tensor<2>) -> Tensor<2> {
         normalized(&self.obs_norm, obs)
     }
 
-    /// V(s) `[N]` for the next raw observations `[N, O]` of `N` copies, and the states after it.
+    /// V(s) `[N]` for the next raw observations `[N, O]` of `N` copies, and the network states after this step.
     pub fn step(&self, obs: Tensor<2>, state: Option<Tensor<2>>) -> (Tensor<1>, Option<Tensor<2>>) {
         let (values, state) = self.net.step(normalized(&self.obs_norm, obs), state);
         assert_shape!(values, [_, 1]);
         (values.squeeze_dim(1), state)
     }
 
-    /// V(s) for the `B` samples of a batch, each after the steps before it, `[B]`.
+    /// V(s) `[B]` for the `B` samples of a batch; with memory, each follows the steps before it.
     pub fn values_on(&self, batch: &Batch) -> Tensor<1> {
         match &batch.sequences {
             None => self.values(batch.obs.clone()),
@@ -206,8 +204,8 @@ impl Critic {
         }
     }
 
-    /// V(s_t) and V of the observations that followed before a reset, `[T·N]` each, and the states after
-    /// the last step, for `T` steps of raw observations `[T, N, O]` from `state` on.
+    /// V(s_t) and V of the following observations before a reset, `[T·N]` each, and the network states after the last
+    /// step, for `T` steps over raw observations `[T, N, O]`, starting at `state`.
     pub fn follow(
         &self,
         [obs, next_obs]: [Tensor<3>; 2],
@@ -218,7 +216,7 @@ impl Critic {
         let last = keep.clone().narrow(0, steps - 1, 1).transpose();
         let obs = normalized3(&self.obs_norm, obs);
         let (values, states) = self.net.unroll(obs, state, keep);
-        // The episode that a step ended was still on when its last observation was seen.
+        // The last observation of an episode still belongs to it.
         let next_obs = next_obs.reshape([steps * envs, width]);
         let (next_values, _) = self.step(next_obs, states.clone());
         let state = states.map(|s| s.narrow(0, (steps - 1) * envs, envs) * last);
@@ -234,7 +232,7 @@ impl Critic {
     }
 }
 
-/// Outputs `[B, W]` for the samples that stand in `sequences`.
+/// Outputs `[B, W]` for the samples in `sequences`.
 fn unroll(
     net: &Net,
     norm: &Option<ObsNorm>,
@@ -246,7 +244,7 @@ fn unroll(
     sequences.samples(outputs)
 }
 
-/// `[T, N, O]` → `[T, N, O]`.
+/// Normalises observations, `[T, N, O]` → `[T, N, O]`.
 pub(crate) fn normalized3(norm: &Option<ObsNorm>, obs: Tensor<3>) -> Tensor<3> {
     let [steps, envs, width] = obs.dims();
     let flat = normalized(norm, obs.reshape([steps * envs, width]));

@@ -1,7 +1,7 @@
-//! The way back from the device, and how often it was taken.
+//! Counted reads from the device.
 //!
-//! Waiting for numbers costs a GPU more than computing them, so an iteration of training that stays on the device
-//! reads once, at its end. Whoever has to read does it here, where a test can count.
+//! Waiting for numbers costs a GPU more than computing them, so a training iteration that stays on the device reads
+//! once, at its end. All reads go through this module, so that a test can count them.
 
 use burn::tensor::{Tensor, TensorData, Transaction};
 use std::cell::Cell;
@@ -10,13 +10,13 @@ thread_local! {
     static TIMES: Cell<u64> = const { Cell::new(0) };
 }
 
-/// The elements in row-major order. The device finishes everything that they depend on first.
+/// The elements in row-major order. Waits until the device has computed them.
 pub fn read<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
     TIMES.set(TIMES.get() + 1);
     tensor.into_data().iter().collect()
 }
 
-/// The elements of all of them, one after the other, with one wait. Nothing is launched to join them first.
+/// The elements of all tensors, one after the other, with a single wait. No kernel is launched to concatenate them.
 pub fn read_all(tensors: Vec<Tensor<1>>) -> Vec<f64> {
     TIMES.set(TIMES.get() + 1);
     let all = tensors.into_iter();
@@ -24,7 +24,7 @@ pub fn read_all(tensors: Vec<Tensor<1>>) -> Vec<f64> {
     all.execute().iter().flat_map(TensorData::iter).collect()
 }
 
-/// How often this thread has read.
+/// Number of reads by this thread.
 pub fn times() -> u64 {
     TIMES.get()
 }

@@ -1,4 +1,4 @@
-//! Networks with memory.
+//! Recurrent networks: gated recurrent unit, and the interface of modules with memory.
 
 use crate::{
     network::{Network, WithLogStd},
@@ -10,20 +10,19 @@ use burn::{
 };
 use rand::Rng;
 
-/// What a user's own module with memory has to offer to become an actor or a critic.
+/// Interface of a user's module with memory that is to become an actor or a critic.
 pub trait RecurrentNetwork: Module + ModuleDisplay + 'static {
-    /// Width of the state `H`. A state of zeros is that of the beginning of an episode.
+    /// Width of the state `H`. Episodes begin with a state of zeros.
     fn state_width(&self) -> usize;
 
-    /// One step: observations `[N, O]` and states `[N, H]` → outputs `[N, W]` and next states
-    /// `[N, H]`.
+    /// Takes one step: observations `[N, O]` and states `[N, H]` → outputs `[N, W]` and next states `[N, H]`.
     fn step(&self, obs: Tensor<2>, state: Tensor<2>) -> (Tensor<2>, Tensor<2>);
 
-    /// `T` steps from `state` `[N, H]` over observations `[T, N, O]` → outputs and the states after
-    /// each step, `[T·N, W]` and `[T·N, H]`. States are multiplied by `keep` `[T, N]` after each step,
-    /// which is 0 where an episode ended.
+    /// Takes `T` steps from `state` `[N, H]` over observations `[T, N, O]` → outputs `[T·N, W]` and the states after
+    /// each step `[T·N, H]`. States are multiplied by `keep` `[T, N]` after each step, which is 0 where an episode
+    /// ended.
     ///
-    /// This loops over [`step`](Self::step); a module that can do better for a whole sequence says how.
+    /// The default loops over [`step`](Self::step); override it if a whole sequence can be computed faster.
     fn unroll(&self, obs: Tensor<3>, state: Tensor<2>, keep: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
         let (mut state, mut outputs, mut states) = (state, vec![], vec![]);
         for (obs, keep) in obs.iter_dim(0).zip(keep.iter_dim(0)) {
@@ -35,12 +34,11 @@ pub trait RecurrentNetwork: Module + ModuleDisplay + 'static {
         (Tensor::cat(outputs, 0), Tensor::cat(states, 0))
     }
 
-    /// Directional derivative of the outputs of [`unroll`](Self::unroll) by the parameters,
-    /// `[T·N, W]`, through the states of all steps before: d/dt at θ + tv, where `tangent` is a module
-    /// of this shape that holds the direction v in place of θ. The first state stays what it is.
+    /// Directional derivative of the outputs of [`unroll`](Self::unroll) with respect to the parameters, `[T·N, W]`,
+    /// through the states of all earlier steps: d/dt at θ + tv, where `tangent` is a module of this shape that holds
+    /// the direction v in place of θ. The first state is constant.
     ///
-    /// Second-order methods need it. `None`, the default, has [`Net::unroll_jvp`] take a central
-    /// difference.
+    /// Second-order methods need it. With `None`, the default, [`Net::unroll_jvp`] takes a central difference.
     ///
     /// [`Net::unroll_jvp`]: crate::network::Net::unroll_jvp
     fn unroll_jvp(
@@ -55,21 +53,20 @@ pub trait RecurrentNetwork: Module + ModuleDisplay + 'static {
     }
 }
 
-/// Gated recurrent unit (Cho et al., arXiv:1406.1078), with the reset gate after the product with the
-/// state (Chung et al., arXiv:1412.3555 as cuDNN and PyTorch have it):
+/// Gated recurrent unit (Cho et al., arXiv:1406.1078), with the reset gate after the product with the state (Chung et
+/// al., arXiv:1412.3555, in the form of cuDNN and PyTorch):
 ///
-/// r = σ(x W_r + h U_r), z = σ(x W_z + h U_z), n = tanh(x W_n + r ∘ (h U_n)), h′ = n + z ∘ (h − n),
-/// biases left out here.
+/// r = σ(x W_r + h U_r), z = σ(x W_z + h U_z), n = tanh(x W_n + r ∘ (h U_n)), h′ = n + z ∘ (h − n), biases omitted.
 #[derive(Module, Debug)]
 pub struct Gru {
-    /// Of the inputs: `[I, 3H]` for r, z, n.
+    /// Layer of the inputs: `[I, 3H]` for r, z, n.
     pub input: Linear,
-    /// Of the state: `[H, 3H]` for r, z, n.
+    /// Layer of the state: `[H, 3H]` for r, z, n.
     pub hidden: Linear,
 }
 
 impl Gru {
-    /// From `inputs` features to a state of `width`; weights of the state are orthogonal per gate.
+    /// A cell from `inputs` features to a state of `width`; state weights are orthogonal per gate.
     pub fn new(inputs: usize, width: usize, rng: &mut impl Rng, device: &Device) -> Self {
         let mut gates = |rows| {
             let gate = |_| Linear::new([rows, width], Init::Orthogonal, 1.0, rng, device);
@@ -81,7 +78,7 @@ impl Gru {
         }
     }
 
-    /// Next state `[N, H]` from x W + b `[N, 3H]` and the state `[N, H]`.
+    /// Next state `[N, H]`, from x W + b `[N, 3H]` and the state `[N, H]`.
     pub fn next(&self, input: Tensor<2>, state: Tensor<2>) -> Tensor<2> {
         let [_, width] = state.dims();
         let hidden = self.hidden.forward(state.clone());
@@ -92,8 +89,8 @@ impl Gru {
         n.clone() + z * (state - n)
     }
 
-    /// [`next`](Self::next) and its derivative ṅ + ż ∘ (h − n) + z ∘ (ḣ − ṅ), from pairs of a value and
-    /// its derivative, along the parameters of the state's layer in `tangent`.
+    /// [`next`](Self::next) and its derivative ṅ + ż ∘ (h − n) + z ∘ (ḣ − ṅ), from pairs of a value and its derivative,
+    /// along the parameters of the state's layer in `tangent`.
     fn next_jvp(
         &self,
         tangent: &Self,
@@ -125,7 +122,7 @@ impl Gru {
     }
 }
 
-/// Layers side by side: `[I, O]` each → one of `[I, 3O]`.
+/// Concatenates three layers, `[I, O]` each, into one `[I, 3O]`.
 fn joined(layers: [Linear; 3]) -> Linear {
     let weights = layers.iter().map(|l| l.weight.val()).collect();
     let biases = layers.iter().map(|l| l.bias.val()).collect();
@@ -150,17 +147,17 @@ fn joined(layers: [Linear; 3]) -> Linear {
 /// ```
 #[derive(Module, Debug)]
 pub struct GruNet {
-    /// `[B, O]` → `[B, E]`; its last layer is followed by the nonlinearity too.
+    /// Encoder `[B, O]` → `[B, E]`; its last layer is followed by the nonlinearity too.
     pub encoder: Mlp,
-    /// `E` → `H`.
+    /// Recurrent cell, `E` → `H`.
     pub cell: Gru,
-    /// `H` → `W`.
+    /// Linear head, `H` → `W`.
     pub head: Linear,
 }
 
 impl GruNet {
-    /// From `inputs` to `outputs` features: the hidden layers of `mlp`, then a state of `width`.
-    /// `output_gain` scales the head's orthogonal start.
+    /// A network from `inputs` to `outputs` features: the hidden layers of `mlp`, then a state of `width`.
+    /// `output_gain` scales the head's orthogonal initialisation.
     ///
     /// # Panics
     /// If `mlp` has no hidden layer.
@@ -212,7 +209,7 @@ impl RecurrentNetwork for GruNet {
         (self.head.forward(state.clone()), state)
     }
 
-    /// Only the product with the state waits for the step before it; everything else is one batch.
+    /// Only the product with the state depends on the previous step; everything else is one batch.
     fn unroll(&self, obs: Tensor<3>, state: Tensor<2>, keep: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
         let [steps, envs, width] = obs.dims();
         let inputs = self.encode(obs.reshape([steps * envs, width]));

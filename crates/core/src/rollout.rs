@@ -1,51 +1,51 @@
-//! Experience of `N` copies over `T` steps, and minibatches of it.
+//! Rollouts of `N` copies over `T` steps, and minibatches of them.
 
 use crate::advantage::Trace;
 use burn::tensor::{Bool, Int, Tensor, TensorData};
 
-/// What was seen and done in `T` steps of `N` copies, time-major.
+/// Experience of `N` copies of an environment over `T` steps, time-major.
 #[derive(Clone, Debug)]
 pub struct Rollout {
-    /// What the policy acted on, raw, `[T, N, O]`.
+    /// Raw observations before each step, `[T, N, O]`.
     pub obs: Tensor<3>,
-    /// As sampled, `[T, N, A]`: before [`env_actions`](crate::dist::DistKind::env_actions) and before
-    /// the environment clips to its bounds.
+    /// Actions as sampled, `[T, N, A]`: before [`env_actions`](crate::dist::DistKind::env_actions) and before the
+    /// environment clips to its bounds.
     pub actions: Tensor<3>,
-    /// log π(a|s) at the time of acting, `[T, N]`.
+    /// log π(a|s) of the policy that acted, `[T, N]`.
     pub log_probs: Tensor<2>,
     /// V(s_t), `[T, N]`.
     pub values: Tensor<2>,
     /// V of the observation after step t, before a reset, `[T, N]`.
     pub next_values: Tensor<2>,
-    /// `[T, N]`.
+    /// Rewards `[T, N]`.
     pub rewards: Tensor<2>,
-    /// The MDP ended at step t, `[T, N]`.
+    /// Whether the MDP ended at step t, `[T, N]`.
     pub terminated: Tensor<2, Bool>,
-    /// The episode was cut off at step t, `[T, N]`; never together with `terminated`.
+    /// Whether the episode was cut off at step t, `[T, N]`; never together with `terminated`.
     pub truncated: Tensor<2, Bool>,
-    /// Where every column is one whole episode: their lengths, `[N]`. Shorter ones are padded to `T`,
-    /// and what a padded entry holds means nothing. `None`: every entry is a step.
+    /// Lengths `[N]` of the episodes, if every column is one whole episode. Shorter ones are padded to `T` with
+    /// arbitrary values. `None`: every entry is a step.
     pub lengths: Option<Vec<usize>>,
-    /// What networks with memory remembered before the first step.
+    /// States of networks with memory before the first step.
     pub memory: Memory,
 }
 
 /// States of networks with memory, one row per copy; `None` for networks without.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
-    /// Of the actor, `[N, H]`.
+    /// State of the actor, `[N, H]`.
     pub actor: Option<Tensor<2>>,
-    /// Of the critic, `[N, H]`.
+    /// State of the critic, `[N, H]`.
     pub critic: Option<Tensor<2>>,
 }
 
 impl Memory {
-    /// True where at least one network remembers something.
+    /// Whether at least one network has memory.
     pub fn exists(&self) -> bool {
         self.actor.is_some() || self.critic.is_some()
     }
 
-    /// Both states changed in the same way.
+    /// Applies `change` to both states.
     pub fn map(&self, change: impl Fn(Tensor<2>) -> Tensor<2>) -> Self {
         Self {
             actor: self.actor.clone().map(&change),
@@ -54,7 +54,7 @@ impl Memory {
     }
 }
 
-/// Consecutive steps of one copy.
+/// A sequence of consecutive steps of one copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     /// Index of the copy, below `N`.
@@ -71,17 +71,17 @@ impl Rollout {
         self.rewards.dims()
     }
 
-    /// Where episodes ended for either reason, `[T, N]`.
+    /// Whether an episode ended at step t for either reason, `[T, N]`.
     pub fn ended(&self) -> Tensor<2, Bool> {
         self.terminated.clone().bool_or(self.truncated.clone())
     }
 
-    /// 0 where an episode ended, otherwise 1, `[T, N]`: what a memory is multiplied by.
+    /// 0 where an episode ended and 1 elsewhere, `[T, N]`: the factor for states of networks with memory.
     pub fn keep(&self) -> Tensor<2> {
         self.ended().float().neg() + 1.0
     }
 
-    /// The part that advantages are computed from.
+    /// The parts that advantages are computed from.
     pub fn trace(&self) -> Trace {
         Trace {
             rewards: self.rewards.clone(),
@@ -106,7 +106,7 @@ impl Rollout {
         ones * row.unsqueeze_dim::<2>(1).lower(lengths.unsqueeze()).float()
     }
 
-    /// The spans as columns of their own, `[T', M]` with `T'` the longest.
+    /// The spans as separate columns, `[T', M]` with `T'` the length of the longest.
     pub fn columns(&self, spans: &[Span]) -> Self {
         let [_, envs] = self.dims();
         let longest = spans.iter().map(|span| span.len).max().unwrap_or(0);
@@ -147,8 +147,7 @@ impl Rollout {
         self.batch3(&self.obs)
     }
 
-    /// One batch of the `B` samples (`T·N` where nothing is padding) with advantages and value
-    /// targets, both `[T, N]`.
+    /// One batch of the `B` samples (`T·N` without padding) with advantages and value targets, both `[T, N]`.
     pub fn flatten(&self, advantages: Tensor<2>, returns: Tensor<2>) -> Batch {
         Batch {
             obs: self.flat_obs(),
@@ -180,7 +179,7 @@ impl Rollout {
         }
     }
 
-    /// Rows of the flat rollout that are no padding, `[B]`; `None`: all of them.
+    /// Rows of the flat rollout that are not padding, `[B]`; `None`: all of them.
     fn samples(&self) -> Option<Tensor<1, Int>> {
         let lengths = self.lengths.as_ref()?;
         let [steps, envs] = self.dims();
@@ -197,37 +196,37 @@ impl Rollout {
 /// `B` samples for an update, in no particular order.
 #[derive(Clone, Debug)]
 pub struct Batch {
-    /// `[B, O]`.
+    /// Raw observations `[B, O]`.
     pub obs: Tensor<2>,
-    /// `[B, A]`.
+    /// Actions `[B, A]`.
     pub actions: Tensor<2>,
-    /// log π(a|s) under the policy that acted, `[B]`.
+    /// log π(a|s) of the policy that acted, `[B]`.
     pub log_probs: Tensor<1>,
-    /// V(s) under the critic of that time, `[B]`.
+    /// V(s) of the critic at that time, `[B]`.
     pub values: Tensor<1>,
-    /// `[B]`.
+    /// Advantages `[B]`.
     pub advantages: Tensor<1>,
     /// Value targets, `[B]`.
     pub returns: Tensor<1>,
-    /// For networks with memory: the sequences that the samples stand in.
+    /// For networks with memory: the sequences that contain the samples.
     pub sequences: Option<Sequences>,
 }
 
-/// `M` sequences of `T` steps, which a network with memory has to see in order.
+/// `M` sequences of `T` steps, which a network with memory must process in order.
 #[derive(Clone, Debug)]
 pub struct Sequences {
-    /// `[T, M, O]`.
+    /// Raw observations `[T, M, O]`.
     pub obs: Tensor<3>,
-    /// 0 where an episode ended, otherwise 1, `[T, M]`.
+    /// 0 where an episode ended and 1 elsewhere, `[T, M]`.
     pub keep: Tensor<2>,
-    /// Before the first step, `[M, H]`.
+    /// States before the first step, `[M, H]`.
     pub memory: Memory,
-    /// Which of the `T·M` steps are the samples of the batch, in order; `None`: all.
+    /// Indices, among the `T·M` steps, of the samples of the batch, in order; `None`: all.
     pub rows: Option<Tensor<1, Int>>,
 }
 
 impl Sequences {
-    /// The rows of `[T·M, W]` that are samples of the batch, `[B, W]`.
+    /// The rows of `[T·M, W]` that belong to samples of the batch, `[B, W]`.
     pub(crate) fn samples(&self, rows: Tensor<2>) -> Tensor<2> {
         match &self.rows {
             None => rows,
@@ -245,7 +244,7 @@ impl Sequences {
         }
     }
 
-    /// Positions in the batch of the sequences at `indices` `[M']`: `[T·M']`, time-major.
+    /// Positions in the batch of the steps of the sequences at `indices` `[M']`: `[T·M']`, time-major.
     fn rows_of(&self, indices: Tensor<1, Int>) -> Tensor<1, Int> {
         let [steps, envs] = self.keep.dims();
         let starts = Tensor::<1, Int>::arange(0..steps as i64, &indices.device()) * envs as i64;
@@ -261,12 +260,12 @@ impl Batch {
         self.advantages.dims()[0]
     }
 
-    /// True without samples.
+    /// Whether there are no samples.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// What minibatches are drawn from: samples, or whole sequences for networks with memory.
+    /// Number of units that minibatches are drawn from: samples, or whole sequences for networks with memory.
     pub fn units(&self) -> usize {
         match &self.sequences {
             None => self.len(),
@@ -277,7 +276,7 @@ impl Batch {
     /// The [`units`](Self::units) at `indices` `[M]`.
     ///
     /// # Panics
-    /// If the batch is of whole episodes of different lengths for networks with memory.
+    /// If networks have memory and the batch consists of whole episodes of different lengths.
     pub fn select(&self, indices: Tensor<1, Int>) -> Self {
         let (indices, sequences) = match &self.sequences {
             None => (indices, None),

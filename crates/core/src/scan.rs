@@ -1,9 +1,9 @@
 //! First-order linear recurrences along time.
 //!
-//! Every trace of reinforcement learning (returns, GAE, discounted sums of rewards) is one of these.
-//! In host memory that is one loop, on a GPU one launch. Elsewhere (where gradients are recorded, in other
-//! float types) they are evaluated by recursive doubling (Hillis & Steele 1986): ⌈log₂ T⌉ whole-tensor steps
-//! instead of T small ones, without leaving the device.
+//! Every trace of reinforcement learning (returns, GAE, discounted sums of rewards) is such a recurrence. It is one
+//! loop in host memory and one launch on a GPU. Otherwise (if gradients are recorded, or for other float types) it is
+//! evaluated by recursive doubling (Hillis & Steele 1986): ⌈log₂ T⌉ whole-tensor operations instead of T small ones,
+//! without leaving the device.
 
 use crate::ops;
 use burn::tensor::Tensor;
@@ -36,12 +36,12 @@ pub(crate) fn forward(x: Tensor<2>, decay: Tensor<2>) -> Tensor<2> {
     reverse(x.flip([0]), decay.flip([0])).flip([0])
 }
 
-/// The row before each row, zero before the first.
+/// Shifts rows down by one: the row before each row, zero before the first.
 pub(crate) fn previous(x: Tensor<2>) -> Tensor<2> {
     later(x.flip([0]), 1).flip([0])
 }
 
-/// The rows `shift` steps later, zero past the end.
+/// Shifts rows up: the row `shift` steps later, zero past the end.
 fn later(x: Tensor<2>, shift: usize) -> Tensor<2> {
     let [steps, _] = x.dims();
     if shift >= steps {

@@ -1,4 +1,4 @@
-//! Values that may change over training.
+//! Schedules: settings that are constant or linear in training progress.
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -7,8 +7,7 @@ use serde::{
 };
 use std::fmt;
 
-/// A constant, or a straight line over training progress. In a configuration: `3e-4`, or
-/// `{ from = 3e-4, to = 0.0 }`.
+/// A constant, or a linear function of training progress. In a configuration: `3e-4`, or `{ from = 3e-4, to = 0.0 }`.
 ///
 /// ```
 /// use uphill_core::schedule::Schedule;
@@ -19,19 +18,19 @@ use std::fmt;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Schedule {
-    /// The same throughout.
+    /// The same value throughout.
     Constant(f64),
     /// Linear in progress.
     Linear {
-        /// At the start.
+        /// Value at the start.
         from: f64,
-        /// At the end.
+        /// Value at the end.
         to: f64,
     },
 }
 
 impl Schedule {
-    /// Value at `progress`, which runs from 0 to 1 and is clamped to that.
+    /// Value at `progress`, clamped to 0..=1.
     pub fn at(self, progress: f64) -> f64 {
         match self {
             Self::Constant(value) => value,
@@ -39,18 +38,18 @@ impl Schedule {
         }
     }
 
-    /// The smallest value it takes.
+    /// Smallest value over training.
     pub fn min(self) -> f64 {
         self.at(0.0).min(self.at(1.0))
     }
 
-    /// The largest value it takes.
+    /// Largest value over training.
     pub fn max(self) -> f64 {
         self.at(0.0).max(self.at(1.0))
     }
 }
 
-/// As a configuration has it.
+/// The notation of configurations.
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -86,7 +85,7 @@ impl<'de> Deserialize<'de> for Schedule {
     }
 }
 
-/// By hand, because serde's untagged enums answer every mistake with the same empty sentence.
+/// Implemented manually, because serde's untagged enums report every mistake with the same uninformative message.
 struct ScheduleVisitor;
 
 impl<'de> Visitor<'de> for ScheduleVisitor {

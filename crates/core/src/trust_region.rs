@@ -1,4 +1,4 @@
-//! Steps of steepest ascent of a given size: in the parameters, or in the policy they stand for.
+//! Steepest-ascent steps of a given size, in parameter space or in the space of policies.
 
 use crate::{cg::conjugate_gradient, fisher::Fisher};
 use burn::tensor::Tensor;
@@ -6,8 +6,8 @@ use burn::tensor::Tensor;
 /// Below every squared length that matters, in f32 too: it turns 0 / 0 into 0.
 const TINY: f64 = 1e-30;
 
-/// d = √(ε / ‖g‖²) g, the steepest ascent `[P]` among all steps with ‖d‖² ≤ ε for a gradient g `[P]`.
-/// Zero where the gradient is.
+/// d = √(ε / ‖g‖²) g, the steepest ascent `[P]` among all steps with ‖d‖² ≤ ε for a gradient g `[P]`. Zero for a zero
+/// gradient.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -25,38 +25,37 @@ pub fn euclidean_step(gradient: Tensor<1>, epsilon: f64) -> Tensor<1> {
 /// Size and solver of a [`natural_step`].
 #[derive(Clone, Copy, Debug)]
 pub struct NaturalGradient {
-    /// δ: largest ½ dᵀ(F + λI)d, to second order the mean KL in nats.
+    /// δ: upper bound on ½ dᵀ(F + λI)d, to second order the mean KL in nats.
     pub max_kl: f64,
-    /// Iterations of conjugate gradient.
+    /// Number of conjugate-gradient iterations.
     pub cg_steps: usize,
     /// λ, added to the diagonal of F.
     pub damping: f64,
 }
 
-/// A step along the natural gradient and what second-order theory says of it.
+/// A step along the natural gradient, with its second-order predictions.
 #[derive(Clone, Debug)]
 pub struct NaturalStep {
     /// d, `[P]`.
     pub step: Tensor<1>,
-    /// gᵀd, by how much the objective rises to first order, `[1]`.
+    /// gᵀd, the predicted first-order improvement of the objective, `[1]`.
     pub predicted_improvement: Tensor<1>,
-    /// ½ dᵀFd, the mean KL to second order in nats, `[1]`. At most δ, and less by what damping takes.
+    /// ½ dᵀFd, the mean KL to second order in nats, `[1]`. At most δ; damping lowers it.
     pub predicted_kl: Tensor<1>,
-    /// ‖g − (F + λI)x‖ / ‖g‖ of the solution x that d is a multiple of, `[1]`.
+    /// ‖g − (F + λI)x‖ / ‖g‖ of the solution x, of which d is a multiple, `[1]`.
     pub cg_residual: Tensor<1>,
 }
 
-/// d = √(2δ / xᵀ(F + λI)x) x with x = (F + λI)⁻¹g: the steepest ascent among all steps with
-/// ½ dᵀ(F + λI)d ≤ δ for a gradient g `[P]`. Zero where the gradient is.
+/// d = √(2δ / xᵀ(F + λI)x) x with x = (F + λI)⁻¹g: the steepest ascent among all steps with ½ dᵀ(F + λI)d ≤ δ for a
+/// gradient g `[P]`. Zero for a zero gradient.
 ///
-/// Kakade (2001); step size of Schulman et al., arXiv:1502.05477 appendix C. Differs: the length is
-/// taken from xᵀ(F + λI)x and not from gᵀx, so that the bound holds however far conjugate gradient
-/// got.
+/// Kakade (2001); step size of Schulman et al., arXiv:1502.05477 appendix C. Differs: the length uses xᵀ(F + λI)x
+/// instead of gᵀx, so that the bound holds even if conjugate gradient has not converged.
 pub fn natural_step(fisher: &Fisher, gradient: Tensor<1>, size: NaturalGradient) -> NaturalStep {
     natural_step_by(|v| fisher.product(v), gradient, size)
 }
 
-/// [`natural_step`] for a Fisher matrix that is known by its products `[P]` → `[P]`.
+/// [`natural_step`] for a Fisher matrix given by its products `[P]` → `[P]`.
 pub fn natural_step_by(
     product: impl Fn(Tensor<1>) -> Tensor<1>,
     gradient: Tensor<1>,

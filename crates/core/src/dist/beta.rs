@@ -1,4 +1,4 @@
-//! Beta distribution on bounds.
+//! Beta distribution on bounded intervals.
 
 use super::{
     Bounds,
@@ -6,18 +6,18 @@ use super::{
 };
 use burn::tensor::{Tensor, activation::sigmoid, assert_shape};
 
-/// Candidates per gamma variate. For shapes ≥ 1 a candidate is refused with probability below 0.0484,
-/// so all six are with probability below 1.3e-8, less than the resolution of the uniform noise.
+/// Candidates per gamma variate. For shapes ≥ 1 a candidate is rejected with probability below 0.0484, so all six are
+/// rejected with probability below 1.3e-8, less than the resolution of the uniform noise.
 const CANDIDATES: usize = 6;
-/// Below this softplus(x) = eˣ to f32 and better.
+/// Below this, softplus(x) = eˣ to f32 precision.
 const TAIL: f64 = -17.0;
 
-/// `B` products of `A` Beta distributions: a = low + (high − low) x with x_i from
-/// Beta(α_i, β_i), α = 1 + softplus(r_α), β = 1 + softplus(r_β), hence unimodal and, unlike a clipped
-/// Gaussian, without mass at or beyond the bounds.
+/// `B` products of `A` Beta distributions: a = low + (high − low) x with x_i from Beta(α_i, β_i), α = 1 +
+/// softplus(r_α), β = 1 + softplus(r_β). They are therefore unimodal and, unlike a clipped Gaussian, have no
+/// probability mass at or beyond the bounds.
 ///
-/// Actions are kept as y = ln(x / (1 − x)) `[B, A]`: x rounded to 0 or 1 would have density 0.
-/// Densities are those of a.
+/// Actions are stored as y = ln(x / (1 − x)) `[B, A]`: x rounded to 0 or 1 would have density 0. Densities are those of
+/// a.
 ///
 /// Chou, Maturana & Scherer (2017), "Improving stochastic policy gradients in continuous control with
 /// deep reinforcement learning using the Beta distribution", ICML.
@@ -43,7 +43,7 @@ pub struct Beta {
 }
 
 impl Beta {
-    /// From r_α followed by r_β, `[B, 2A]`.
+    /// Distributions with parameters r_α followed by r_β, `[B, 2A]`.
     pub fn from_raw(raw: Tensor<2>, bounds: &Bounds) -> Self {
         assert_shape!(raw, [_, 2 * bounds.dim()]);
         Self {
@@ -53,7 +53,7 @@ impl Beta {
         }
     }
 
-    /// Columns of noise for `dim` components; see [`sample`](Self::sample).
+    /// Number of noise columns for `dim` components; see [`sample`](Self::sample).
     pub(super) fn noise_width(dim: usize) -> usize {
         2 * 2 * dim * CANDIDATES
     }
@@ -70,11 +70,10 @@ impl Beta {
 
     /// y = ln g_α − ln g_β with gamma variates g_α, g_β of these shapes, `[B, A]`.
     ///
-    /// `noise` is `[B, 24 A]`: standard normal in its first half, uniform on (0, 1) in its second. A
-    /// pair of them is a candidate for a variate: d v with v = (1 + n / √(9d))³, d = shape − ⅓,
-    /// accepted if ln u < ½n² + d (1 − v + ln v) (Marsaglia & Tsang 2000, "A simple method for
-    /// generating gamma variables"). Each variate has six and takes the first that is accepted. Should
-    /// none be (probability below 1.3e-8) it is d.
+    /// `noise` is `[B, 24 A]`: standard normal in its first half, uniform on (0, 1) in its second. A pair (n, u) of
+    /// them gives a candidate for a variate: d v with v = (1 + n / √(9d))³, d = shape − ⅓, accepted if ln u < ½n² + d
+    /// (1 − v + ln v) (Marsaglia & Tsang 2000, "A simple method for generating gamma variables"). Each variate has six
+    /// candidates and takes the first that is accepted, or d if all are rejected (probability below 1.3e-8).
     pub fn sample(&self, noise: Tensor<2>) -> Tensor<2> {
         let [batch, variates] = self.excess.dims();
         assert_shape!(noise, [batch, Self::noise_width(variates / 2)]);
@@ -87,7 +86,7 @@ impl Beta {
 
         let d = self.excess.clone() + 2.0 / 3.0;
         let d3: Tensor<3> = d.clone().unsqueeze_dim(2);
-        // Cube root of v. Where it is not positive the floor makes ln v small enough to refuse.
+        // Cube root of v. If it is not positive, the floor makes ln v small enough for a rejection.
         let root = (normal.clone() * (d3.clone() * 9.0).sqrt().recip() + 1.0).clamp_min(1e-12);
         let ln_v = root.clone().log() * 3.0;
         let v = root.clone() * root.clone() * root;
@@ -104,12 +103,12 @@ impl Beta {
         left(&ln_gamma) - right(&ln_gamma)
     }
 
-    /// The y = ln α − ln β `[B, A]` of the mean x = α/(α + β).
+    /// y = ln α − ln β `[B, A]` of the mean x = α/(α + β).
     pub fn mean(&self) -> Tensor<2> {
         self.alpha().log() - self.beta().log()
     }
 
-    /// The y `[B, A]` of the mode x = (α − 1)/(α + β − 2).
+    /// y `[B, A]` of the mode x = (α − 1)/(α + β − 2).
     pub fn mode(&self) -> Tensor<2> {
         // ln softplus(r), which is r in the tail.
         let bounded = self.raw.clone().clamp_min(TAIL);
@@ -118,8 +117,8 @@ impl Beta {
         left(&ln_excess) - right(&ln_excess)
     }
 
-    /// log p(a) = Σ_i (α_i − 1) ln x_i + (β_i − 1) ln(1 − x_i) − ln B(α_i, β_i) − ln(high_i − low_i)
-    /// `[B]` of actions y `[B, A]`.
+    /// log p(a) = Σ_i (α_i − 1) ln x_i + (β_i − 1) ln(1 − x_i) − ln B(α_i, β_i) − ln(high_i − low_i) `[B]` for actions
+    /// y `[B, A]`.
     pub fn log_prob(&self, actions: Tensor<2>) -> Tensor<1> {
         let (ea, eb) = (self.excess_alpha(), self.excess_beta());
         assert_eq!(actions.dims(), ea.dims(), "shape of actions");
@@ -137,8 +136,8 @@ impl Beta {
         sum(terms) + self.ln_volume
     }
 
-    /// KL(p ‖ q) = Σ_i ln(B(α′, β′)/B(α, β)) + (α − α′) ψ(α) + (β − β′) ψ(β)
-    /// + (α′ − α + β′ − β) ψ(α + β) `[B]`, with α′, β′ those of q.
+    /// KL(p ‖ q) = Σ_i ln(B(α′, β′)/B(α, β)) + (α − α′) ψ(α) + (β − β′) ψ(β) + (α′ − α + β′ − β) ψ(α + β) `[B]`, where
+    /// α′, β′ belong to q.
     pub fn kl(&self, other: &Self) -> Tensor<1> {
         let (a, b) = (self.alpha(), self.beta());
         let fall_a = self.excess_alpha() - other.excess_alpha();
@@ -151,9 +150,8 @@ impl Beta {
         sum(terms)
     }
 
-    /// F u in (r_α, r_β): with s = dα/dr_α = sigmoid(r_α) and likewise for β,
-    /// s_α (ψ′(α) s_α u_α − ψ′(α + β)(s_α u_α + s_β u_β)) and the same with α and β exchanged.
-    /// `[B, 2A]` → `[B, 2A]`.
+    /// Fisher-vector product F u in (r_α, r_β), `[B, 2A]` → `[B, 2A]`: with s_α = dα/dr_α = sigmoid(r_α) and likewise
+    /// for β, s_α (ψ′(α) s_α u_α − ψ′(α + β)(s_α u_α + s_β u_β)), and the same with α and β exchanged.
     pub fn fisher_mul(&self, tangent: Tensor<2>) -> Tensor<2> {
         assert_eq!(tangent.dims(), self.raw.dims(), "shape of the tangent");
         let slope = sigmoid(self.raw.clone());
@@ -178,19 +176,19 @@ impl Beta {
     }
 }
 
-/// The first half of the columns: what belongs to α.
+/// The first half of the columns, which belongs to α.
 fn left(x: &Tensor<2>) -> Tensor<2> {
     let dim = x.dims()[1] / 2;
     x.clone().narrow(1, 0, dim)
 }
 
-/// The second half of the columns: what belongs to β.
+/// The second half of the columns, which belongs to β.
 fn right(x: &Tensor<2>) -> Tensor<2> {
     let dim = x.dims()[1] / 2;
     x.clone().narrow(1, dim, dim)
 }
 
-/// `[B, A]` → `[B]`.
+/// Sum over components, `[B, A]` → `[B]`.
 fn sum(terms: Tensor<2>) -> Tensor<1> {
     terms.sum_dim(1).squeeze_dim(1)
 }

@@ -1,4 +1,4 @@
-//! The interval that bounded actions live in.
+//! Intervals of bounded actions.
 
 use burn::tensor::{Tensor, TensorData};
 use std::f64::consts::LN_2;
@@ -18,8 +18,7 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// From the smallest and the largest values, both `[A]`; `None` unless every component has
-    /// finite `low < high`.
+    /// Bounds from the lowest and highest values, both `[A]`; `None` unless every component has finite `low < high`.
     pub fn new(low: &[f32], high: &[f32]) -> Option<Self> {
         let sound = |(l, h): (&f32, &f32)| l.is_finite() && h.is_finite() && l < h;
         (low.len() == high.len() && low.iter().zip(high).all(sound)).then(|| Self {
@@ -33,7 +32,7 @@ impl Bounds {
         self.low.len()
     }
 
-    /// low + (high − low) x for shares `x` in [0, 1], `[B, A]` → `[B, A]`.
+    /// low + (high − low) x for fractions `x` in [0, 1], `[B, A]` → `[B, A]`.
     pub(super) fn at(&self, shares: Tensor<2>) -> Tensor<2> {
         let device = shares.device();
         let row = |numbers: Vec<f32>| {
@@ -43,7 +42,7 @@ impl Bounds {
         shares * row(self.widths().collect()).unsqueeze() + low
     }
 
-    /// The smallest and the largest value of each component.
+    /// The lowest and highest value of each component.
     pub(crate) fn pairs(&self) -> Vec<[f32; 2]> {
         let pairs = self.low.iter().zip(&self.high);
         pairs.map(|(low, high)| [*low, *high]).collect()

@@ -1,18 +1,18 @@
-//! Categorical distribution over `K` actions, some of which may be forbidden.
+//! Categorical distribution over `K` actions, with optional action masks.
 
 use burn::tensor::{Tensor, activation::log_softmax, assert_shape};
 
-/// Logit of a forbidden action. Its probability underflows to exactly 0, while products with its
-/// logarithm stay finite and are 0 too.
+/// Logit of a forbidden action. Its probability underflows to exactly 0, while products with its logarithm stay finite
+/// and are 0 too.
 const FORBIDDEN: f64 = uphill_cpu::dist::FORBIDDEN as f64;
 
-/// Logits `[B, K]` with those of forbidden actions replaced, so that these have probability exactly
-/// 0: never sampled, without a share in entropy, KL and Fisher information, and without gradient.
+/// Logits `[B, K]` with those of forbidden actions replaced, so that these have probability exactly 0: they are never
+/// sampled, contribute nothing to entropy, KL and Fisher information, and receive no gradient.
 ///
-/// `mask` `[B, K]` is 1 where an action is allowed and 0 where not. At least one per row should be
-/// allowed; in a row without, all actions are equally likely.
+/// `mask` `[B, K]` is 1 where an action is allowed and 0 where it is not. At least one action per row should be
+/// allowed; in a row without any, all actions are equally likely.
 ///
-/// Huang & Ontañón, arXiv:2006.14171: the gradient is that of the policy which is followed.
+/// Huang & Ontañón, arXiv:2006.14171: the gradient is that of the masked policy, the one that acts.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -29,7 +29,7 @@ pub fn mask_logits(logits: Tensor<2>, mask: Tensor<2>) -> Tensor<2> {
     logits.mask_fill(mask.lower_elem(0.5), FORBIDDEN)
 }
 
-/// `B` categorical distributions, kept as normalised log-probabilities.
+/// `B` categorical distributions, stored as normalised log-probabilities.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -45,7 +45,7 @@ pub struct Categorical {
 }
 
 impl Categorical {
-    /// From unnormalised logits `[B, K]`: log p = z − logsumexp(z).
+    /// Distributions with unnormalised logits `[B, K]`: log p = z − logsumexp(z).
     pub fn from_logits(logits: Tensor<2>) -> Self {
         Self {
             log_probs: log_softmax(logits, 1),
@@ -62,8 +62,8 @@ impl Categorical {
         self.log_probs.clone()
     }
 
-    /// Gumbel-max trick: argmax_k (log p_k + g_k) has distribution p for standard Gumbel noise `g`
-    /// `[B, K]`. Returns indices as floats `[B, 1]`.
+    /// Gumbel-max trick: argmax_k (log p_k + g_k) has distribution p for standard Gumbel noise `g` `[B, K]`. Returns
+    /// indices as floats `[B, 1]`.
     pub fn sample(&self, gumbel: Tensor<2>) -> Tensor<2> {
         assert_eq!(gumbel.dims(), self.log_probs.dims(), "shape of gumbel");
         (self.log_probs.clone() + gumbel).argmax(1).float()
@@ -74,7 +74,7 @@ impl Categorical {
         self.log_probs.clone().argmax(1).float()
     }
 
-    /// log p(a) `[B]` of action indices `[B, 1]`.
+    /// log p(a) `[B]` for action indices `[B, 1]`.
     pub fn log_prob(&self, actions: Tensor<2>) -> Tensor<1> {
         assert_shape!(actions, [self.log_probs.dims()[0], 1]);
         self.log_probs
@@ -91,8 +91,8 @@ impl Categorical {
             .squeeze_dim(1)
     }
 
-    /// KL(p ‖ q) = Σ_k p_k (log p_k − log q_k) `[B]`. Where `other` forbids what this allows the
-    /// divergence is infinite; the result is then a number of the order of 1e9 times the probability.
+    /// KL(p ‖ q) = Σ_k p_k (log p_k − log q_k) `[B]`. If q (`other`) forbids an action that p allows, the divergence is
+    /// infinite; the result is then of the order of 1e9 times that action's probability.
     pub fn kl(&self, other: &Self) -> Tensor<1> {
         let difference = self.log_probs.clone() - other.log_probs.clone();
         (self.log_probs.clone().exp() * difference)
@@ -100,10 +100,10 @@ impl Categorical {
             .squeeze_dim(1)
     }
 
-    /// F u with the Fisher information of the logits, F = E[∇log p(a) ∇log p(a)ᵀ] = diag(p) − p pᵀ:
-    /// p ∘ u − p (pᵀu). `[B, K]` → `[B, K]`.
+    /// Fisher-vector product F u `[B, K]` → `[B, K]` in the logits, F = E[∇log p(a) ∇log p(a)ᵀ] = diag(p) − p pᵀ: p ∘ u
+    /// − p (pᵀu).
     ///
-    /// Constant directions are in its kernel, because adding a constant to the logits changes nothing.
+    /// Constant vectors are in its kernel, because adding a constant to the logits changes nothing.
     pub fn fisher_mul(&self, tangent: Tensor<2>) -> Tensor<2> {
         assert_eq!(
             tangent.dims(),

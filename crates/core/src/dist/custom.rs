@@ -1,13 +1,13 @@
-//! Distributions of a user's own.
+//! User-defined action distributions.
 
 use super::NoiseKind;
 use burn::tensor::{Tensor, assert_shape};
 use std::{fmt, sync::Arc};
 
-/// A family of action distributions of one's own: how to read rows of parameters `[B, W]`.
+/// A user-defined family of action distributions, parametrised by rows `[B, W]`.
 ///
-/// Pure functions of tensors, differentiable by the parameters where gradients are recorded. Actor, rollouts and
-/// algorithms take it as [`DistKind::custom`](super::DistKind::custom).
+/// Methods are pure functions of tensors, differentiable with respect to the parameters where gradients are recorded.
+/// Actors, rollouts and algorithms accept it as [`DistKind::custom`](super::DistKind::custom).
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -50,19 +50,19 @@ use std::{fmt, sync::Arc};
 /// assert!((density - 0.5).abs() < 1e-6);
 /// ```
 pub trait Distribution: fmt::Debug + Send + Sync {
-    /// Number of parameters `W` that a network has to produce per sample.
+    /// Number of parameters `W` per sample that a network has to output.
     fn param_width(&self) -> usize;
 
-    /// Number of action columns `A`. A discrete action is its index in a column.
+    /// Number of action columns `A`. A discrete action is stored as its index.
     fn action_width(&self) -> usize;
 
-    /// Number of noise columns per sample, and what the noise is.
+    /// Number of noise columns per sample, and the kind of noise.
     fn noise(&self) -> (usize, NoiseKind);
 
-    /// Actions `[B, A]` from parameters `[B, W]` and noise.
+    /// Samples actions `[B, A]` from parameters `[B, W]` and noise.
     fn sample(&self, params: Tensor<2>, noise: Tensor<2>) -> Tensor<2>;
 
-    /// log π(a|s) `[B]` of actions `[B, A]` in the form of [`sample`](Self::sample), in nats.
+    /// log π(a|s) `[B]`, in nats, for actions `[B, A]` as returned by [`sample`](Self::sample).
     fn log_prob(&self, params: Tensor<2>, actions: Tensor<2>) -> Tensor<1>;
 
     /// Entropy `[B]`, in nats.
@@ -71,32 +71,33 @@ pub trait Distribution: fmt::Debug + Send + Sync {
     /// The most likely actions `[B, A]`.
     fn mode(&self, params: Tensor<2>) -> Tensor<2>;
 
-    /// What a policy does that does not explore, `[B, A]`; the mode unless said otherwise.
+    /// Actions `[B, A]` without exploration; the mode by default.
     fn greedy(&self, params: Tensor<2>) -> Tensor<2> {
         self.mode(params)
     }
 
-    /// What the environment is given for actions `[B, A]` as sampled; the actions unless said otherwise.
+    /// Converts sampled actions `[B, A]` to what the environment receives; the identity by default.
     fn env_actions(&self, actions: Tensor<2>) -> Tensor<2> {
         actions
     }
 
-    /// KL(p ‖ q) `[B]` of the distributions with parameters `p` and `q`, in nats. `None`, the default, where there
-    /// is no formula; algorithms that measure it then refuse the distribution.
+    /// KL(p ‖ q) `[B]` of the distributions with parameters `p` and `q`, in nats. `None`, the default, means that there
+    /// is no formula; algorithms that need one then refuse the distribution.
     fn kl(&self, p: Tensor<2>, q: Tensor<2>) -> Option<Tensor<1>> {
         let _ = (p, q);
         None
     }
 
-    /// F u `[B, W]`: the Fisher information F = E[∇log π(a|s) ∇log π(a|s)ᵀ] in the parameters, times `tangent`
-    /// `[B, W]`. `None`, the default, where there is no formula; natural gradients then refuse the distribution.
+    /// Fisher-vector product F u `[B, W]`: the Fisher information F = E[∇log π(a|s) ∇log π(a|s)ᵀ] in the parameters,
+    /// times `tangent` `[B, W]`. `None`, the default, means that there is no formula; natural gradients then refuse the
+    /// distribution.
     fn fisher_mul(&self, params: Tensor<2>, tangent: Tensor<2>) -> Option<Tensor<2>> {
         let _ = (params, tangent);
         None
     }
 }
 
-/// A [`Distribution`] whose type is forgotten. Two are equal if they are clones of one.
+/// A type-erased [`Distribution`]. Two are equal if one is a clone of the other.
 #[derive(Clone)]
 pub struct Custom(Arc<dyn Distribution>);
 
@@ -105,7 +106,7 @@ impl Custom {
         Self(Arc::new(distribution))
     }
 
-    /// What it is made of.
+    /// The distribution inside.
     pub(super) fn get(&self) -> &dyn Distribution {
         &*self.0
     }
@@ -127,7 +128,7 @@ impl fmt::Debug for Custom {
 #[derive(Clone, Debug)]
 pub struct CustomDist {
     family: Custom,
-    /// `[B, W]`.
+    /// Parameters `[B, W]`.
     params: Tensor<2>,
 }
 
@@ -165,7 +166,7 @@ impl CustomDist {
         entropy
     }
 
-    /// `None` without a formula.
+    /// KL(self ‖ other) `[B]`; `None` without a formula.
     pub(super) fn kl(&self, other: &Self) -> Option<Tensor<1>> {
         assert_eq!(self.family, other.family, "two families");
         let family = self.family.get();

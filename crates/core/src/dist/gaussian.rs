@@ -23,7 +23,7 @@ pub struct Gaussian {
 }
 
 impl Gaussian {
-    /// From means `[B, A]` and log standard deviations `[B, A]`.
+    /// Distributions with means `[B, A]` and log standard deviations `[B, A]`.
     pub fn new(mean: Tensor<2>, log_std: Tensor<2>) -> Self {
         assert_eq!(log_std.dims(), mean.dims(), "shape of log_std");
         Self { mean, log_std }
@@ -39,8 +39,8 @@ impl Gaussian {
         self.log_std.clone()
     }
 
-    /// a = μ + σ ε for standard normal noise ε `[B, A]`. Actions are not clipped: bounds belong to
-    /// the environment, and the log-probability is that of the unclipped action.
+    /// a = μ + σ ε for standard normal noise ε `[B, A]`. Actions are not clipped: bounds belong to the environment, and
+    /// the log-probability is that of the unclipped action.
     pub fn sample(&self, normal: Tensor<2>) -> Tensor<2> {
         assert_eq!(normal.dims(), self.mean.dims(), "shape of normal");
         self.mean.clone() + self.log_std.clone().exp() * normal
@@ -51,7 +51,7 @@ impl Gaussian {
         self.mean.clone()
     }
 
-    /// log p(a) = Σ_i −½((a_i − μ_i)/σ_i)² − log σ_i − ½ log 2π `[B]` of actions `[B, A]`.
+    /// log p(a) = Σ_i −½((a_i − μ_i)/σ_i)² − log σ_i − ½ log 2π `[B]` for actions `[B, A]`.
     pub fn log_prob(&self, actions: Tensor<2>) -> Tensor<1> {
         assert_eq!(actions.dims(), self.mean.dims(), "shape of actions");
         let z = (actions - self.mean.clone()) * self.log_std.clone().neg().exp();
@@ -77,8 +77,8 @@ impl Gaussian {
             .squeeze_dim(1)
     }
 
-    /// F u with the Fisher information of (μ, log σ), F = diag(1/σ², 2): (u_μ/σ², 2 u_log σ).
-    /// `[B, 2A]` → `[B, 2A]`, means first.
+    /// Fisher-vector product F u `[B, 2A]` → `[B, 2A]` in (μ, log σ), means first; F = diag(1/σ², 2), so F u = (u_μ/σ²,
+    /// 2 u_log σ).
     pub fn fisher_mul(&self, tangent: Tensor<2>) -> Tensor<2> {
         let [batch, dim] = self.mean.dims();
         assert_shape!(tangent, [batch, 2 * dim]);

@@ -1,22 +1,22 @@
 //! Action distributions, as pure functions of their parameters.
 //!
-//! A policy network maps observations `[B, O]` to distribution parameters `[B, W]`; [`DistKind`]
-//! says how to read them. Sampling takes its noise as an argument, so the same noise gives the same
-//! actions on every backend and a random stream is a position that the caller can save.
+//! A policy network maps observations `[B, O]` to distribution parameters `[B, W]`; [`DistKind`] defines how to
+//! interpret them. Sampling takes its noise as an argument, so the same noise gives the same actions on every backend,
+//! and the state of a random stream is a position that the caller can save.
 //!
 //! | distribution | actions | parameters `[B, W]` | entropy | mode |
 //! |---|---|---|---|---|
 //! | [`Categorical`] | one of K | K logits | closed form | closed form |
-//! | the same, masked ([`mask_logits`]) | one of those allowed | K logits | closed form | closed form |
+//! | masked categorical ([`mask_logits`]) | one of the allowed | K logits | closed form | closed form |
 //! | [`MultiDiscrete`] | A indices | Σ K_i logits | closed form | closed form |
 //! | [`Gaussian`] | A reals | μ, log σ | closed form | closed form |
-//! | [`SquashedGaussian`] | A reals within bounds | μ, log σ of tanh⁻¹ | quadrature | the median |
+//! | [`SquashedGaussian`] | A reals within bounds | μ, log σ of tanh⁻¹ | quadrature | median |
 //! | [`Beta`] | A reals within bounds | α, β before softplus | closed form | closed form |
-//! | one's own: a [`Distribution`] | | | | |
+//! | user-defined: a [`Distribution`] | | | | |
 //!
-//! Log-probabilities, KL divergences and Fisher products are exact for all of them. Actions on a
-//! bounded interval are kept as the unbounded numbers they are made from, and
-//! [`DistKind::env_actions`] maps them for the environment; other actions are what they are.
+//! Log-probabilities, KL divergences and Fisher products of the built-in distributions are exact. Actions on a bounded
+//! interval are stored as the unbounded numbers that they are computed from, and [`DistKind::env_actions`] maps them to
+//! the environment; other actions are passed on unchanged.
 
 mod beta;
 mod bounds;
@@ -37,7 +37,7 @@ pub use gaussian::Gaussian;
 pub use multi_discrete::MultiDiscrete;
 pub use squashed_gaussian::SquashedGaussian;
 
-/// Which distribution a policy has, and over what.
+/// Kind of a policy's action distribution, with its dimensions.
 ///
 /// ```
 /// use uphill_core::dist::{DistKind, NoiseKind};
@@ -54,10 +54,10 @@ pub enum DistKind {
         /// Number of actions `K`.
         choices: usize,
     },
-    /// One choice per action component, independently. Parameters `[B, Σ K_i]` are unnormalised
-    /// logits, component after component.
+    /// One choice per action component, independently. Parameters `[B, Σ K_i]` are unnormalised logits, one component
+    /// after the other.
     MultiDiscrete {
-        /// Number of choices of each component, K_i.
+        /// Number of choices K_i of each component.
         choices: Vec<usize>,
     },
     /// Independent normals over `dim` action components. Parameters `[B, 2A]` are the means followed
@@ -66,23 +66,23 @@ pub enum DistKind {
         /// Number of action components `A`.
         dim: usize,
     },
-    /// Independent normals squashed into bounds by tanh. Parameters `[B, 2A]` as for a Gaussian,
-    /// before squashing.
+    /// Independent normals squashed into bounds by tanh. Parameters `[B, 2A]` are those of the Gaussian before
+    /// squashing.
     SquashedGaussian {
-        /// Of the actions.
+        /// Bounds of the actions.
         bounds: Bounds,
     },
-    /// Independent, unimodal Beta distributions on bounds. Parameters `[B, 2A]` are r_α followed by
-    /// r_β with α = 1 + softplus(r_α), β = 1 + softplus(r_β).
+    /// Independent, unimodal Beta distributions on bounded intervals. Parameters `[B, 2A]` are r_α followed by r_β,
+    /// with α = 1 + softplus(r_α), β = 1 + softplus(r_β).
     Beta {
-        /// Of the actions.
+        /// Bounds of the actions.
         bounds: Bounds,
     },
-    /// A family of a user's own; made by [`custom`](Self::custom).
+    /// A user-defined family; made by [`custom`](Self::custom).
     Custom(Custom),
 }
 
-/// The kind of noise that [`Dist::sample`] turns into actions.
+/// Kind of noise that [`Dist::sample`] turns into actions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoiseKind {
     /// Standard Gumbel, −ln(−ln u).
@@ -91,18 +91,17 @@ pub enum NoiseKind {
     Normal,
     /// Uniform on the open interval (0, 1).
     Uniform,
-    /// The first half of the columns standard normal, the second half uniform on the open interval
-    /// (0, 1).
+    /// Standard normal in the first half of the columns, uniform on the open interval (0, 1) in the second.
     NormalThenUniform,
 }
 
 impl DistKind {
-    /// A family of one's own.
+    /// A user-defined family.
     pub fn custom(distribution: impl Distribution + 'static) -> Self {
         Self::Custom(Custom::new(distribution))
     }
 
-    /// Number of distribution parameters `W` that a network has to produce per sample.
+    /// Number of distribution parameters `W` per sample that a network has to output.
     pub fn param_width(&self) -> usize {
         match self {
             Self::Categorical { choices } => *choices,
@@ -113,7 +112,7 @@ impl DistKind {
         }
     }
 
-    /// Number of action columns `A`. A discrete action is its index in column 0.
+    /// Number of action columns `A`. A discrete action is stored as its index.
     pub fn action_width(&self) -> usize {
         match self {
             Self::Categorical { .. } => 1,
@@ -139,7 +138,7 @@ impl DistKind {
         }
     }
 
-    /// The distribution with these parameters `[B, W]`.
+    /// The distributions with these parameters `[B, W]`.
     ///
     /// # Panics
     /// If the width of `params` is not [`param_width`](Self::param_width).
@@ -164,10 +163,9 @@ impl DistKind {
         }
     }
 
-    /// What the environment is given for `actions` as sampled, both `[B, A]`:
-    /// low + (high − low) (1 + tanh u)/2 for a squashed Gaussian, low + (high − low)/(1 + e⁻ʸ) for a
-    /// Beta distribution, the actions themselves for the others. A Gaussian's are not clipped: the
-    /// environment does that.
+    /// Converts sampled `actions` to what the environment receives, both `[B, A]`: low + (high − low) (1 + tanh u)/2
+    /// for a squashed Gaussian, low + (high − low)/(1 + e⁻ʸ) for a Beta distribution, and the unchanged actions for the
+    /// others. Gaussian actions are not clipped here; the environment clips them.
     pub fn env_actions(&self, actions: Tensor<2>) -> Tensor<2> {
         match self {
             Self::Categorical { .. } | Self::MultiDiscrete { .. } | Self::Gaussian { .. } => {
@@ -195,21 +193,21 @@ impl DistKind {
 #[derive(Clone, Debug)]
 #[allow(clippy::large_enum_variant)] // tensor handles; there is one of these at a time
 pub enum Dist {
-    /// Over `K` discrete actions.
+    /// Categorical distributions over `K` discrete actions.
     Categorical(Categorical),
-    /// Over `A` discrete action components.
+    /// Categorical distributions over `A` discrete action components.
     MultiDiscrete(MultiDiscrete),
-    /// Over `A` continuous action components.
+    /// Diagonal Gaussians over `A` continuous action components.
     Gaussian(Gaussian),
-    /// Over `A` continuous action components within bounds.
+    /// Squashed Gaussians over `A` continuous action components within bounds.
     SquashedGaussian(SquashedGaussian),
-    /// Over `A` continuous action components within bounds.
+    /// Beta distributions over `A` continuous action components within bounds.
     Beta(Beta),
-    /// Of a user's own family.
+    /// Distributions of a user-defined family.
     Custom(CustomDist),
 }
 
-/// Evaluates `$call` on the distribution inside, whichever it is.
+/// Evaluates `$call` on the inner distribution of any kind.
 macro_rules! each {
     ($dist:expr, $inner:ident => $call:expr) => {
         match $dist {
@@ -224,21 +222,21 @@ macro_rules! each {
 }
 
 impl Dist {
-    /// Actions `[B, A]` from noise `[B, ..]` as described by [`DistKind::noise`]. What the environment
-    /// is given follows from them by [`DistKind::env_actions`].
+    /// Samples actions `[B, A]` from noise `[B, ..]` as described by [`DistKind::noise`]. [`DistKind::env_actions`]
+    /// converts them to what the environment receives.
     pub fn sample(&self, noise: Tensor<2>) -> Tensor<2> {
         each!(self, dist => dist.sample(noise))
     }
 
-    /// The most likely actions `[B, A]`, in the form of [`sample`](Self::sample); for a squashed
-    /// Gaussian the median.
+    /// The most likely actions `[B, A]`, in the same form as [`sample`](Self::sample) returns; for a squashed Gaussian
+    /// the median.
     pub fn mode(&self) -> Tensor<2> {
         each!(self, dist => dist.mode())
     }
 
-    /// What a policy does that does not explore, `[B, A]` in the form of [`sample`](Self::sample): the
-    /// mode, but for a Beta distribution the mean. With α near 1 the mode of a density that falls from
-    /// a bound is the bound itself, where hardly any sample is.
+    /// Actions without exploration, `[B, A]` in the same form as [`sample`](Self::sample) returns: the mode, but for a
+    /// Beta distribution the mean. If α is close to 1 and the density falls off from a bound, the mode is the bound
+    /// itself, close to which there are hardly any samples.
     pub fn greedy(&self) -> Tensor<2> {
         match self {
             Self::Beta(dist) => dist.mean(),
@@ -247,8 +245,8 @@ impl Dist {
         }
     }
 
-    /// log π(a|s) `[B]` of actions `[B, A]` in the form of [`sample`](Self::sample), in nats. For
-    /// continuous actions a log-density, of what the environment is given.
+    /// log π(a|s) `[B]`, in nats, for actions `[B, A]` as returned by [`sample`](Self::sample). For continuous actions
+    /// it is the log-density of the action that the environment receives.
     pub fn log_prob(&self, actions: Tensor<2>) -> Tensor<1> {
         each!(self, dist => dist.log_prob(actions))
     }
@@ -261,12 +259,12 @@ impl Dist {
     /// KL(self ‖ other) `[B]`, in nats.
     ///
     /// # Panics
-    /// If the two are of different kinds, or of one's own without a formula for it.
+    /// If the two are of different kinds, or of a user-defined kind without a formula.
     pub fn kl(&self, other: &Self) -> Tensor<1> {
         (self.try_kl(other)).unwrap_or_else(|| panic!("{self:?} has no KL divergence"))
     }
 
-    /// [`kl`](Self::kl); `None` for a distribution of one's own without a formula for it.
+    /// [`kl`](Self::kl); `None` for a user-defined distribution without a formula.
     ///
     /// # Panics
     /// If the two are of different kinds.
@@ -282,19 +280,18 @@ impl Dist {
         })
     }
 
-    /// F u `[B, W]`: the Fisher information F = E[∇log π(a|s) ∇log π(a|s)ᵀ] of each sample's
-    /// distribution in its own parameters, times `tangent` `[B, W]`. Both are in the order of the
-    /// network's outputs.
+    /// Fisher-vector product F u `[B, W]`: the Fisher information F = E[∇log π(a|s) ∇log π(a|s)ᵀ] of each sample's
+    /// distribution in its own parameters, times `tangent` `[B, W]`. Both are in the order of the network's outputs.
     ///
     /// F is the Hessian of KL(π_θ ‖ π_{θ+d}) at d = 0, so KL(π_θ ‖ π_{θ+d}) ≈ ½ dᵀF d.
     ///
     /// # Panics
-    /// If it is a distribution of one's own without a formula for it; [`has_fisher`](Self::has_fisher) tells.
+    /// For a user-defined distribution without a formula; see [`has_fisher`](Self::has_fisher).
     pub fn fisher_mul(&self, tangent: Tensor<2>) -> Tensor<2> {
         each!(self, dist => dist.fisher_mul(tangent))
     }
 
-    /// Whether there is a formula for [`fisher_mul`](Self::fisher_mul): not always for a distribution of one's own.
+    /// Whether there is a formula for [`fisher_mul`](Self::fisher_mul): true for all built-in distributions.
     pub fn has_fisher(&self) -> bool {
         match self {
             Self::Custom(dist) => dist.has_fisher(),

@@ -19,7 +19,7 @@ pub struct MultiDiscrete {
 }
 
 impl MultiDiscrete {
-    /// From unnormalised logits `[B, Σ K_i]`, those of the first component first.
+    /// Distributions with unnormalised logits `[B, Σ K_i]`, those of the first component first.
     pub fn from_logits(logits: Tensor<2>, choices: &[usize]) -> Self {
         Self {
             components: split(logits, choices)
@@ -29,7 +29,7 @@ impl MultiDiscrete {
         }
     }
 
-    /// Each component by its own Gumbel noise, `[B, Σ K_i]`. Returns indices as floats `[B, A]`.
+    /// Samples each component with its own Gumbel noise, `[B, Σ K_i]`. Returns indices as floats `[B, A]`.
     pub fn sample(&self, gumbel: Tensor<2>) -> Tensor<2> {
         let parts = split(gumbel, &self.choices());
         let drawn = self.components.iter().zip(parts);
@@ -41,7 +41,7 @@ impl MultiDiscrete {
         Tensor::cat(self.components.iter().map(Categorical::mode).collect(), 1)
     }
 
-    /// log p(a) = Σ_i log p_i(a_i) `[B]` of action indices `[B, A]`.
+    /// log p(a) = Σ_i log p_i(a_i) `[B]` for action indices `[B, A]`.
     pub fn log_prob(&self, actions: Tensor<2>) -> Tensor<1> {
         assert_shape!(actions, [_, self.components.len()]);
         let one = |(i, dist): (usize, &Categorical)| dist.log_prob(actions.clone().narrow(1, i, 1));
@@ -60,7 +60,7 @@ impl MultiDiscrete {
         total(pairs.map(|(p, q)| p.kl(q)))
     }
 
-    /// F u, block by block: components are independent. `[B, Σ K_i]` → `[B, Σ K_i]`.
+    /// Fisher-vector product F u, block by block, since components are independent. `[B, Σ K_i]` → `[B, Σ K_i]`.
     pub fn fisher_mul(&self, tangent: Tensor<2>) -> Tensor<2> {
         let parts = split(tangent, &self.choices());
         let blocks = self.components.iter().zip(parts);
@@ -72,7 +72,7 @@ impl MultiDiscrete {
     }
 }
 
-/// `[B, Σ K_i]` → `[B, K_i]` for every i.
+/// Splits columns by component, `[B, Σ K_i]` → `[B, K_i]` for every i.
 fn split(x: Tensor<2>, choices: &[usize]) -> Vec<Tensor<2>> {
     assert_shape!(x, [_, choices.iter().sum::<usize>()]);
     x.split_with_sizes(choices.to_vec(), 1)

@@ -1,10 +1,10 @@
-//! Expectations under a normal distribution.
+//! Expectations of tensor functions under a normal distribution.
 
 use burn::tensor::{Tensor, TensorData};
 use uphill_cpu::quadrature::HALF;
 
-/// E[f(μ + σ z)] for standard normal z, by Gauss–Hermite quadrature with 24 nodes. μ and σ are
-/// `[B, A]`, `f` maps elements of `[B, A, 24]`.
+/// E[f(μ + σ z)] for standard normal z, by Gauss–Hermite quadrature with 24 nodes. μ and σ are `[B, A]`; `f` acts
+/// elementwise on `[B, A, 24]`.
 ///
 /// Exact for polynomials up to degree 47.
 pub(super) fn normal_expectation(

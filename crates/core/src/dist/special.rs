@@ -1,18 +1,18 @@
-//! Special functions of tensors: the gamma function's relatives, softplus and log cosh.
+//! Special functions on tensors: ln Γ, ln B, digamma, trigamma, softplus, log cosh.
 //!
-//! Gamma functions are Stirling's series after five steps of the recurrence z → z + 1. For z ≥ 1 the
-//! seven terms kept leave an error below 2e-13 in ln Γ and ψ and 1e-12 in ψ′; in f32 rounding decides,
-//! about 1e-6. Both are relative to the larger of 1 and the result.
+//! Gamma functions use Stirling's series after five steps of the recurrence z → z + 1. For z ≥ 1 the seven terms kept
+//! leave an error below 2e-13 in ln Γ and ψ and 1e-12 in ψ′; in f32 the error is dominated by rounding, about 1e-6.
+//! Both errors are relative to max(1, |result|).
 //!
-//! All but [`trigamma`] are differentiable once, by their exact slopes: autodiff records one straight
-//! line for each call and nothing of the series.
+//! All functions but [`trigamma`] are differentiable once, by their exact derivatives: autodiff records one linear
+//! function per call and nothing of the series.
 //!
 //! Source: Abramowitz & Stegun (1964) 6.1.40, 6.3.18, 6.4.12 and the recurrences 6.1.15, 6.3.5, 6.4.6.
 
 use burn::tensor::{Tensor, TensorData, activation::sigmoid};
 use std::f64::consts::{LN_2, TAU};
 
-/// Steps of the recurrence before the series.
+/// Recurrence steps before the series.
 const STEPS: usize = 5;
 /// Bernoulli numbers B₂ₖ over 2k (2k − 1), k = 1, 2, …
 const LN_GAMMA: [f64; 7] = [
@@ -54,8 +54,8 @@ pub fn ln_gamma(z: Tensor<2>) -> Tensor<2> {
 
 /// ln B(a, b) = ln Γ(a) + ln Γ(b) − ln Γ(a + b) for a, b ≥ 1. All `[B, A]`.
 ///
-/// The large parts of Stirling's formula are cancelled on paper, where a difference of [`ln_gamma`]s
-/// would lose digits. Slopes: ψ(a) − ψ(a + b), ψ(b) − ψ(a + b).
+/// The large terms of Stirling's formula are cancelled analytically; a difference of [`ln_gamma`]s would lose digits.
+/// Derivatives: ψ(a) − ψ(a + b), ψ(b) − ψ(a + b).
 pub fn ln_beta(a: Tensor<2>, b: Tensor<2>) -> Tensor<2> {
     let (a0, b0) = (a.clone().without_autodiff(), b.clone().without_autodiff());
     let sum = a0.clone() + b0.clone();
@@ -95,9 +95,9 @@ pub fn trigamma(z: Tensor<2>) -> Tensor<2> {
     inverse + square * 0.5 + series + steps
 }
 
-/// ln(1 + x) for x ≥ 0, to rounding however small x is, also on devices whose own function computes
-/// the logarithm of the rounded sum: ln(s) · x / (s − 1) with s = 1 + x rounded, x where s is 1 (Goldberg
-/// 1991, theorem 4).
+/// ln(1 + x) for x ≥ 0, accurate to rounding for arbitrarily small x, even on devices whose own function computes the
+/// logarithm of the rounded sum: ln(s) · x / (s − 1) with s = 1 + x rounded, and x if s is 1 (Goldberg 1991, theorem
+/// 4).
 fn log1p<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     let sum = x.clone() + 1.0;
     let rounded = sum.clone() - 1.0;
@@ -105,7 +105,7 @@ fn log1p<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     (sum.log() * (x.clone() / rounded)).mask_where(lost, x)
 }
 
-/// softplus(x) = ln(1 + eˣ), without overflow. Its slope is sigmoid(x).
+/// softplus(x) = ln(1 + eˣ), without overflow. Its derivative is sigmoid(x).
 pub fn softplus<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     let value = |x: Tensor<D>| {
         let magnitude = x.clone().abs();
@@ -114,7 +114,7 @@ pub fn softplus<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     with_slope(x, value, sigmoid)
 }
 
-/// ln(1 − tanh² u) = 2 (ln 2 − u − softplus(−2u)), finite however large |u| is. Its slope is −2 tanh u.
+/// ln(1 − tanh² u) = 2 (ln 2 − u − softplus(−2u)), finite for every u. Its derivative is −2 tanh u.
 pub fn ln_sech2<const D: usize>(u: Tensor<D>) -> Tensor<D> {
     let value = |u: Tensor<D>| {
         // The function is even, and u + softplus(−2u) = |u| + ln(1 + e^(−2|u|)).
@@ -124,8 +124,7 @@ pub fn ln_sech2<const D: usize>(u: Tensor<D>) -> Tensor<D> {
     with_slope(u, value, |u| u.tanh() * -2.0)
 }
 
-/// f(x₀) + f′(x₀) (x − x₀) at x₀ = x: the value of `value` with the derivative `slope`, neither of
-/// which autodiff sees.
+/// f(x₀) + f′(x₀) (x − x₀) at x₀ = x: the number `value` with the derivative `slope`, both hidden from autodiff.
 fn with_slope<const D: usize>(
     x: Tensor<D>,
     value: impl Fn(Tensor<D>) -> Tensor<D>,
@@ -135,13 +134,13 @@ fn with_slope<const D: usize>(
     value(at.clone()) + (x - at.clone()) * slope(at)
 }
 
-/// `[B, 3A]` → three times `[B, A]`.
+/// Splits columns into thirds, `[B, 3A]` → three times `[B, A]`.
 pub(super) fn thirds(x: Tensor<2>) -> [Tensor<2>; 3] {
     let width = x.dims()[1] / 3;
     [0, 1, 2].map(|i| x.clone().narrow(1, i * width, width))
 }
 
-/// Binet's function μ(z), what Stirling's formula leaves out of ln Γ(z). It falls as 1/(12 z).
+/// Binet's function μ(z), the remainder of Stirling's formula for ln Γ(z). It decays as 1/(12 z).
 fn binet(z: Tensor<2>) -> Tensor<2> {
     let at = climb(z.clone());
     // μ(z) − μ(z + 1) = (z + ½) ln(1 + 1/z) − 1.

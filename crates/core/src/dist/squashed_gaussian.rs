@@ -5,8 +5,8 @@ use burn::tensor::Tensor;
 
 /// `B` distributions of a = low + (high − low) (1 + tanh u)/2 with u from a diagonal Gaussian.
 ///
-/// Actions are kept as u `[B, A]`, from which a follows and which a, rounded, would not give back:
-/// tanh is 1 in f32 from u = 9 on. Densities are those of a.
+/// Actions are stored as u `[B, A]`, which determines a; the reverse fails after rounding, since tanh is 1 in f32 from
+/// u = 9 on. Densities are those of a.
 ///
 /// Haarnoja et al., arXiv:1812.05905 appendix C.
 ///
@@ -28,7 +28,7 @@ pub struct SquashedGaussian {
 }
 
 impl SquashedGaussian {
-    /// From the distribution of u and the bounds of a.
+    /// Distributions from that of u and the bounds of a.
     pub fn new(base: Gaussian, bounds: &Bounds) -> Self {
         Self {
             base,
@@ -46,17 +46,15 @@ impl SquashedGaussian {
         self.base.sample(normal)
     }
 
-    /// u = μ `[B, A]`, the median of a. The most likely a has no closed form; with σ > 1 it may be
-    /// both bounds.
+    /// u = μ `[B, A]`, the median of a. The most likely a has no closed form; with σ > 1 both bounds may be modes.
     pub fn mode(&self) -> Tensor<2> {
         self.base.mode()
     }
 
-    /// log p(a) = log N(u; μ, σ²) − Σ_i ln((high_i − low_i)/2) + ln(1 − tanh² u_i) `[B]` of actions u
-    /// `[B, A]`.
+    /// log p(a) = log N(u; μ, σ²) − Σ_i ln((high_i − low_i)/2) + ln(1 − tanh² u_i) `[B]` for actions u `[B, A]`.
     ///
-    /// The correction does not depend on the parameters: ratios, gradients, KL and Fisher information
-    /// are those of the Gaussian, and only the entropy differs in more than a constant.
+    /// The correction does not depend on the parameters: ratios, gradients, KL and Fisher information are those of the
+    /// Gaussian, and only the entropy differs by more than a constant.
     pub fn log_prob(&self, actions: Tensor<2>) -> Tensor<1> {
         let slope: Tensor<1> = ln_sech2(actions.clone()).sum_dim(1).squeeze_dim(1);
         self.base.log_prob(actions) - slope - self.ln_scale
@@ -64,8 +62,8 @@ impl SquashedGaussian {
 
     /// H = H(u) + Σ_i ln((high_i − low_i)/2) + E ln(1 − tanh² u_i) `[B]`.
     ///
-    /// The expectation has no closed form. It is a quadrature over u, deterministic and with exact
-    /// gradients of its own: off by at most 1e-6 for σ ≤ 1, 1e-3 for σ = 2, 1e-2 for σ = 3.
+    /// The expectation has no closed form. It is computed by quadrature over u, which is deterministic and has exact
+    /// gradients; the error is at most 1e-6 for σ ≤ 1, 1e-3 for σ = 2, 1e-2 for σ = 3.
     pub fn entropy(&self) -> Tensor<1> {
         let std = self.base.log_std().exp();
         let slope: Tensor<1> = normal_expectation(self.base.mean(), std, ln_sech2)
@@ -74,12 +72,12 @@ impl SquashedGaussian {
         self.base.entropy() + slope + self.ln_scale
     }
 
-    /// KL(p ‖ q) `[B]`, which is that of the Gaussians: a bijection changes no divergence.
+    /// KL(p ‖ q) `[B]`, equal to that of the Gaussians: a bijection leaves divergences unchanged.
     pub fn kl(&self, other: &Self) -> Tensor<1> {
         self.base.kl(&other.base)
     }
 
-    /// F u, which is that of the Gaussian. `[B, 2A]` → `[B, 2A]`, means first.
+    /// Fisher-vector product F u, equal to that of the Gaussian. `[B, 2A]` → `[B, 2A]`, means first.
     pub fn fisher_mul(&self, tangent: Tensor<2>) -> Tensor<2> {
         self.base.fisher_mul(tangent)
     }

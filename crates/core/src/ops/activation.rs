@@ -1,11 +1,11 @@
-//! tanh as an operation that records gradients: vectorised where tensors lie in host memory, Burn's own elsewhere.
+//! Differentiable tanh: vectorised for tensors in host memory, Burn's own elsewhere.
 
 use burn::tensor::Tensor;
 
 /// tanh(x) of each element.
 ///
-/// On flex, in single precision, it is vectorised and much faster than Burn's own, within 7 units in the last place, and
-/// is differentiated from its result: d tanh(x)/dx = 1 − tanh²(x). On other devices it is Burn's own.
+/// On flex, in single precision, it is vectorised and much faster than Burn's own, accurate to 7 units in the last
+/// place, and differentiated by its result: d tanh(x)/dx = 1 − tanh²(x). On other devices it is Burn's own.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -40,7 +40,7 @@ mod flex {
     use burn::tensor::{DType, Tensor, TensorData};
     use uphill_cpu::tanh::tanh_of;
 
-    /// Whether this backend has the operation for `x`.
+    /// Whether this backend has the vectorised operation for `x`.
     pub(super) fn takes<const D: usize>(x: &Tensor<D>) -> bool {
         x.dtype() == DType::F32 && is_flex(&x.device())
     }
@@ -49,7 +49,7 @@ mod flex {
         Tensor::from_dispatch(Dispatch::host_tanh(x.into_dispatch()))
     }
 
-    /// Of 32-bit floats in host memory.
+    /// Vectorised tanh of 32-bit floats in host memory.
     #[backend_extension(Flex, Autodiff)]
     pub(crate) trait HostTanh: Backend {
         fn host_tanh(x: FloatTensor<Self>) -> FloatTensor<Self>;
@@ -73,7 +73,7 @@ mod flex {
         }
     }
 
-    /// The gradient by x from the one by y = tanh(x): (1 − y²) of it.
+    /// Backward pass: the gradient with respect to y = tanh(x) times 1 − y².
     #[derive(Debug)]
     struct Slope;
 
@@ -92,7 +92,7 @@ mod flex {
         }
     }
 
-    /// A tensor of the numbers that `f` makes of the elements of others of one shape, row-major.
+    /// A tensor from applying `f` to the elements of tensors of the same shape, row-major.
     fn map<const N: usize>(
         tensors: [&FloatTensor<Flex>; N],
         f: impl FnOnce([&[f32]; N]) -> Vec<f32>,

@@ -1,4 +1,4 @@
-//! A perceptron whose passes are fused, behind the same face as any other network.
+//! A perceptron with fused passes, behind the interface of any other network.
 
 use super::slices::{tensor, values};
 use super::{MlpShape, Weights};
@@ -13,19 +13,18 @@ use uphill_cpu::mlp::{self, Pass};
 
 /// A perceptron in host memory.
 ///
-/// Autodiff sees only the outputs: they are leaves of the graph of the loss, and
-/// [`flat_grad`](ErasedNetwork::flat_grad) takes their gradient through the network by hand. That
-/// costs Burn one node instead of one per operation.
+/// Autodiff sees only the outputs: they are leaves of the loss's graph, and [`flat_grad`](ErasedNetwork::flat_grad)
+/// propagates their gradient through the network directly. Burn thus records one node instead of one per operation.
 #[derive(Clone, Debug)]
 pub(crate) struct FusedMlp {
     shape: Arc<MlpShape>,
     flat: Tensor<1>,
-    /// `flat` as the kernels read it, made when first needed.
+    /// `flat` in the layout of the kernels, made when first needed.
     weights: OnceLock<Arc<Weights>>,
-    /// Where a recording network keeps what its forward passes leave. Shared between clones.
+    /// Intermediate results of the forward passes of a recording network. Shared between clones.
     tape: Option<Arc<Mutex<Vec<Record>>>>,
-    /// Names of parameters, and the path of observations that record gradients themselves. Its own
-    /// parameters are out of date.
+    /// The original module: provides names of parameters, and the path for observations that record gradients
+    /// themselves. Its own parameters are out of date.
     stock: Arc<Mutex<Box<dyn ErasedNetwork>>>,
 }
 
@@ -37,7 +36,7 @@ enum Record {
 }
 
 impl FusedMlp {
-    /// Takes over the parameters of `stock`, which have the layout of `shape`.
+    /// Takes over the parameters of `stock`, which are laid out as `shape` says.
     pub(crate) fn new(shape: MlpShape, stock: Box<dyn ErasedNetwork>) -> Self {
         Self {
             shape: Arc::new(shape),
@@ -59,7 +58,7 @@ impl FusedMlp {
         }
     }
 
-    /// Burn's own operations, for observations that want a gradient too.
+    /// Burn's own operations, for observations that need a gradient too.
     fn stock_forward(&self, obs: Tensor<2>) -> Tensor<2> {
         let net = lock(&self.stock).with_flat(self.flat.clone());
         if self.tape.is_none() {
@@ -182,8 +181,8 @@ impl ErasedNetwork for FusedMlp {
     }
 }
 
-/// What is behind the lock is replaced or appended to as a whole, so a panic elsewhere cannot have
-/// left it half done.
+/// Locks a mutex, poisoned or not: the value inside is replaced or appended to as a whole, so a panic elsewhere cannot
+/// have left it inconsistent.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

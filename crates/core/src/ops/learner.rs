@@ -1,7 +1,7 @@
-//! Gradient steps of actor and critic, or of a critic alone, in host memory: each minibatch is one pass over its
-//! samples, from gathered observations to new parameters.
+//! Gradient steps of actor and critic, or of a critic alone, in host memory.
 //!
-//! Autodiff on a graph of tensors computes the same, and tests compare the two.
+//! Each minibatch is one pass over its samples, from gathered observations to new parameters. Autodiff on a graph of
+//! tensors computes the same, and tests compare the two.
 
 use super::slices::{self, learner, row_dist, tensor};
 use super::{ActorCriticLoss, HostStep, StepDiagnostics, Surrogate, on_host};
@@ -18,8 +18,8 @@ use uphill_cpu::{
     minibatch::{Problem, Samples},
 };
 
-/// Gradients of `loss` over the batch by the parameters of actor and critic, `[P]` each, and what was measured.
-/// `None` where [`HostLearner::new`] has none.
+/// Gradients of `loss` over the batch with respect to the parameters of actor and critic, `[P]` each, and diagnostics.
+/// `None` under the conditions of [`HostLearner::new`].
 pub fn actor_critic_gradient(
     actor: &Actor,
     critic: &Critic,
@@ -39,7 +39,7 @@ pub fn actor_critic_gradient(
     Some((gradients, means))
 }
 
-/// Actor, critic, their optimisers and a batch, taken out of tensors for one update.
+/// Actor, critic, their optimisers and a batch, converted from tensors for one update.
 #[derive(Debug)]
 pub struct HostLearner {
     descent: Descent,
@@ -47,9 +47,9 @@ pub struct HostLearner {
 }
 
 impl HostLearner {
-    /// To go down `loss`, around the policy `actor`, by minibatches of at most `minibatch` samples. `None` where
-    /// this is not possible: networks whose passes are not fused ([`Net::fused`]), distributions that are none of
-    /// categorical (one choice or several, masked or not), Gaussian and squashed Gaussian.
+    /// A learner that minimises `loss`, where `actor` is the policy that acted, with minibatches of at most `minibatch`
+    /// samples. `None` if a network's passes are not fused ([`Net::fused`]) or the distribution is not categorical (one
+    /// or several choices, masked or not), Gaussian or squashed Gaussian.
     pub fn new(
         actor: &Actor,
         critic: &Critic,
@@ -71,15 +71,15 @@ impl HostLearner {
         })
     }
 
-    /// A step for each of the minibatches, which are indices of samples.
+    /// Takes one step per minibatch; a minibatch lists indices of samples.
     ///
     /// # Panics
-    /// If a minibatch is larger than said before.
+    /// If a minibatch is larger than announced in [`new`](Self::new).
     pub fn epoch(&mut self, minibatches: &[Vec<i32>], step: HostStep) -> Vec<StepDiagnostics> {
         self.descent.epoch(minibatches, step)
     }
 
-    /// Hands the networks and the optimisers back.
+    /// Returns the parameters to the networks, and the optimisers.
     pub fn finish(self, actor: &mut Net, critic: &mut Net) -> [Adam; 2] {
         let [of_actor, of_critic] = self.descent.finish();
         [
@@ -89,7 +89,7 @@ impl HostLearner {
     }
 }
 
-/// The same for a critic alone, going down ½ mean((V − R)²).
+/// Gradient steps of a critic alone, which minimise ½ mean((V − R)²).
 #[derive(Debug)]
 pub struct HostCritic {
     descent: Descent,
@@ -97,8 +97,8 @@ pub struct HostCritic {
 }
 
 impl HostCritic {
-    /// By minibatches of at most `minibatch` samples. `value_clip` as in [`ActorCriticLoss`]. `None` where passes
-    /// through the network are not fused.
+    /// A learner with minibatches of at most `minibatch` samples. `value_clip` as in [`ActorCriticLoss`]. `None` if
+    /// passes through the network are not fused.
     pub fn new(
         critic: &Critic,
         batch: &Batch,
@@ -123,11 +123,11 @@ impl HostCritic {
         })
     }
 
-    /// A step for each of the minibatches; their losses before it. Gradients are shortened to `max_grad_norm`
-    /// (0: never).
+    /// Takes one step per minibatch; returns the losses before the steps. Gradients are scaled down to norm
+    /// `max_grad_norm` if they are longer (0: never).
     ///
     /// # Panics
-    /// If a minibatch is larger than said before.
+    /// If a minibatch is larger than announced in [`new`](Self::new).
     pub fn epoch(
         &mut self,
         minibatches: &[Vec<i32>],
@@ -143,7 +143,7 @@ impl HostCritic {
         steps.into_iter().map(|step| step.value_loss).collect()
     }
 
-    /// Hands the network and the optimiser back.
+    /// Returns the parameters to the network, and the optimiser.
     pub fn finish(self, critic: &mut Net) -> Adam {
         let [_, learnt] = self.descent.finish();
         hand_back(learnt, critic, &self.device)

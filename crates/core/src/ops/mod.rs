@@ -1,11 +1,10 @@
-//! Fused operations: what Burn's tensor operations compute one node at a time, in one pass.
+//! Fused operations: one pass where Burn's tensor operations compute node by node.
 //!
-//! On the CPU the loops of [`uphill_cpu`] do the work: a perceptron's forward pass and its backward pass are one
-//! loop over blocks of rows each (`FusedMlp`). Two leave tensors altogether: [`HostPolicy`] acts on
-//! slices, and [`HostLearner`] takes gradient steps, from the samples of a minibatch to new parameters. On GPUs
-//! they are kernels behind a Burn backend extension (`device`), and [`DeviceLearner`] takes the steps.
-//! Burn's operations stay as the reference that tests compare with, and as the path of a user's own module.
-//! Only this folder knows that backends differ.
+//! On the CPU they use the loops of [`uphill_cpu`]: the forward and the backward pass of a perceptron are one loop over
+//! blocks of rows each (`FusedMlp`). Two work without tensors: [`HostPolicy`] acts on slices, and [`HostLearner`] takes
+//! gradient steps, from the samples of a minibatch to new parameters. On GPUs they are kernels behind a Burn backend
+//! extension (`device`), and [`DeviceLearner`] takes the steps. Burn's operations remain as the reference for tests,
+//! and as the path of user-defined modules. Only this folder distinguishes backends.
 
 mod acting;
 mod activation;
@@ -45,7 +44,7 @@ use crate::optim::Adam;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use slices::{adam, take_adam, tensor, values};
 
-/// True where tensors lie in host memory as 32-bit floats, which is what these operations read.
+/// Whether tensors lie in host memory as 32-bit floats, the format that these operations read.
 pub(crate) fn on_host<const D: usize>(tensor: &Tensor<D>) -> bool {
     tensor.dtype() == DType::F32 && is_host(&tensor.device())
 }
@@ -70,15 +69,15 @@ fn is_flex(device: &Device) -> bool {
     device.clone().without_autodiff() == Device::flex()
 }
 
-/// What [`DeviceLearner`] takes the order of the samples of each epoch from, `[2·epochs]`: the halves of the
-/// epochs' keys. Where several agents learn at once, those of all of them in the first epoch come first.
+/// Keys for the order of samples in each epoch of a [`DeviceLearner`], `[2·epochs]`: the halves of the epochs' keys. If
+/// several agents learn at once, the keys of all agents for the first epoch come first.
 pub fn shuffle_keys(keys: &[[u32; 2]], device: &Device) -> Tensor<1, Int> {
     let words: Vec<i32> = keys.iter().flatten().map(|word| *word as i32).collect();
     let len = [words.len()];
     Tensor::from_data(TensorData::new(words, len), (device, DType::I32))
 }
 
-/// The elements of a tensor that lies in host memory, row-major. Of another one they are read back.
+/// The elements of a tensor in row-major order. A tensor that is not in host memory is read back.
 pub fn host_values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     values(tensor)
 }

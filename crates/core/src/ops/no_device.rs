@@ -1,4 +1,4 @@
-//! What [`device`](super) offers in a build without GPU backends: nothing.
+//! Stubs of the GPU operations for builds without GPU backends.
 
 use super::{ActorCriticLoss, HostStep};
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
 use burn::tensor::{Bool, Device, Int, Tensor};
 use std::convert::Infallible;
 
-/// Gradient steps on a GPU, of which this build knows none.
+/// Gradient steps on a GPU; uninhabited in this build.
 #[derive(Debug)]
 pub struct DeviceLearner(Infallible);
 

@@ -1,4 +1,4 @@
-//! From tensors in host memory to slices, for the loops of [`uphill_cpu`], and back.
+//! Conversion between tensors in host memory and slices, for the loops of [`uphill_cpu`].
 
 use crate::{dist::DistKind, network::Net, normalize::ObsNorm, optim::Adam, rollout::Batch};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -10,7 +10,7 @@ use uphill_cpu::{
     minibatch::Samples,
 };
 
-/// The elements in row-major order; moved out where nobody else holds the tensor.
+/// The elements in row-major order; moved out if nobody else holds the tensor.
 pub(super) fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     let data = tensor.into_data();
     data.try_into_vec()
@@ -25,8 +25,8 @@ pub(super) fn tensor<const D: usize>(
     Tensor::from_data(TensorData::new(values, shape), device)
 }
 
-/// The distribution of a policy whose network appends `log_stds` of its outputs to every row, where loops and
-/// kernels know it.
+/// The distribution of a policy whose network appends `log_stds` log standard deviations to every row, if loops and
+/// kernels support it.
 pub(crate) fn row_dist(kind: &DistKind, log_stds: usize) -> Option<RowDist> {
     match kind {
         DistKind::Categorical { choices } if log_stds == 0 => {
@@ -44,7 +44,7 @@ pub(crate) fn row_dist(kind: &DistKind, log_stds: usize) -> Option<RowDist> {
     }
 }
 
-/// A batch with observations as the networks see them.
+/// A batch with normalised observations, as the networks see them.
 pub(super) fn samples(obs: Tensor<2>, batch: &Batch) -> Samples {
     let [_, action_width] = batch.actions.dims();
     Samples {
@@ -58,7 +58,7 @@ pub(super) fn samples(obs: Tensor<2>, batch: &Batch) -> Samples {
     }
 }
 
-/// A network and its optimiser. `None` where passes through the network are not fused.
+/// A network and its optimiser. `None` if passes through the network are not fused.
 pub(super) fn learner(net: &Net, mut adam: Adam) -> Option<Learner> {
     let shape = net.mlp_shape()?;
     Some(Learner::new(
@@ -68,7 +68,7 @@ pub(super) fn learner(net: &Net, mut adam: Adam) -> Option<Learner> {
     ))
 }
 
-/// A normaliser as numbers.
+/// A normaliser with its moments as slices.
 pub(super) fn row_norm(norm: &ObsNorm) -> RowNorm {
     RowNorm {
         mean: values(norm.moments.mean.clone()),
@@ -77,7 +77,7 @@ pub(super) fn row_norm(norm: &ObsNorm) -> RowNorm {
     }
 }
 
-/// Leaves no moments behind.
+/// Moves the moments out, leaving none behind.
 pub(super) fn take_adam(adam: &mut Adam) -> adam::Adam {
     let device = adam.first.device();
     let [first, second] = [&mut adam.first, &mut adam.second]
@@ -92,7 +92,7 @@ pub(super) fn take_adam(adam: &mut Adam) -> adam::Adam {
     }
 }
 
-/// The reverse of [`take_adam`].
+/// The inverse of [`take_adam`].
 pub(super) fn adam(adam: adam::Adam, device: &Device) -> Adam {
     let len = [adam.first.len()];
     Adam {
