@@ -16,9 +16,9 @@
 //! | 2 | angle of the pole from upright θ | −24° | 24° | rad |
 //! | 3 | angular velocity of the pole θ̇ | −∞ | ∞ | rad/s |
 //!
-//! The bounds are twice the limits below, so the observation that ends an episode is within them as well.
+//! The bounds are twice the limits below, so the observation that ends an episode lies within them too.
 //!
-//! **Reward**: 1 for every step, also for the one that ends the episode.
+//! **Reward**: 1 for every step, including the one that ends the episode.
 //!
 //! **Start state**: all four components uniform in [−0.05, 0.05].
 //!
@@ -41,7 +41,7 @@
 //! problems", IEEE Transactions on Systems, Man, and Cybernetics 13(5), 1983; equations as corrected by Florian:
 //! "Correct equations for the dynamics of the cart-pole system", 2007, without friction.
 //!
-//! **Version**: v1, the task that Gymnasium calls `CartPole-v1`. Differs: f32 instead of f64 arithmetic.
+//! **Version**: v1, equivalent to Gymnasium's `CartPole-v1`. Differs: f32 instead of f64 arithmetic.
 
 #[allow(clippy::wildcard_imports)] // the vocabulary of kernels, whichever of the two it is
 use crate::kernel::*;
@@ -61,13 +61,13 @@ const POLE_MOMENT: f32 = POLE_MASS * HALF_LENGTH;
 const FORCE: f32 = 10.0;
 /// Duration of a step, s.
 const DT: f32 = 0.02;
-/// Largest |x| of a running episode, m.
+/// Largest |x| before termination, m.
 const X_LIMIT: f32 = 2.4;
-/// Largest |θ| of a running episode: 12° in rad.
+/// Largest |θ| before termination: 12° in rad.
 const ANGLE_LIMIT: f32 = 12.0 * std::f32::consts::PI / 180.0;
-/// Four thirds, from the moment of inertia of a uniform pole.
+/// Four thirds, from the moment of inertia of a uniform rod.
 const FOUR_THIRDS: f32 = 4.0 / 3.0;
-/// Every component starts within ± this.
+/// Bound on the absolute value of each component at the start.
 const START: f32 = 0.05;
 
 /// CartPole-v1; see the [module](self).
@@ -138,7 +138,7 @@ impl Env for CartPole {
 
 in_kernels!(CartPole => CartPoleExpand {});
 
-/// Whether an episode ends at position `x` and angle `angle`. What is not a number does not end it.
+/// Whether an episode ends at position `x` and angle `angle`. NaN does not end it.
 #[cfg_attr(feature = "gpu", cube)]
 fn beyond_limits(x: f32, angle: f32) -> bool {
     x.abs() > X_LIMIT || angle.abs() > ANGLE_LIMIT
@@ -148,7 +148,7 @@ fn beyond_limits(x: f32, angle: f32) -> bool {
 mod tests {
     use super::*;
 
-    /// The state after a step from `state`.
+    /// State after one step from `state`.
     fn stepped(mut state: [f32; 4], action: f32) -> [f32; 4] {
         let mut rng = Philox::new(0, crate::Stream::User, 0, 0);
         assert_eq!(CartPole.step(&mut state, &[action], &mut rng).reward, 1.0);

@@ -1,4 +1,4 @@
-//! CartPole of which only positions are seen.
+//! CartPole with hidden velocities: a partially observed task.
 
 use crate::{CartPole, Described, Env, EnvSpec, ObsSpace, Outcome, Philox};
 
@@ -6,13 +6,13 @@ use crate::{CartPole, Described, Env, EnvSpec, ObsSpace, Outcome, Philox};
 ///
 /// **Action**, **reward**, **start state**, **episode end**, **time limit**: those of CartPole-v1. **Observation**:
 ///
-/// | component | what | range |
+/// | component | meaning | range |
 /// |---|---|---|
 /// | 0 | cart position x, m | ±4.8 |
 /// | 1 | pole angle θ, rad | ±0.418 |
 ///
-/// The state is partially observed: a policy needs two observations at least, by memory or by stacked frames, to know which
-/// way the pole is moving. Gymnasium has no such environment; others know it as stateless CartPole.
+/// The state is partially observed: to infer velocities, a policy needs at least two observations, by memory or by
+/// stacked frames. Gymnasium has no such environment; elsewhere it is known as stateless CartPole.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CartPolePositions;
 

@@ -1,4 +1,4 @@
-//! What a configuration says of an environment.
+//! Name and options of an environment, as a configuration gives them.
 
 use std::fmt;
 
@@ -9,12 +9,12 @@ use serde_json::{Map, Value};
 
 use crate::EnvError;
 
-/// Key of the name beside the options.
+/// Key of the name in a table of options.
 const NAME: &str = "name";
 
 /// Name and options of an environment.
 ///
-/// In a file it is the name alone, `env = "CartPole-v1"`, or a table of the name and whatever options this environment has:
+/// In a file it is the name alone, `env = "CartPole-v1"`, or a table with the name and the options of this environment:
 ///
 /// ```toml
 /// [env]
@@ -22,37 +22,38 @@ const NAME: &str = "name";
 /// map_name = "8x8"
 /// ```
 ///
-/// Every function of this crate that wants an environment takes this or the name alone.
+/// Every function of this crate that takes an environment accepts this or the name alone.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EnvConfig {
-    /// With its scheme, if it has one: `gym:FrozenLake-v1`.
+    /// Name with its scheme, if it has one: `gym:FrozenLake-v1`.
     pub name: String,
-    /// All but the name.
+    /// Options without the name.
     pub options: Map<String, Value>,
 }
 
 impl EnvConfig {
-    /// What the name has before and after its first colon; `None` without one.
+    /// The parts of the name before and after its first colon; `None` without a colon.
     #[must_use]
     pub fn scheme(&self) -> Option<(&str, &str)> {
         self.name.split_once(':')
     }
 
-    /// The options as a struct with `#[serde(default, deny_unknown_fields)]`, often the environment itself.
+    /// Deserialises the options into a struct with `#[serde(default, deny_unknown_fields)]`, often the environment
+    /// itself.
     ///
     /// # Errors
     ///
-    /// [`EnvError::Options`] for an option that it does not have, or not with such a value.
+    /// [`EnvError::Options`] for an unknown option or an invalid value.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, EnvError> {
         let options = Value::Object(self.options.clone());
         serde_json::from_value(options).map_err(|problem| self.bad(problem.to_string()))
     }
 
-    /// That there are no options.
+    /// Checks that there are no options.
     ///
     /// # Errors
     ///
-    /// [`EnvError::Options`] with the first one there is.
+    /// [`EnvError::Options`] with the first option, if there is one.
     pub fn no_options(&self) -> Result<(), EnvError> {
         match self.options.keys().next() {
             None => Ok(()),
@@ -104,7 +105,7 @@ impl From<&EnvConfig> for EnvConfig {
 }
 
 impl fmt::Display for EnvConfig {
-    /// The name, and the options in brackets if there are any.
+    /// The name, followed by the options in brackets if there are any.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.options.is_empty() {
             return f.pad(&self.name);

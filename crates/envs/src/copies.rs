@@ -1,11 +1,11 @@
-//! The interface between a batch and whoever steps its copies.
+//! Interface between a batch and the code that steps its copies.
 
 use crate::host::Clock;
 use crate::{EnvError, EnvSpec, EnvState, Philox, Stream};
 
-/// `N` copies of an environment that somebody steps by himself: threads, worker processes, a library.
+/// `N` copies of an environment stepped by any means: threads, worker processes, a native library.
 ///
-/// No copy keeps a clock, starts anew of its own accord, clips an action, stacks observations or counts what it earned: a
+/// Copies keep no clocks, do not restart by themselves, clip no actions, stack no observations and sum no rewards: a
 /// [`Batch`](crate::Batch) does that.
 pub trait Copies: Send {
     /// Spaces, name and limits, the same for every copy.
@@ -14,20 +14,21 @@ pub trait Copies: Send {
     /// Number of copies `N`, at least 1.
     fn count(&self) -> usize;
 
-    /// Begins a new episode in each copy that `which` `[N]` names, with chance from `seeds`, and writes what these copies
-    /// see to their rows of `obs` `[N, O]`. Other rows stay as they are.
+    /// Starts a new episode in each copy selected by `which` `[N]`, with randomness from `seeds`, and writes the
+    /// observations of these copies to their rows of `obs` `[N, O]`. Other rows remain unchanged.
     ///
     /// # Errors
     ///
-    /// [`EnvError::Failed`]. The copies are not used any more after that.
+    /// [`EnvError::Failed`]. The copies must not be used afterwards.
     fn reset(&mut self, which: &[bool], seeds: Seeds<'_>, obs: ObsMut<'_>) -> Result<(), EnvError>;
 
-    /// Advances every copy by one step under `actions` `[N, A]`, which are in bounds. Every element of `into` is written;
-    /// `into.next_obs` is what was seen before any reset. A copy may be truncated here, besides by the batch's clock.
+    /// Advances every copy by one step with `actions` `[N, A]`, which are within bounds. Writes every element of
+    /// `into`; `into.next_obs` is the observation before any reset. Copies may truncate episodes too, besides the
+    /// batch's clock.
     ///
     /// # Errors
     ///
-    /// [`EnvError::Failed`]. The copies are not used any more after that.
+    /// [`EnvError::Failed`]. The copies must not be used afterwards.
     fn step(
         &mut self,
         actions: &[f32],
@@ -35,41 +36,41 @@ pub trait Copies: Send {
         into: CopyRows<'_>,
     ) -> Result<(), EnvError>;
 
-    /// The states of all copies, under names that are not among those of [a batch](crate::BatchEnv::save); `None` if they
-    /// cannot be saved. A run then resumes from the start of episodes, and says so when it starts.
+    /// The states of all copies, under names that differ from those of [a batch](crate::BatchEnv::save); `None` if they
+    /// cannot be saved. A run then resumes from the start of episodes, and announces this when it starts.
     fn save(&self) -> Option<EnvState>;
 
-    /// Goes where [`save`](Self::save) was called and writes what every copy sees there to `obs` `[N, O]`.
+    /// Restores the states from [`save`](Self::save), and writes the observations of all copies to `obs` `[N, O]`.
     ///
     /// # Errors
     ///
-    /// [`EnvError::BadState`] if the state does not fit; the copies are then unchanged.
+    /// [`EnvError::BadState`] if the state does not fit; the copies then remain unchanged.
     fn restore(&mut self, state: &EnvState, obs: ObsMut<'_>) -> Result<(), EnvError>;
 }
 
-/// Where copies write what a step brought.
+/// Destination of the results of a step of [`Copies`].
 #[derive(Debug)]
 pub struct CopyRows<'a> {
-    /// `[N, O]`.
+    /// Observations before any reset, `[N, O]`.
     pub next_obs: ObsMut<'a>,
-    /// `[N]`.
+    /// Rewards `[N]`.
     pub rewards: &'a mut [f32],
-    /// The task ended. `[N]`.
+    /// Whether the task ended, `[N]`.
     pub terminated: &'a mut [bool],
-    /// The copy was cut off. Means nothing where `terminated`. `[N]`.
+    /// Whether the copy cut off its episode, `[N]`. Ignored where `terminated`.
     pub truncated: &'a mut [bool],
 }
 
-/// Room for observations `[N, O]`, of the type that the [`EnvSpec`] says.
+/// Buffer for observations `[N, O]` of the element type in the [`EnvSpec`].
 #[derive(Debug)]
 pub enum ObsMut<'a> {
-    /// Numbers.
+    /// Floats.
     Floats(&'a mut [f32]),
     /// Bytes.
     Bytes(&'a mut [u8]),
 }
 
-/// Where chance comes from: functions of the batch's seed and of what it has counted.
+/// Sources of randomness, as functions of the batch's seed and counters.
 #[derive(Clone, Copy, Debug)]
 pub struct Seeds<'a> {
     pub(crate) seed: u64,
@@ -78,19 +79,19 @@ pub struct Seeds<'a> {
 }
 
 impl Seeds<'_> {
-    /// What the episode that copy `i` is in, or begins, starts from.
+    /// Random numbers for the start of copy `i`'s current episode.
     #[must_use]
     pub fn of_reset(&self, i: usize) -> Philox {
         Philox::new(self.seed, Stream::Reset, self.clocks[i].episode, i as u32)
     }
 
-    /// The noise of copy `i` in this step; it repeats after 2³² steps.
+    /// Random numbers for copy `i` in this step; they repeat after 2³² steps.
     #[must_use]
     pub fn of_step(&self, i: usize) -> Philox {
         Philox::new(self.seed, Stream::Step, self.steps as u32, i as u32)
     }
 
-    /// A seed for the episode of copy `i`, for generators of others.
+    /// Seed for the episode of copy `i`, for external random-number generators.
     #[must_use]
     pub fn seed_of_reset(&self, i: usize) -> u64 {
         let mut rng = self.of_reset(i);

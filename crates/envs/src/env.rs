@@ -1,11 +1,11 @@
-//! What an author of an environment writes.
+//! Traits for authors of environments: `Described` and `Env`.
 
 #[cfg(feature = "gpu")]
 #[allow(clippy::wildcard_imports)] // what the attribute below wants
 use crate::kernel::*;
 use crate::{EnvSpec, Philox};
 
-/// What does not change while an environment runs.
+/// Constant properties of an environment.
 pub trait Described: Send + Sync {
     /// Name, spaces and limits.
     fn spec(&self) -> EnvSpec;
@@ -16,14 +16,14 @@ pub trait Described: Send + Sync {
 
 /// The dynamics of one environment.
 ///
-/// Its whole state is a slice of `f32` that somebody else keeps, so batching, saving and restoring need nothing
-/// from the author. Nor do time limits, autoreset, clipping and statistics: [`HostBatch`](crate::HostBatch) adds
-/// them. All chance comes from `rng`, as many numbers as wanted.
+/// The whole state is a slice of `f32` that the caller owns, so batching, saving and restoring need nothing from the
+/// author. Nor do time limits, autoreset, clipping and statistics, which [`HostBatch`](crate::HostBatch) adds. All
+/// randomness comes from `rng`, as many numbers as needed.
 ///
-/// With `#[cube]` on the implementation and [`in_kernels!`](crate::in_kernels) beside it the same functions are compiled
-/// for GPUs as well; [`kernel`](crate::kernel) tells what such functions may use.
+/// With `#[cube]` on the implementation and [`in_kernels!`](crate::in_kernels) beside it, the same functions are also
+/// compiled for GPUs; [`kernel`](crate::kernel) describes the subset of Rust that they may use.
 pub trait Env: Described {
-    /// Writes a start state, `[S]`. The old contents mean nothing.
+    /// Writes a start state `[S]`. Its previous contents are meaningless.
     fn reset(&self, state: &mut [f32], rng: &mut Philox);
 
     /// Advances the state `[S]` by one step.
@@ -31,15 +31,15 @@ pub trait Env: Described {
     /// `action` is `[A]`: real numbers clipped to their bounds (or NaN), or exact indices.
     fn step(&self, state: &mut [f32], action: &[f32], rng: &mut Philox) -> Outcome;
 
-    /// Writes what the agent sees in the state `[S]` to `obs`, `[O]`.
+    /// Writes the observation `[O]` of the state `[S]` to `obs`.
     fn observe(&self, state: &[f32], obs: &mut [f32]);
 }
 
-/// What a step of one environment brought.
+/// Result of one step of one environment.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "gpu", derive(CubeType))]
 pub struct Outcome {
-    /// The reward.
+    /// Reward of the step.
     pub reward: f32,
     /// Whether the task ended.
     pub terminated: bool,

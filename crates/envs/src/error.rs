@@ -1,67 +1,67 @@
-//! What can go wrong when an environment is made or restored.
+//! Errors of making, stepping and restoring environments.
 
 /// Errors of this crate.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum EnvError {
-    /// There is no environment of this name.
+    /// No environment has this name.
     #[error("unknown environment `{name}`{}; there are: {}", did_you_mean(.suggestion), .known.join(", "))]
     Unknown {
-        /// The name asked for.
+        /// The requested name.
         name: String,
-        /// The most similar name there is, if any is similar.
+        /// The most similar name, if any is similar.
         suggestion: Option<String>,
-        /// All names.
+        /// All known names.
         known: Vec<String>,
     },
 
-    /// Nobody makes environments of this scheme.
+    /// No environments are registered for this scheme.
     #[error("environment `{name}`: there is no scheme `{scheme}:`{}", schemes(.known))]
     UnknownScheme {
-        /// What stands before the colon.
+        /// The part of the name before the colon.
         scheme: String,
-        /// The name asked for.
+        /// The requested name.
         name: String,
-        /// All schemes.
+        /// All known schemes.
         known: Vec<String>,
     },
 
-    /// An option that the environment does not have, or not with such a value.
+    /// An unknown option, or an invalid value for one.
     #[error("environment `{name}`: {problem}")]
     Options {
-        /// The environment.
+        /// Name of the environment.
         name: String,
-        /// What is wrong, and what there is.
+        /// The problem, and the valid options or values.
         problem: String,
     },
 
-    /// An environment or a scheme cannot be registered.
+    /// A name or a scheme that cannot be registered.
     #[error("`{name}` cannot be registered: it is taken, empty, or has a colon where none may be")]
     Taken {
-        /// The name.
+        /// The name or scheme.
         name: String,
     },
 
-    /// A batch of zero copies was asked for.
+    /// A batch of zero copies was requested.
     #[error("a batch needs at least one environment")]
     NoEnvs,
 
-    /// Copies that are stepped by somebody else stopped: a process ended, a library refused.
+    /// Externally stepped copies stopped: a process ended, or a library failed.
     #[error("environment `{name}` failed: {reason}")]
     Failed {
-        /// The environment.
+        /// Name of the environment.
         name: String,
-        /// Which copy, what happened, and what helps.
+        /// Which copy failed, what happened, and how to fix it.
         reason: String,
     },
 
-    /// A saved state does not fit the batch that it was given to.
+    /// A saved state does not fit the batch that should restore it.
     #[error("saved environment state: `{key}` should be {expected}, but is {found}")]
     BadState {
         /// Entry of the [`EnvState`](crate::EnvState).
         key: String,
-        /// What the batch needs.
+        /// Contents that the batch needs.
         expected: String,
-        /// What the state holds.
+        /// Contents of the saved state.
         found: String,
     },
 }

@@ -1,36 +1,35 @@
-//! Finished episodes, as many of them as statistics need.
+//! Finished episodes for statistics: their number and the last few.
 
 use burn::tensor::Tensor;
 
 use crate::Episode;
 
-/// Base of the digits in which a device writes a number of episodes: both are exact as 32-bit floats.
+/// Base of the digits in which a device writes the number of episodes: each digit is exact as a 32-bit float.
 pub(crate) const COUNT_BASE: u64 = 1 << 16;
 
-/// How many episodes finished, and the last of them.
+/// Number of finished episodes, and the last of them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FinishedEpisodes {
     /// Number of episodes.
     pub count: u64,
-    /// The last ones, ordered by step, then by copy.
+    /// The last episodes, ordered by step, then by copy.
     pub last: Vec<Episode>,
 }
 
-/// [`FinishedEpisodes`], read already or still to be read.
+/// [`FinishedEpisodes`] on the host, or still on the device.
 #[derive(Clone, Debug)]
 #[allow(clippy::large_enum_variant)] // there is one of these at a time
 pub enum Finished {
-    /// Known on the host.
+    /// Episodes on the host.
     Host(FinishedEpisodes),
-    /// On the device, `[2 + 4 M]` for the last `M` episodes: the number of all, in two digits to the base
-    /// 65,536, then (copy, return, length, whether terminated) of each of the last, oldest first; rows without
-    /// an episode are last and mean nothing.
-    /// [`FinishedEpisodes::from_values`] makes sense of them.
+    /// Tensor on the device, `[2 + 4 M]` for the last `M` episodes: the number of all episodes, in two digits to the
+    /// base 65,536, then (copy, return, length, whether terminated) of each of the last, oldest first; unused rows come
+    /// last and are meaningless. [`FinishedEpisodes::from_values`] decodes it.
     Device(Tensor<1>),
 }
 
 impl FinishedEpisodes {
-    /// Of all that finished, the last `most`.
+    /// The number of these episodes, and the last `most` of them.
     #[must_use]
     pub fn of(mut episodes: Vec<Episode>, most: usize) -> Self {
         let count = episodes.len();
@@ -40,7 +39,7 @@ impl FinishedEpisodes {
         }
     }
 
-    /// From the numbers of [`Finished::Device`], `[2 + 4 M]`.
+    /// Decodes the numbers of [`Finished::Device`], `[2 + 4 M]`.
     #[must_use]
     pub fn from_values(values: &[f32]) -> Self {
         let [high, low, rows @ ..] = values else {
@@ -60,7 +59,7 @@ impl FinishedEpisodes {
         }
     }
 
-    /// The reverse of [`from_values`](Self::from_values), `[2 + 4 most]`, with the last `most` episodes.
+    /// The inverse of [`from_values`](Self::from_values), `[2 + 4 most]`, with the last `most` episodes.
     #[must_use]
     pub fn to_values(&self, most: usize) -> Vec<f32> {
         let mut values = Vec::with_capacity(2 + 4 * most);
@@ -80,13 +79,13 @@ impl FinishedEpisodes {
 }
 
 impl Finished {
-    /// The last `most` of these episodes.
+    /// The number of these episodes, and the last `most` of them.
     #[must_use]
     pub fn of(episodes: Vec<Episode>, most: usize) -> Self {
         Self::Host(FinishedEpisodes::of(episodes, most))
     }
 
-    /// Reads what is on a device.
+    /// Reads episodes that are still on a device.
     #[must_use]
     pub fn read(self) -> FinishedEpisodes {
         match self {

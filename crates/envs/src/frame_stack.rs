@@ -1,19 +1,19 @@
-//! The last few observations as one.
+//! Frame stacking on tensors: the last few observations as one.
 
 use burn::tensor::{Bool, Tensor, TensorData};
 
 use crate::{BatchEnv, EnvError, EnvSpec, EnvState, Episode, Finished, Step};
 
-/// A batch whose observations are the last `frames` ones of another, oldest first: `[N, frames · O]`. It works on tensors, for
-/// batches that live on a device; on the host a [`Batch`](crate::Batch) does it itself.
+/// A batch whose observations are the last `frames` ones of another batch, oldest first: `[N, frames · O]`. It works on
+/// tensors, for batches that live on a device; on the host a [`Batch`](crate::Batch) stacks frames itself.
 ///
-/// The plainest memory there is: a policy that sees two positions can tell a velocity. An episode begins with
-/// `frames` copies of its first observation.
+/// Stacked frames are the simplest form of memory: two positions reveal a velocity. An episode begins with `frames`
+/// copies of its first observation.
 pub struct FrameStack {
     inner: Box<dyn BatchEnv>,
     spec: EnvSpec,
     frames: usize,
-    /// `[N, frames · O]`.
+    /// Stacked observations `[N, frames · O]`.
     obs: Tensor<2>,
 }
 
@@ -34,7 +34,7 @@ impl FrameStack {
         }
     }
 
-    /// The stack `[N, frames · O]` after also seeing `[N, O]`.
+    /// The stack `[N, frames · O]` after appending observations `[N, O]`.
     fn pushed(&self, newest: Tensor<2>) -> Tensor<2> {
         let [_, width] = newest.dims();
         let kept = (self.frames - 1) * width;
@@ -50,7 +50,7 @@ pub(crate) fn stacked_spec(spec: &EnvSpec, frames: usize) -> EnvSpec {
     let mut stacked = spec.clone();
     stacked.obs.low = spec.obs.low.repeat(frames);
     stacked.obs.high = spec.obs.high.repeat(frames);
-    // Frames of images are further channels.
+    // Frames of images become further channels.
     stacked.obs.shape[0] *= frames;
     stacked
 }

@@ -1,4 +1,4 @@
-//! The batch around copies that are stepped on the host.
+//! Batches on the host: clocks, autoreset, clipping, statistics and saving around any copies.
 
 mod seen;
 pub(crate) mod state;
@@ -14,28 +14,28 @@ use seen::Seen;
 pub(crate) use state::{Clock, Saved};
 pub use threads::Threads;
 
-/// `N` copies with everything that is the same for all environments: clocks and time limits, autoreset, clipping of
+/// `N` copies together with everything that all environments share: clocks and time limits, autoreset, clipping of
 /// actions, random ages, stacked frames, statistics, saving.
 ///
-/// A new batch stands where `reset(0)` would put it.
+/// A new batch is in the state after `reset(0)`.
 pub struct Batch<C> {
     copies: C,
-    /// As the policy sees it, with stacked frames.
+    /// Specification as the policy sees it, with stacked frames.
     spec: EnvSpec,
     device: Device,
     random_ages: bool,
     seed: u64,
-    /// Steps since the reset.
+    /// Number of steps since the reset.
     steps: u64,
-    /// Where each copy is in its episode, `[N]`.
+    /// Position of each copy in its episode, `[N]`.
     clocks: Vec<Clock>,
-    /// What the policy sees next.
+    /// Current observations.
     seen: Seen,
-    /// Which copies ended in this step, `[N]`.
+    /// Whether each copy's episode ended in this step, `[N]`.
     ended: Vec<bool>,
-    /// Finished and not yet taken.
+    /// Finished episodes that have not been taken.
     episodes: Vec<Episode>,
-    /// What the copies stopped at.
+    /// Error that stopped the copies.
     failure: Option<EnvError>,
 }
 
@@ -43,7 +43,7 @@ pub struct Batch<C> {
 pub type HostBatch<E> = Batch<Threads<E>>;
 
 impl<E: Env> HostBatch<E> {
-    /// `num_envs` copies of `env`, their tensors on `device`.
+    /// A batch of `num_envs` copies of `env`, with tensors on `device`.
     ///
     /// # Errors
     ///
@@ -54,11 +54,11 @@ impl<E: Env> HostBatch<E> {
 }
 
 impl<C: Copies> Batch<C> {
-    /// A batch around `copies`, its tensors on `device`.
+    /// A batch around `copies`, with tensors on `device`.
     ///
     /// # Errors
     ///
-    /// What the copies say to their first reset.
+    /// Any error of the copies' first reset.
     pub fn of(copies: C, device: &Device) -> Result<Self, EnvError> {
         let (spec, count) = (copies.spec().clone(), copies.count());
         let mut batch = Self {
@@ -71,7 +71,7 @@ impl<C: Copies> Batch<C> {
             steps: 0,
             clocks: vec![Clock::default(); count],
             ended: vec![false; count],
-            // As many as can finish in a step, so that a step allocates nothing while they are taken.
+            // As many as can finish in one step, so that a step allocates nothing while episodes are taken.
             episodes: Vec::with_capacity(count),
             failure: None,
         };
@@ -79,10 +79,10 @@ impl<C: Copies> Batch<C> {
         Ok(batch)
     }
 
-    /// Starts the copies at uniformly random ages below the time limit, so that truncations do not arrive in
-    /// lockstep. Their first episodes are shorter for it and are not reported as [`Episode`]s.
+    /// Starts the copies at uniformly random ages below the time limit, so that their truncations do not coincide.
+    /// Their first episodes are therefore shorter, and are not reported as [`Episode`]s.
     ///
-    /// Resets the batch. Without a time limit nothing changes.
+    /// Resets the batch. Without a time limit this changes nothing else.
     #[must_use]
     pub fn with_random_ages(mut self) -> Self {
         self.random_ages = true;
@@ -100,8 +100,8 @@ impl<C: Copies> Batch<C> {
         self
     }
 
-    /// Shows the last `frames` observations as one, oldest first. An episode begins with `frames` times its first
-    /// observation.
+    /// Stacks the last `frames` observations into one, oldest first. An episode begins with `frames` copies of its
+    /// first observation.
     ///
     /// Resets the batch.
     ///
@@ -119,12 +119,12 @@ impl<C: Copies> Batch<C> {
         self
     }
 
-    /// Whoever steps the copies.
+    /// The copies.
     pub fn copies(&self) -> &C {
         &self.copies
     }
 
-    /// Everything that changes from step to step, but for the copies.
+    /// Everything that changes from step to step, except the states of the copies.
     pub(crate) fn saved(&self) -> Saved {
         Saved {
             seed: self.seed,
@@ -134,7 +134,7 @@ impl<C: Copies> Batch<C> {
         }
     }
 
-    /// Begins a first episode in every copy.
+    /// Starts a first episode in every copy.
     fn start(&mut self, seed: u64) -> Result<(), EnvError> {
         self.seed = seed;
         self.steps = 0;
@@ -157,7 +157,7 @@ impl<C: Copies> Batch<C> {
         }
     }
 
-    /// Begins episodes where the last ones have ended.
+    /// Starts new episodes in copies whose episodes have ended.
     fn begin_ended(&mut self) -> Result<(), EnvError> {
         let seeds = Seeds {
             seed: self.seed,
@@ -248,7 +248,7 @@ impl<C: Copies> Batch<C> {
         }
     }
 
-    /// `[N, O]` numbers as a tensor.
+    /// Observations `[N, O]` as a tensor.
     fn obs_tensor(&self, values: Vec<f32>) -> Tensor<2> {
         Tensor::from_data(
             TensorData::new(values, [self.num_envs(), self.spec.obs.dim()]),
@@ -273,7 +273,7 @@ impl<C: Copies> HostSteps for Batch<C> {
             self.failure = Some(error);
         }
         if self.failure.is_some() {
-            // Whoever waits for episodes to end does not wait for ever.
+            // A caller that waits for episodes to end must not wait for ever.
             self.seen.write(into.next_obs);
             into.rewards.fill(0.0);
             into.terminated.fill(false);
@@ -339,7 +339,7 @@ impl<C: Copies> BatchEnv for Batch<C> {
     }
 
     fn take_episodes(&mut self) -> Vec<Episode> {
-        // Keeps the room that the list has grown to.
+        // Keeps the capacity that the list has grown to.
         self.episodes.split_off(0)
     }
 

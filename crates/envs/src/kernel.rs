@@ -1,4 +1,4 @@
-//! The language in which dynamics are written that are also a GPU kernel: ordinary Rust, less some of it.
+//! The subset of Rust for dynamics that also compile into GPU kernels.
 //!
 //! ```
 //! use uphill_envs::{ActionSpace, Described, EnvSpec, ObsSpace, Outcome, Philox, in_kernels, kernel::*};
@@ -44,11 +44,11 @@
 //! in_kernels!(Corridor => CorridorExpand {});
 //! ```
 //!
-//! Such functions use `f32`, `i32`, `u32`, `usize` and `bool`, `if`, `for` over ranges and `while`; `select` where both
-//! branches are cheap. Literals say their type (`1.0f32`) where it could be another. There is no early `return`, no
-//! `continue`, no iterator and no closure. A `for` over a constant range with `#[unroll]` in front needs the feature `gpu`.
+//! Such functions use `f32`, `i32`, `u32`, `usize` and `bool`, `if`, `for` over ranges and `while`, and `select` where
+//! both branches are cheap. Literals state their type (`1.0f32`) where it is ambiguous. There are no early `return`,
+//! `continue`, iterators or closures. A `for` over a constant range with `#[unroll]` in front needs the feature `gpu`.
 //!
-//! An environment with options keeps them in fields that are constants of the kernel:
+//! An environment with options keeps them in fields, which become constants of the kernel:
 //!
 //! ```text
 //! #[cfg_attr(feature = "gpu", derive(CubeType))]
@@ -57,8 +57,8 @@
 //! in_kernels!(Maze => MazeExpand { side });
 //! ```
 //!
-//! A crate with environments of its own has a feature `gpu` that enables `uphill-envs/gpu`. What `#[cube]` writes wants
-//! `cubecl` in scope, which this module brings.
+//! A crate that defines environments has a feature `gpu` that enables `uphill-envs/gpu`. The code that `#[cube]`
+//! generates needs `cubecl` in scope, which this module re-exports.
 
 #[cfg(feature = "gpu")]
 pub use crate::device::EnvExpand;
@@ -73,24 +73,26 @@ pub fn select<T>(condition: bool, then: T, otherwise: T) -> T {
     if condition { then } else { otherwise }
 }
 
-/// `x` within `-limit..=limit`; NaN stays NaN.
+/// `x` clamped to `-limit..=limit`; NaN stays NaN.
 #[cfg_attr(feature = "gpu", cube)]
 #[inline]
 pub fn clip(x: f32, limit: f32) -> f32 {
     select(x > limit, limit, select(x < -limit, -limit, x))
 }
 
-/// A number in `[−limit, limit)` from `u` in [0, 1).
+/// Maps `u` in [0, 1) to `[−limit, limit)`.
 #[cfg_attr(feature = "gpu", cube)]
 #[inline]
 pub fn spread(u: f32, limit: f32) -> f32 {
     -limit + (limit + limit) * u
 }
 
-/// Says that the functions of an environment are compiled for GPUs too: `in_kernels!(Corridor => CorridorExpand {})`.
+/// Declares that the functions of an environment are compiled for GPUs too: `in_kernels!(Corridor => CorridorExpand
+/// {})`.
 ///
-/// On the right is what `derive(CubeType)` makes of the struct, with its fields, which are constants of the kernel. It
-/// implements [`IntoTask`](crate::IntoTask): with the feature `gpu` of the crate that says so a task with a kernel, without it one
+/// The right-hand side is the struct that `derive(CubeType)` generates, with its fields, which are constants of the
+/// kernel. The macro implements [`IntoTask`](crate::IntoTask): a task with a kernel if the calling crate's feature
+/// `gpu` is enabled, and a task on the host otherwise.
 /// on the host.
 #[cfg(feature = "gpu")]
 #[macro_export]
@@ -119,7 +121,8 @@ macro_rules! in_kernels {
     };
 }
 
-/// Says that the functions of an environment are compiled for GPUs too, with the feature `gpu` of this crate.
+/// Declares that the functions of an environment are compiled for GPUs too, if the feature `gpu` of this crate is
+/// enabled.
 #[cfg(not(feature = "gpu"))]
 #[macro_export]
 macro_rules! in_kernels {

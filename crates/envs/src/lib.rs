@@ -23,17 +23,17 @@
 //! # }
 //! ```
 //!
-//! Three rules hold for every environment, because the batch and not the environment keeps them:
+//! Three rules hold for every environment, because the batch enforces them:
 //!
-//! * *terminated* (the task ended) and *truncated* (the clock ran out) are separate and never both true;
-//! * a finished copy starts anew within the same step, and [`Step::next_obs`] is what it saw before that;
-//! * every random number is a function of (seed, purpose, counter, copy), see [`rng`], so a run continues
-//!   exactly from a saved [`EnvState`], and the number of threads changes nothing.
+//! * *terminated* (the task ended) and *truncated* (the time limit was reached) are separate and never both true;
+//! * a finished copy is reset within the same step, and [`Step::next_obs`] is its observation before the reset;
+//! * every random number is a function of (seed, purpose, counter, copy), see [`rng`], so a run continues exactly from
+//!   a saved [`EnvState`], whatever the number of threads.
 //!
-//! This crate knows no network, no algorithm and no file. Of Burn it uses tensors only; the caller chooses
-//! the device.
+//! This crate is independent of networks, algorithms and files. It uses Burn only for tensors; the caller chooses the
+//! device.
 
-// The attribute `cube` puts a module without documentation beside each function.
+// The attribute `cube` generates an undocumented module beside each function.
 #![cfg_attr(feature = "gpu", allow(missing_docs))]
 
 mod batch;

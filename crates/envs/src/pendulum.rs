@@ -19,7 +19,7 @@
 //!
 //! **Start state**: θ uniform in [−π, π], θ̇ uniform in [−1, 1].
 //!
-//! **Episode end**: never terminated. **Time limit**: 200 steps. There is no agreed threshold.
+//! **Episode end**: never terminated. **Time limit**: 200 steps. No return is agreed on as solved.
 //!
 //! # Dynamics
 //!
@@ -34,8 +34,8 @@
 //! **Source**: the torque-limited pendulum swing-up of Doya: "Reinforcement learning in continuous time and
 //! space", Neural Computation 12(1), 2000, with the constants of the task that Gymnasium calls `Pendulum-v1`.
 //!
-//! **Version**: v1. Differs: f32 instead of f64 arithmetic; θ is kept in [−π, π), so that it stays accurate
-//! however long the rod spins.
+//! **Version**: v1. Differs: f32 instead of f64 arithmetic; θ is kept in [−π, π), so that it stays accurate however
+//! long the rod spins.
 
 use std::f32::consts::PI;
 
@@ -43,9 +43,9 @@ use std::f32::consts::PI;
 use crate::kernel::*;
 use crate::{ActionSpace, Described, EnvSpec, ObsSpace, Outcome, Philox, in_kernels};
 
-/// Angular acceleration by gravity per sin θ, 3g / (2l), in 1/s².
+/// Angular acceleration due to gravity per sin θ, 3g / (2l), in 1/s².
 const GRAVITY_GAIN: f32 = 3.0 * 10.0 / 2.0;
-/// Angular acceleration per torque, 3 / (m l²), in 1/(kg m²).
+/// Angular acceleration per unit of torque, 3 / (m l²), in 1/(kg m²).
 const TORQUE_GAIN: f32 = 3.0;
 /// Duration of a step, s.
 const DT: f32 = 0.05;
@@ -69,7 +69,7 @@ const TURNS_PER_RADIAN: f32 = 1.0 / TURN;
 #[cfg_attr(feature = "gpu", derive(CubeType))]
 pub struct Pendulum;
 
-/// The angle of the same direction in [−π, π), rad: θ − 2π ⌊θ/2π + ½⌋.
+/// The equivalent angle in [−π, π), rad: θ − 2π ⌊θ/2π + ½⌋.
 #[cfg_attr(feature = "gpu", cube)]
 pub fn wrap(angle: f32) -> f32 {
     angle - TURN * (angle * TURNS_PER_RADIAN + 0.5f32).floor()
@@ -133,7 +133,7 @@ in_kernels!(Pendulum => PendulumExpand {});
 mod tests {
     use super::*;
 
-    /// Steps `state` and returns the reward.
+    /// Advances `state` by one step and returns the reward.
     fn step(state: &mut [f32; 2], torque: f32) -> f32 {
         let mut rng = Philox::new(0, crate::Stream::User, 0, 0);
         Pendulum.step(state, &[torque], &mut rng).reward

@@ -1,4 +1,4 @@
-//! Environments by name.
+//! Registry of environments by name and scheme.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
@@ -14,7 +14,7 @@ use crate::probe::{
 use crate::task::{BatchOptions, IntoTask, Task, on_host};
 use crate::{BatchEnv, CartPole, CartPolePositions, Env, EnvConfig, EnvError, EnvSpec, Pendulum};
 
-/// Every built-in environment. A new one is one more line here.
+/// All built-in environments. A new one adds one line here.
 const REGISTRY: &[Entry] = &[
     kernel::<CartPole>("CartPole-v1"),
     host::<CartPolePositions>("CartPolePositions-v1"),
@@ -33,7 +33,7 @@ const REGISTRY: &[Entry] = &[
     host::<ProbeRecall>("ProbeRecall-v0"),
 ];
 
-/// A name, and what makes the environment from its options.
+/// A name, and a function that makes the environment from its options.
 type Entry = (
     &'static str,
     fn(&EnvConfig) -> Result<Box<dyn Task>, EnvError>,
@@ -50,28 +50,28 @@ pub const NAMES: &[&str] = &{
     names
 };
 
-/// An environment without options.
+/// An environment without options, stepped on the host.
 const fn host<E: Env + Clone + Default + 'static>(name: &'static str) -> Entry {
     (name, |config| {
         config.no_options().map(|()| on_host(E::default()))
     })
 }
 
-/// An environment without options that a kernel can step, where there are kernels.
+/// An environment without options, with a kernel if kernels are compiled.
 const fn kernel<E: IntoTask + Default>(name: &'static str) -> Entry {
     (name, |config| {
         config.no_options().map(|()| E::default().into_task())
     })
 }
 
-/// An environment that is read from its options.
+/// An environment that is deserialised from its options.
 const fn with_options<E: IntoTask + DeserializeOwned>(name: &'static str) -> Entry {
     (name, |config| Ok(config.read::<E>()?.into_task()))
 }
 
 type Make = Arc<dyn Fn(&EnvConfig) -> Result<Box<dyn Task>, EnvError> + Send + Sync>;
 
-/// What programs have added.
+/// Environments and schemes registered at run time.
 #[derive(Default)]
 struct Added {
     environments: BTreeMap<String, Make>,
@@ -80,8 +80,8 @@ struct Added {
 
 static ADDED: LazyLock<RwLock<Added>> = LazyLock::new(RwLock::default);
 
-/// Makes an environment known by `name` for the rest of the program, so that configurations can ask for it. `make` is
-/// handed the name with the options.
+/// Registers an environment under `name` for the rest of the program, so that configurations can use it. `make`
+/// receives the name and the options.
 ///
 /// ```
 /// use uphill_envs::{EnvError, probe::ProbeAction, on_host, register, spec};
@@ -95,7 +95,7 @@ static ADDED: LazyLock<RwLock<Added>> = LazyLock::new(RwLock::default);
 ///
 /// # Errors
 ///
-/// [`EnvError::Taken`] if there is such an environment, or the name has a colon.
+/// [`EnvError::Taken`] if the name is registered already or contains a colon.
 pub fn register(
     name: &str,
     make: impl Fn(&EnvConfig) -> Result<Box<dyn Task>, EnvError> + Send + Sync + 'static,
@@ -111,12 +111,12 @@ pub fn register(
     Ok(())
 }
 
-/// Makes all environments known whose names begin with `scheme` and a colon, as in `gym:FrozenLake-v1`. `make` is handed
-/// the whole name with the options; [`EnvConfig::scheme`] takes it apart.
+/// Registers all environments whose names begin with `scheme` and a colon, as in `gym:FrozenLake-v1`. `make` receives
+/// the whole name and the options; [`EnvConfig::scheme`] splits the name.
 ///
 /// # Errors
 ///
-/// [`EnvError::Taken`] if there is such a scheme.
+/// [`EnvError::Taken`] if the scheme is registered already.
 pub fn register_scheme(
     scheme: &str,
     make: impl Fn(&EnvConfig) -> Result<Box<dyn Task>, EnvError> + Send + Sync + 'static,
@@ -131,7 +131,7 @@ pub fn register_scheme(
     Ok(())
 }
 
-/// The names of all environments, the built-in ones first; those of schemes are not known.
+/// The names of all environments, built-in ones first; names within schemes are unknown.
 #[must_use]
 pub fn names() -> Vec<String> {
     let added = ADDED.read().unwrap_or_else(PoisonError::into_inner);
@@ -139,12 +139,12 @@ pub fn names() -> Vec<String> {
     built_in.chain(added.environments.keys().cloned()).collect()
 }
 
-/// The environment that a configuration asks for.
+/// The environment that a configuration names.
 ///
 /// # Errors
 ///
-/// [`EnvError::Unknown`] with the most similar name, [`EnvError::UnknownScheme`], [`EnvError::Options`], or what else keeps
-/// an environment of a program's own from being made.
+/// [`EnvError::Unknown`] with the most similar name, [`EnvError::UnknownScheme`], [`EnvError::Options`], or any error
+/// of a registered `make`.
 pub fn task(env: impl Into<EnvConfig>) -> Result<Box<dyn Task>, EnvError> {
     let config = env.into();
     if let Some((_, make)) = REGISTRY.iter().find(|(name, _)| *name == config.name) {
@@ -159,7 +159,7 @@ pub fn task(env: impl Into<EnvConfig>) -> Result<Box<dyn Task>, EnvError> {
         made.cloned()
             .ok_or_else(|| added.schemes.keys().cloned().collect::<Vec<_>>())
     };
-    // The lock is not held while something is made.
+    // The lock is not held while an environment is made.
     match (added(&config), config.scheme()) {
         (Ok(make), _) => make(&config),
         (Err(known), Some((scheme, _))) => Err(EnvError::UnknownScheme {
@@ -178,14 +178,14 @@ pub fn task(env: impl Into<EnvConfig>) -> Result<Box<dyn Task>, EnvError> {
     }
 }
 
-/// A batch of `num_envs` copies of an environment, its tensors on `device`.
+/// A batch of `num_envs` copies of an environment, with tensors on `device`.
 ///
-/// Where `device` is a GPU and the environment has a kernel, the copies live there and a step reads nothing back;
+/// If `device` is a GPU and the environment has a kernel, the copies live there and a step reads nothing back;
 /// otherwise they are stepped on the host.
 ///
 /// # Errors
 ///
-/// As [`task`], or [`EnvError::NoEnvs`].
+/// Those of [`task`], or [`EnvError::NoEnvs`].
 pub fn make(
     env: impl Into<EnvConfig>,
     num_envs: usize,
@@ -194,11 +194,11 @@ pub fn make(
     make_with(env, num_envs, device, BatchOptions::default())
 }
 
-/// [`make`] with options.
+/// [`make`] with batch options.
 ///
 /// # Errors
 ///
-/// As [`make`].
+/// Those of [`make`].
 pub fn make_with(
     env: impl Into<EnvConfig>,
     num_envs: usize,
@@ -208,11 +208,11 @@ pub fn make_with(
     task(env)?.batch(num_envs, device, options)
 }
 
-/// The specification of an environment with this many frames, without making copies of it.
+/// The specification of an environment with `frames` stacked frames, without making copies of it.
 ///
 /// # Errors
 ///
-/// As [`task`].
+/// Those of [`task`].
 pub fn spec_with(env: impl Into<EnvConfig>, frames: usize) -> Result<EnvSpec, EnvError> {
     Ok(stacked_spec(&spec(env)?, frames))
 }
@@ -221,17 +221,17 @@ pub fn spec_with(env: impl Into<EnvConfig>, frames: usize) -> Result<EnvSpec, En
 ///
 /// # Errors
 ///
-/// As [`task`].
+/// Those of [`task`].
 pub fn spec(env: impl Into<EnvConfig>) -> Result<EnvSpec, EnvError> {
     Ok(task(env)?.spec())
 }
 
-/// Whether copies made like this step on a GPU where their tensors are on one; otherwise they step on the host
-/// everywhere.
+/// Whether such a batch is stepped on the GPU if its tensors are on one; otherwise it is stepped on the host, whatever
+/// the device.
 ///
 /// # Errors
 ///
-/// As [`task`].
+/// Those of [`task`].
 pub fn steps_on_gpu(env: impl Into<EnvConfig>, options: BatchOptions) -> Result<bool, EnvError> {
     Ok(task(env)?.has_kernel() && !options.host_steps)
 }

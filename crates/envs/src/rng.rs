@@ -1,16 +1,16 @@
-//! Random numbers from counters.
+//! Counter-based random numbers: pure functions of a seed and a position.
 //!
-//! A generator that remembers nothing but where it is: [`philox4x32`] turns (seed, position) into four random
-//! words, so the numbers for one purpose, one step and one copy are the same whatever else was drawn, on
-//! however many threads, and on every machine. There is no state to save except the counters themselves.
+//! [`philox4x32`] turns (seed, position) into four random words, so the numbers for one purpose, one step and one copy
+//! do not depend on what else was drawn, on the number of threads, or on the machine. There is no state to save except
+//! the counters themselves.
 //!
-//! | what | seed | stream | step | lane |
+//! | purpose | seed | stream | step | lane |
 //! |---|---|---|---|---|
-//! | start state of episode `e` of copy `i` | of the batch | [`Stream::Reset`] | `e` | `i` |
-//! | noise of the dynamics of copy `i` in step `t` of the batch | of the batch | [`Stream::Step`] | `t` | `i` |
-//! | age at which copy `i` starts | of the batch | [`Stream::Age`] | 0 | `i` |
+//! | start state of episode `e` of copy `i` | the batch's | [`Stream::Reset`] | `e` | `i` |
+//! | noise in the dynamics of copy `i` in step `t` of the batch | the batch's | [`Stream::Step`] | `t` | `i` |
+//! | age at which copy `i` starts | the batch's | [`Stream::Age`] | 0 | `i` |
 //!
-//! [`Philox`] is also a generator for the crate `rand`, so that its distributions can be used.
+//! [`Philox`] also implements the traits of the crate `rand`, so that its distributions can be used.
 //!
 //! Source: Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3", SC'11 (Random123).
 
@@ -20,21 +20,21 @@ use std::f64::consts::TAU;
 use rand::rand_core::utils::{fill_bytes_via_next_word, next_u64_via_u32};
 use rand::{Rng, TryRng};
 
-/// Rounds of Philox.
+/// Number of rounds of Philox.
 pub(crate) const ROUNDS: u32 = 10;
-/// What a round multiplies the first word by.
+/// Multiplier of the first word in each round.
 pub(crate) const MULTIPLIER_A: u32 = 0xD251_1F53;
-/// What a round multiplies the third word by.
+/// Multiplier of the third word in each round.
 pub(crate) const MULTIPLIER_B: u32 = 0xCD9E_8D57;
-/// What the first word of the key grows by: the golden ratio.
+/// Increment of the first word of the key per round: the golden ratio.
 pub(crate) const KEY_STEP_A: u32 = 0x9E37_79B9;
-/// What the second word of the key grows by: √3 − 1.
+/// Increment of the second word of the key per round: √3 − 1.
 pub(crate) const KEY_STEP_B: u32 = 0xBB67_AE85;
 
 /// Philox4x32-10: four random words, a pure function of a position (`counter`) and a seed (`key`).
 ///
-/// Ten rounds; each multiplies two of the words by constants and mixes high and low halves with the other two
-/// and the key, which grows by the golden ratio and √3 − 1 between rounds.
+/// Ten rounds; each multiplies two of the words by constants and mixes their high and low halves with the other two
+/// words and the key, which is incremented by the golden ratio and √3 − 1 between rounds.
 #[must_use]
 pub const fn philox4x32(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
     let [mut c0, mut c1, mut c2, mut c3] = counter;
@@ -52,7 +52,7 @@ pub const fn philox4x32(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
     [c0, c1, c2, c3]
 }
 
-/// What random numbers are drawn for. Streams of one seed are independent of each other.
+/// Purposes of random numbers. Streams of one seed are independent of each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Stream {
@@ -70,11 +70,11 @@ pub enum Stream {
     Shuffle = 5,
     /// Actions sampled during evaluation.
     EvalAction = 6,
-    /// Anything a user draws beyond that.
+    /// Anything else that a user draws.
     User = 7,
-    /// Seeds of rollouts that start every copy afresh.
+    /// Seeds of rollouts that restart every copy.
     FreshStart = 8,
-    /// Seeds of workers that have environments of their own.
+    /// Seeds of workers with their own environments.
     Worker = 9,
     /// Seeds and small decision processes of the estimator laboratory.
     Lab = 10,
@@ -97,7 +97,7 @@ pub struct Philox {
     /// Block, lane, step, stream.
     counter: [u32; 4],
     words: [u32; 4],
-    /// Words of the current block already handed out.
+    /// Number of words of the current block already drawn.
     used: usize,
 }
 
@@ -118,7 +118,7 @@ impl Philox {
         (self.next_u32() >> 8) as f32 * (1.0 / (1 << 24) as f32)
     }
 
-    /// Uniform in the open interval (0, 1), an odd multiple of 2⁻²⁴: safe under a logarithm, also of 1 − x.
+    /// Uniform on the open interval (0, 1), an odd multiple of 2⁻²⁴: the logarithms of x and 1 − x are finite.
     pub fn open_uniform(&mut self) -> f32 {
         ((self.next_u32() >> 9) as f32 + 0.5) * (1.0 / (1 << 23) as f32)
     }
@@ -128,12 +128,12 @@ impl Philox {
         low + (high - low) * self.uniform()
     }
 
-    /// Uniform in `0..n`, each value within n·2⁻³² of its fair share; 0 for `n` = 0.
+    /// Uniform in `0..n`, each value with a probability within n·2⁻³² of 1/n; 0 for `n` = 0.
     pub fn below(&mut self, n: u32) -> u32 {
         ((u64::from(self.next_u32()) * u64::from(n)) >> 32) as u32
     }
 
-    /// A standard normal number: the first of [`normal_pair`](Self::normal_pair), the second is dropped.
+    /// A standard normal number: the first of [`normal_pair`](Self::normal_pair); the second is discarded.
     pub fn normal(&mut self) -> f32 {
         self.normal_pair()[0]
     }
@@ -141,8 +141,8 @@ impl Philox {
     /// Two independent standard normal numbers (Box and Muller 1958) from two words:
     /// √(−2 ln u) · (cos 2πv, sin 2πv).
     ///
-    /// Worked out in f64, so that last-bit differences between mathematical libraries hardly ever survive the
-    /// rounding to f32. The largest possible magnitude is 6.7.
+    /// Computed in f64, so that last-bit differences between mathematical libraries rarely survive the rounding to f32.
+    /// The largest possible magnitude is 6.7.
     pub fn normal_pair(&mut self) -> [f32; 2] {
         const SCALE: f64 = 1.0 / (1_u64 << 32) as f64;
         let u = (f64::from(self.next_u32()) + 0.5) * SCALE;
@@ -180,7 +180,7 @@ impl TryRng for Philox {
 mod tests {
     use super::*;
 
-    /// The known answers published with Random123 for philox4x32 with 10 rounds.
+    /// Known answers published with Random123 for philox4x32 with 10 rounds.
     #[test]
     fn known_answers() {
         let check = |counter, key, expected| assert_eq!(philox4x32(counter, key), expected);
@@ -267,7 +267,7 @@ mod tests {
 
     #[test]
     fn known_values_of_the_helpers() {
-        // First words for seed 0, stream Init, step 0, lane 0 are the first known answer above.
+        // The first words for seed 0, stream Init, step 0, lane 0 are the first known answer above.
         let mut rng = Philox::new(0, Stream::Init, 0, 0);
         assert_eq!(rng.uniform(), 0x66_27e8 as f32 / 16_777_216.0);
         assert_eq!(

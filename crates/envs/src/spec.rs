@@ -1,4 +1,4 @@
-//! What an environment looks like from outside.
+//! Specification of an environment: name, observation and action space, limits.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -6,21 +6,20 @@ use std::fmt;
 /// Name, spaces and conventional limits of an environment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EnvSpec {
-    /// Name and version, as given to [`make`](crate::make): `CartPole-v1`.
+    /// Name and version, as passed to [`make`](crate::make): `CartPole-v1`.
     pub name: String,
-    /// What the agent sees.
+    /// Observation space.
     pub obs: ObsSpace,
-    /// What the agent does.
+    /// Action space.
     pub action: ActionSpace,
-    /// Steps after which an episode is truncated; `None`: never.
+    /// Number of steps after which an episode is truncated; `None`: never.
     pub time_limit: Option<u32>,
-    /// Mean episode return from which the task counts as solved, where there is such a convention.
+    /// Mean episode return at which the task counts as solved, if there is such a convention.
     pub reward_threshold: Option<f64>,
 }
 
 impl EnvSpec {
-    /// Leading columns of the observation that it makes sense to normalise: all but a mask of allowed
-    /// actions.
+    /// Number of leading columns of the observation that normalisation applies to: all but a mask of allowed actions.
     #[must_use]
     pub fn normalized_width(&self) -> usize {
         match self.action {
@@ -30,28 +29,28 @@ impl EnvSpec {
     }
 }
 
-/// Bounds of an observation, one pair per component; infinite where there is no bound. And its shape.
+/// Bounds of an observation, one pair per component and infinite for unbounded ones, with its shape and element type.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ObsSpace {
-    /// Smallest values, `[O]`.
+    /// Lowest values `[O]`.
     pub low: Vec<f32>,
-    /// Largest values, `[O]`.
+    /// Highest values `[O]`.
     pub high: Vec<f32>,
-    /// `[O]`, or `[C, H, W]` for images with `O` = C · H · W: a row per channel, line and column.
+    /// `[O]`, or `[C, H, W]` for images with `O` = C · H · W: channels, rows and columns.
     pub shape: Vec<usize>,
-    /// Of what a batch keeps.
+    /// Element type in which a batch stores observations.
     pub element: Element,
 }
 
-/// Type of the numbers of an observation.
+/// Element type of an observation.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Element {
     /// 32-bit floats.
     Float,
-    /// Whole numbers from 0 to 255, of which the policy sees `unit` times as much: 1/255 for shades of an image, 1 for what
-    /// is there or not.
+    /// Whole numbers from 0 to 255, which the policy sees multiplied by `unit`: 1/255 for shades of an image, 1 for
+    /// indicators.
     Byte {
-        /// What 1 is worth.
+        /// Factor from a byte to a number.
         unit: f32,
     },
 }
@@ -80,7 +79,7 @@ impl ObsSpace {
         Self::new(vec![low; dim], vec![high; dim])
     }
 
-    /// An image of bytes `[C, H, W]`, 0 to `largest`, of which the policy sees `unit` times as much.
+    /// An image of bytes `[C, H, W]` from 0 to `largest`, which the policy sees multiplied by `unit`.
     #[must_use]
     pub fn image(shape: [usize; 3], largest: u8, unit: f32) -> Self {
         Self {
@@ -97,7 +96,7 @@ impl ObsSpace {
     }
 }
 
-/// The actions an environment understands.
+/// Actions that an environment accepts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum ActionSpace {
     /// One of `n` choices, `0..n`.
@@ -105,28 +104,28 @@ pub enum ActionSpace {
         /// Number of choices `K`.
         n: usize,
     },
-    /// One of `n` choices, `0..n`, of which the observation allows some: its last `n` columns are 1
-    /// where a choice is allowed and 0 where not. At least one always is.
+    /// One of `n` choices, `0..n`, some of which the observation forbids: its last `n` columns are 1 where a choice is
+    /// allowed and 0 where it is not. At least one is always allowed.
     MaskedDiscrete {
         /// Number of choices `K`.
         n: usize,
     },
     /// One choice per component, `0..choices[i]`, as an index in column i.
     MultiDiscrete {
-        /// Number of choices of each component, `[A]`.
+        /// Number of choices `[A]` of each component.
         choices: Vec<usize>,
     },
-    /// Real numbers within bounds. A batch clips what lies outside.
+    /// Real numbers within bounds. A batch clips values outside.
     Box {
-        /// Smallest values, `[A]`.
+        /// Lowest values `[A]`.
         low: Vec<f32>,
-        /// Largest values, `[A]`.
+        /// Highest values `[A]`.
         high: Vec<f32>,
     },
 }
 
 impl fmt::Display for ObsSpace {
-    /// Its shape: `4`, `3 × 84 × 84 bytes`.
+    /// Shape as text: `4`, `3 × 84 × 84 bytes`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shape: Vec<String> = self.shape.iter().map(usize::to_string).collect();
         let element = match self.element {
@@ -138,7 +137,7 @@ impl fmt::Display for ObsSpace {
 }
 
 impl fmt::Display for ActionSpace {
-    /// In a few words: `2 choices`, `3 × 4 choices`, `1 real`.
+    /// Short text: `2 choices`, `3 × 4 choices`, `1 real`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Discrete { n } => write!(f, "{n} choices"),
@@ -153,7 +152,7 @@ impl fmt::Display for ActionSpace {
 }
 
 impl ActionSpace {
-    /// Columns `A` of the action tensor: 1 for a discrete action, which is given by its index.
+    /// Number of columns `A` of the action tensor: 1 for a discrete action, which is given by its index.
     #[must_use]
     pub fn width(&self) -> usize {
         match self {

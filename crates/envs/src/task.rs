@@ -1,18 +1,18 @@
-//! An environment with its options, before there are copies of it.
+//! Tasks: environments with their options, from which batches are made.
 
 use burn::tensor::Device;
 
 use crate::{BatchEnv, Env, EnvError, EnvSpec, HostBatch};
 
-/// How a batch is made, beyond its environment, size and device.
+/// Options of a batch beyond its environment, size and device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchOptions {
-    /// Start copies at random ages, so that truncations do not arrive in lockstep; see
+    /// Whether copies start at random ages, so that truncations do not coincide; see
     /// [`Batch::with_random_ages`](crate::Batch::with_random_ages).
     pub random_ages: bool,
-    /// Observations that the policy sees as one, at least 1; see [`Batch::with_frames`](crate::Batch::with_frames).
+    /// Number of stacked frames, at least 1; see [`Batch::with_frames`](crate::Batch::with_frames).
     pub frames: usize,
-    /// Step on the host also where a kernel could step on the device.
+    /// Whether to step on the host even if a kernel could step on the device.
     pub host_steps: bool,
 }
 
@@ -26,21 +26,21 @@ impl Default for BatchOptions {
     }
 }
 
-/// An environment that batches can be made of.
+/// An environment from which batches can be made.
 pub trait Task: Send + Sync {
-    /// Of one copy, without stacked frames.
+    /// Specification of one copy, without stacked frames.
     fn spec(&self) -> EnvSpec;
 
-    /// Whether copies are stepped on a GPU if their tensors are on one.
+    /// Whether copies are stepped on the GPU if their tensors are on one.
     fn has_kernel(&self) -> bool {
         false
     }
 
-    /// `num_envs` copies, their tensors on `device`.
+    /// A batch of `num_envs` copies, with tensors on `device`.
     ///
     /// # Errors
     ///
-    /// [`EnvError::NoEnvs`], and what else may keep these copies from starting.
+    /// [`EnvError::NoEnvs`], or any error of starting the copies.
     fn batch(
         &self,
         num_envs: usize,
@@ -49,15 +49,16 @@ pub trait Task: Send + Sync {
     ) -> Result<Box<dyn BatchEnv>, EnvError>;
 }
 
-/// An environment that is stepped on the host everywhere.
+/// An environment that is always stepped on the host.
 #[must_use]
 pub fn on_host<E: Env + Clone + 'static>(env: E) -> Box<dyn Task> {
     Box::new(OnHost(env))
 }
 
-/// An environment that becomes a task, with a kernel where that is compiled; [`in_kernels!`](crate::in_kernels) implements it.
+/// Conversion of an environment into a task, with a kernel if kernels are compiled; implemented by
+/// [`in_kernels!`](crate::in_kernels).
 pub trait IntoTask {
-    /// The task.
+    /// Converts into a task.
     fn into_task(self) -> Box<dyn Task>;
 }
 
@@ -79,7 +80,7 @@ impl<E: Env + Clone + 'static> Task for OnHost<E> {
     }
 }
 
-/// Copies on the host.
+/// A batch of copies stepped on the host.
 pub(crate) fn host_batch<E: Env>(
     env: E,
     num_envs: usize,

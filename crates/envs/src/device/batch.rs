@@ -1,4 +1,4 @@
-//! The batch whose copies live on the device.
+//! A batch whose copies live on the device.
 
 use burn::backend::Dispatch;
 use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData, Transaction};
@@ -8,40 +8,40 @@ use super::{DeviceEnv, DeviceRules, DeviceState, EpisodeLog, InKernels};
 use crate::host::{Clock, Saved, state};
 use crate::{BatchEnv, EnvError, EnvSpec, EnvState, Episode, Finished, HostBatch, Step};
 
-/// `N` copies of an environment that are stepped by a kernel where their tensors are.
+/// `N` copies of an environment, stepped by a kernel on the device of their tensors.
 ///
-/// It does what a [`HostBatch`] does, up to the rounding of the device, and exchanges saved states with one.
-/// Returns of running episodes are kept in 32 bits. Real actions are clipped; indices are not looked at before they act: the
-/// environment decides what one beyond the last means.
+/// It behaves like a [`HostBatch`] up to the rounding of the device, and the two can exchange saved states. Returns of
+/// running episodes are kept in 32 bits. Real actions are clipped; indices are not checked beforehand: the environment
+/// decides how to treat one beyond the last.
 ///
-/// A new batch stands where `reset(0)` would put it.
+/// A new batch is in the state after `reset(0)`.
 pub struct DeviceBatch<E> {
-    /// Makes start states and checks saved ones. Its own copies stand still.
+    /// Creates start states and checks saved ones. Its own copies are not stepped.
     host: HostBatch<E>,
     env: DeviceEnv,
     seed: u64,
     steps: u64,
     state: DeviceState,
-    /// What the policy sees next, `[N, O]`.
+    /// Current observations `[N, O]`.
     obs: Tensor<2>,
-    /// Finished before the first step in `log`.
+    /// Episodes that finished before the first step in `log`.
     earlier: Vec<Episode>,
     log: EpisodeLog,
 }
 
-/// A batch that kernels of others may step.
+/// A batch that other kernels may step.
 pub trait DeviceSteps {
-    /// What such a kernel has to know.
+    /// Constants that such a kernel needs.
     fn rules(&self) -> DeviceRules;
 
-    /// Where the copies stand.
+    /// Current states of the copies.
     fn state(&self) -> DeviceState;
 
-    /// Steps since the last reset.
+    /// Number of steps since the last reset.
     fn steps(&self) -> u64;
 
-    /// Takes over what `ends.dims()[0]` steps brought: the state after them, the observations that the policy
-    /// sees next `[N, O]`, and `ended_returns` and `ends` `[T, N]` as described at [`Results`](super::Results).
+    /// Accepts the results of `ends.dims()[0]` steps: the state after them, the observations that follow `[N, O]`, and
+    /// `ended_returns` and `ends` `[T, N]` as described at [`Results`](super::Results).
     fn advanced(
         &mut self,
         state: DeviceState,
@@ -52,7 +52,7 @@ pub trait DeviceSteps {
 }
 
 impl<E: InKernels> DeviceBatch<E> {
-    /// The copies of `host`, from its `reset(0)` on.
+    /// The copies of `host`, starting from its `reset(0)`.
     pub(crate) fn new(mut host: HostBatch<E>) -> Self {
         let obs = host.reset(0);
         let saved = host.saved();
@@ -68,7 +68,7 @@ impl<E: InKernels> DeviceBatch<E> {
         }
     }
 
-    /// Goes where `host` stands.
+    /// Copies the state of `host`.
     fn follow_host(&mut self) {
         let saved = self.host.saved();
         self.obs = BatchEnv::obs(&self.host);
@@ -107,17 +107,17 @@ impl<E: InKernels> DeviceBatch<E> {
 /// [`DeviceState`] in host memory, row-major.
 #[derive(Clone, Debug)]
 pub struct CopiesRead {
-    /// `[N, S]`
+    /// States `[N, S]`.
     pub states: Vec<f32>,
-    /// `[N, 3]`
+    /// Clocks `[N, 3]`.
     pub clocks: Vec<i32>,
-    /// `[N]`
+    /// Returns so far, `[N]`.
     pub returns: Vec<f32>,
 }
 
 impl CopiesRead {
-    /// What [`BatchEnv::save`] gives where they stand so, `steps` steps after the reset with `seed`, when all episodes
-    /// have been taken.
+    /// Result of [`BatchEnv::save`] in this state, `steps` steps after the reset with `seed`, if all episodes have been
+    /// taken.
     #[must_use]
     pub fn to_state(self, seed: u64, steps: u64) -> EnvState {
         self.saved(seed, steps, vec![])
@@ -242,15 +242,15 @@ impl<E: InKernels> DeviceSteps for DeviceBatch<E> {
         self.state = state;
         self.obs = obs;
         self.log.push(ended_returns, ends);
-        // Where nobody ever takes them, what is known of finished episodes is all that may grow.
+        // If episodes are never taken, their log is all that can grow.
         if self.log.is_long() {
             self.earlier.extend(std::mem::take(&mut self.log).read());
         }
     }
 }
 
-/// Where `ends` `[T, N]`, as described at [`Results`](super::Results), say that an episode was terminated and
-/// where truncated.
+/// Masks of the terminated and of the truncated episodes in `ends` `[T, N]`, which is described at
+/// [`Results`](super::Results).
 pub fn how_ended(ends: Tensor<2, Int>) -> [Tensor<2, Bool>; 2] {
     [ends.clone().greater_elem(0), ends.lower_elem(0)]
 }

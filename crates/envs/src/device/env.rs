@@ -1,8 +1,8 @@
-//! An environment as kernels see it.
+//! Environments as compile-time constants of kernels: `DeviceEnv`.
 //!
-//! The functions of an [`Env`] with `#[cube]` write themselves into a kernel that is being compiled. A [`DeviceEnv`] is a
-//! pointer to those of one environment, so a kernel is written once and takes any environment as a constant: neither the
-//! kernel nor its crate knows the environment's type.
+//! The functions of an [`Env`] with `#[cube]` insert themselves into the kernel being compiled. A [`DeviceEnv`] is a
+//! pointer to those of one environment, so a kernel is written once and takes any environment as a constant: neither
+//! the kernel nor its crate depends on the environment's type.
 
 use std::{
     any::TypeId,
@@ -18,7 +18,7 @@ use crate::{
     device::random::{KernelRng, KernelRngExpand},
 };
 
-/// What `#[cube]` makes of the functions of an [`Env`].
+/// Functions that `#[cube]` generates from those of an [`Env`].
 #[allow(missing_docs)]
 pub trait EnvExpand {
     fn __expand_reset_method(
@@ -44,42 +44,42 @@ pub trait EnvExpand {
     );
 }
 
-/// An environment whose functions are compiled for GPUs; [`in_kernels!`](crate::in_kernels) implements it.
+/// An environment whose functions are compiled for GPUs; implemented by [`in_kernels!`](crate::in_kernels).
 ///
-/// Two values that print alike are the same environment with the same options.
+/// Two values with equal `Debug` output count as the same environment with the same options.
 pub trait InKernels: Env + fmt::Debug + Clone + CubeType<ExpandType: EnvExpand> + 'static {
-    /// The environment inside a kernel, its options as constants.
+    /// The environment inside a kernel, with its options as constants.
     fn constants(&self) -> Self::ExpandType;
 }
 
-/// Widths of the rows of one copy.
+/// Row widths of one copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Sizes {
-    /// `S`
+    /// Width of the state `S`.
     pub state: usize,
-    /// `A`
+    /// Width of the action `A`.
     pub action: usize,
-    /// `O`
+    /// Width of the observation `O`.
     pub obs: usize,
 }
 
-/// The functions of one environment with its options, and the shape of its rows.
+/// The functions of one environment with its options, and its row widths.
 #[derive(Clone, Copy)]
 pub struct DeviceEnv(&'static Entry);
 
 struct Entry {
     env: TypeId,
-    /// Type and options in words.
+    /// Type and options as text.
     name: String,
     sizes: Sizes,
     /// Bounds of real actions.
     bounds: Option<Vec<(f32, f32)>>,
-    /// What a byte of an observation is worth.
+    /// Factor from bytes of an observation to numbers.
     unit: Option<f32>,
     functions: Box<dyn Functions>,
 }
 
-/// Each of a kind once, so that they are compared by their addresses.
+/// One entry per environment, so that they can be compared by address.
 static ALL: Mutex<Vec<&'static Entry>> = Mutex::new(Vec::new());
 
 impl DeviceEnv {
@@ -112,32 +112,32 @@ impl DeviceEnv {
             },
             functions: Box::new(env.clone()),
         };
-        // Programs make few different environments, and kernels keep theirs for good.
+        // Programs create few different environments, and kernels keep them for the life of the program.
         let entry = Box::leak(Box::new(entry));
         all.push(entry);
         Self(entry)
     }
 
-    /// Widths of its rows.
+    /// Row widths.
     #[must_use]
     pub fn sizes(self) -> Sizes {
         self.0.sizes
     }
 
-    /// What a byte of its observations is worth; `None` if they are floats.
+    /// Factor from bytes of an observation to numbers; `None` if observations are floats.
     #[must_use]
     pub fn unit(self) -> Option<f32> {
         self.0.unit
     }
 
-    /// Bounds of component `i` of a real action; `None` for choices.
+    /// Bounds of component `i` of a real action; `None` for discrete actions.
     #[must_use]
     pub fn bounds(self, i: usize) -> Option<(f32, f32)> {
         self.0.bounds.as_ref().map(|bounds| bounds[i])
     }
 }
 
-/// What kernels call, with `#[comptime] env: DeviceEnv`. On the host there is an [`Env`] for that.
+/// Functions for kernels that take `#[comptime] env: DeviceEnv`. On the host, use the [`Env`].
 #[allow(missing_docs, unused_variables)]
 impl DeviceEnv {
     /// [`Env::reset`].
@@ -145,7 +145,7 @@ impl DeviceEnv {
         unreachable!("on the host there is an `Env`")
     }
 
-    /// [`Env::step`]; real actions have to be clipped already.
+    /// [`Env::step`]; real actions must be clipped beforehand.
     #[must_use]
     pub fn step(self, state: &mut [f32], action: &[f32], rng: &mut KernelRng) -> Outcome {
         unreachable!("on the host there is an `Env`")
@@ -185,7 +185,7 @@ impl DeviceEnv {
     }
 }
 
-/// [`EnvExpand`] without the environment's type.
+/// [`EnvExpand`] with the environment's type erased.
 trait Functions: Send + Sync {
     fn reset(&self, scope: &Scope, state: &mut SliceExpand<f32>, rng: &mut KernelRngExpand);
 

@@ -1,4 +1,4 @@
-//! Finished episodes that are still on the device.
+//! Log of finished episodes that are still on the device.
 
 use burn::backend::Dispatch;
 use burn::tensor::{Int, Tensor, Transaction};
@@ -8,15 +8,15 @@ use super::ops::EnvOps;
 use crate::kernel::*;
 use crate::{Episode, finished::COUNT_BASE};
 
-/// Pieces of a log, at most: each is a buffer or two of its own.
+/// Maximum number of parts of a log, each of which owns one or two buffers.
 const MOST_PARTS: usize = 4096;
-/// Steps of copies in a log, at most: 128 MiB.
+/// Maximum number of entries of a log, one per step of a copy: 128 MiB.
 const MOST_ENTRIES: usize = 1 << 24;
 
-/// Where episodes ended, step by step.
+/// Ends of episodes, step by step.
 #[derive(Clone, Debug, Default)]
 pub struct EpisodeLog {
-    /// Returns of the episodes that ended, and `ends` as in [`Results`](super::Results): `[T, N]` each.
+    /// Returns of the episodes that ended, and `ends` as in [`Results`](super::Results), `[T, N]` each.
     parts: Vec<(Tensor<2>, Tensor<2, Int>)>,
 }
 
@@ -26,7 +26,7 @@ impl EpisodeLog {
         self.parts.push((ended_returns, ends));
     }
 
-    /// Whether so much has been appended that it is time to read it, if nobody takes it.
+    /// Whether the log is so long that it should be read, if nobody takes the episodes.
     pub(super) fn is_long(&self) -> bool {
         let entries: usize = self
             .parts
@@ -36,7 +36,7 @@ impl EpisodeLog {
         self.parts.len() >= MOST_PARTS || entries >= MOST_ENTRIES
     }
 
-    /// All steps in one piece.
+    /// Concatenates all steps.
     fn joined(self) -> Option<(Tensor<2>, Tensor<2, Int>)> {
         if self.parts.len() == 1 {
             return self.parts.into_iter().next();
@@ -76,8 +76,8 @@ impl EpisodeLog {
     }
 }
 
-/// [`Finished::Device`](crate::Finished::Device) for the last `most` episodes of each of `batches` `S` that follow one
-/// another, `[S·(2 + 4 M)]`, from `ended_returns` and `ends` `[S·T, N]` as described at [`Results`](super::Results).
+/// [`Finished::Device`](crate::Finished::Device) for the last `most` episodes of each of `batches` `S` concatenated
+/// batches, `[S·(2 + 4 M)]`, from `ended_returns` and `ends` `[S·T, N]` as described at [`Results`](super::Results).
 #[must_use]
 pub fn last_episodes(
     ended_returns: Tensor<2>,
@@ -89,11 +89,11 @@ pub fn last_episodes(
     Tensor::from_dispatch(Dispatch::last_episodes(ended_returns, ends, most, batches))
 }
 
-/// The number of episodes in `entries` steps of copies and the last `most` of them, in one cube of `units` threads for
-/// each batch `[T, N]` of those that follow one another.
+/// Finds the number of episodes in a log and the last `most` of them, with one cube of `units` threads for each of the
+/// concatenated batches `[T, N]`.
 ///
-/// Every thread has a stretch of neighbouring entries. It counts the episodes that end there, learns from the
-/// others' counts how many end later, and so knows the place of its own in the list.
+/// Every thread has a range of adjacent entries. It counts the episodes that end there, learns from the other threads'
+/// counts how many end later, and so finds the positions of its own in the list.
 #[cube(launch)]
 #[allow(clippy::needless_range_loop)] // a kernel counts where Rust would iterate
 pub(super) fn last_episodes_kernel(

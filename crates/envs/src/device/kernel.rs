@@ -1,4 +1,4 @@
-//! A step of one copy, as a kernel function.
+//! Kernel function for one step of one copy, with time limit and autoreset.
 
 use super::{
     env::{DeviceEnv, Sizes},
@@ -9,18 +9,18 @@ use crate::Stream;
 #[allow(clippy::wildcard_imports)] // the vocabulary of kernels
 use crate::kernel::*;
 
-/// Purpose of the numbers that start states are made of.
+/// Stream of the random numbers for start states.
 const RESET: u32 = Stream::Reset as u32;
-/// Purpose of the noise in the dynamics.
+/// Stream of the noise in the dynamics.
 const STEP: u32 = Stream::Step as u32;
 
-/// `x` within `low..=high`; NaN stays NaN.
+/// `x` clamped to `low..=high`; NaN stays NaN.
 #[cube]
 fn within(x: f32, low: f32, high: f32) -> f32 {
     select(x > high, high, select(x < low, low, x))
 }
 
-/// The action at `at` as the environment takes it: real numbers clipped to their bounds.
+/// The action at `at` as the environment receives it: real numbers are clipped to their bounds.
 #[cube]
 fn taken(actions: &[f32], at: usize, #[comptime] env: DeviceEnv) -> Array<f32> {
     let width = comptime!(env.sizes().action);
@@ -39,7 +39,7 @@ fn taken(actions: &[f32], at: usize, #[comptime] env: DeviceEnv) -> Array<f32> {
     action
 }
 
-/// Writes what the agent sees of copy `copy`, of all `states`, to row `row` of `obs`.
+/// Writes the observation of copy `copy`, whose state is among `states`, to row `row` of `obs`.
 #[cube]
 pub fn see(states: &[f32], copy: usize, obs: &mut [f32], row: usize, #[comptime] env: DeviceEnv) {
     let sizes = comptime!(env.sizes());
@@ -58,11 +58,11 @@ pub fn see(states: &[f32], copy: usize, obs: &mut [f32], row: usize, #[comptime]
     }
 }
 
-/// One step of `copy`, the `step`th of its batch: dynamics, time limit, autoreset and the return so far.
+/// Advances `copy` by one step, number `step` of its batch: dynamics, time limit, autoreset and the return so far.
 ///
-/// `copies` and what the policy sees next are changed in place. The action is row `entry` of `actions`, and that
-/// row of the rest of the results is written. Where batches with seeds of their own follow one another, `lane` is the
-/// number of the copy in its batch.
+/// `copies` and the current observations are updated in place. The action is row `entry` of `actions`, and the same row
+/// of the other results is written. If batches with separate seeds are concatenated, `lane` is the number of the copy
+/// within its batch.
 #[cube]
 #[allow(clippy::too_many_arguments)]
 pub fn advance(
@@ -123,7 +123,7 @@ pub fn advance(
     see(&copies.states, copy, &mut results.obs, copy, env);
 }
 
-/// Takes over where a copy stood.
+/// Copies the state of a copy from `old` to `copies`.
 #[cube]
 pub fn carry_over(copy: usize, old: &Copies, copies: &mut Copies, #[comptime] sizes: Sizes) {
     #[unroll]
@@ -137,7 +137,7 @@ pub fn carry_over(copy: usize, old: &Copies, copies: &mut Copies, #[comptime] si
     copies.returns[copy] = old.returns[copy];
 }
 
-/// One step of all `count` copies, one thread each.
+/// Kernel for one step of all `count` copies, one thread each.
 #[cube(launch)]
 pub(super) fn step_kernel(
     old: &Copies,

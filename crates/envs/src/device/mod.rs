@@ -1,9 +1,9 @@
-//! Environments that stay on the device: one kernel steps all copies, and nothing is read back.
+//! Environments stepped on the device: one kernel steps all copies, and nothing is read back.
 //!
-//! The dynamics are the functions that the CPU calls, compiled as kernels ([`DeviceEnv`]); what a batch adds to
-//! them (clocks, autoreset, clipping, statistics) is [`advance()`], once for every environment and for every kernel that
-//! steps one. Random numbers come from the same counter-based generator, so a batch on the device does what a
-//! batch on the host does, up to rounding.
+//! The dynamics are the same functions as on the CPU, compiled as kernels ([`DeviceEnv`]); clocks, autoreset, clipping
+//! and statistics are added by [`advance()`], once for all environments and for all kernels that step one. Random
+//! numbers come from the same counter-based generator, so a batch on the device behaves like a batch on the host, up to
+//! rounding.
 
 mod batch;
 mod env;
@@ -28,20 +28,20 @@ use burn::{
     tensor::{DType, Device, Int, Tensor},
 };
 
-/// What changes from step to step.
+/// State of a batch, which changes from step to step.
 #[derive(Clone, Debug)]
 pub struct DeviceState {
     /// States of the copies, `[N, S]`.
     pub states: Tensor<2>,
-    /// Steps since the episode began, those of them that were not taken (a random age), and episodes of this
-    /// copy that have ended: `[N, 3]`.
+    /// Steps since the episode began, the number of them that were skipped (a random age), and the number of this
+    /// copy's finished episodes: `[N, 3]`.
     pub clocks: Tensor<2, Int>,
     /// Rewards of the running episodes so far, `[N]`.
     pub returns: Tensor<1>,
 }
 
 impl DeviceState {
-    /// Below the tensors, for an operation.
+    /// Primitive tensors, for a backend operation.
     #[must_use]
     pub fn into_tensors(self) -> BatchTensors<Dispatch> {
         BatchTensors {
@@ -51,7 +51,7 @@ impl DeviceState {
         }
     }
 
-    /// Back from an operation.
+    /// State from the primitive tensors of a backend operation.
     #[must_use]
     pub fn from_tensors(batch: BatchTensors<Dispatch>) -> Self {
         Self {
@@ -62,20 +62,20 @@ impl DeviceState {
     }
 }
 
-/// What a kernel has to know beside the state.
+/// Constants of a batch that a kernel needs besides the state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeviceRules {
-    /// Whose dynamics.
+    /// The environment.
     pub env: DeviceEnv,
-    /// Of the last reset.
+    /// Seed of the last reset.
     pub seed: u64,
-    /// Steps since then.
+    /// Number of steps since the last reset.
     pub step: u64,
-    /// Steps after which an episode is truncated; 0: never.
+    /// Number of steps after which an episode is truncated; 0: never.
     pub time_limit: u32,
 }
 
-/// Whether tensors of this device can be stepped by a kernel.
+/// Whether kernels can step tensors on this device.
 pub(crate) fn has_kernels(device: &Device) -> bool {
     let DispatchDevice::Cube(cube) = device.as_dispatch() else {
         return false;

@@ -1,6 +1,6 @@
-//! Stepping copies as an operation of Burn's backends.
+//! Stepping of copies as an operation of Burn's backends.
 
-// The macros below make types and functions that nobody calls by name.
+// The macros below generate types and functions that are never named directly.
 #![allow(missing_docs)]
 
 use burn::backend::{
@@ -21,33 +21,33 @@ use super::{
     slices::{CopiesLaunch, ResultsLaunch, RulesLaunch},
 };
 
-/// [`DeviceState`](super::DeviceState) below the tensors.
+/// [`DeviceState`](super::DeviceState) as primitive tensors.
 #[derive(ExtensionType)]
 pub struct BatchTensors<B: Backend> {
-    /// `[N, S]`
+    /// States `[N, S]`.
     pub states: FloatTensor<B>,
-    /// `[N, 3]`
+    /// Clocks `[N, 3]`.
     pub clocks: IntTensor<B>,
-    /// `[N]`
+    /// Returns so far, `[N]`.
     pub returns: FloatTensor<B>,
 }
 
-/// What `T` steps of all copies bring.
+/// Results of `T` steps of all copies.
 #[derive(ExtensionType)]
 pub struct ResultTensors<B: Backend> {
-    /// `[N, O]`, what the policy sees next.
+    /// Observations after autoreset, `[N, O]`.
     pub obs: FloatTensor<B>,
-    /// `[T, N, O]`, before autoreset.
+    /// Observations before autoreset, `[T, N, O]`.
     pub next_obs: FloatTensor<B>,
-    /// `[T, N]`
+    /// Rewards `[T, N]`.
     pub rewards: FloatTensor<B>,
-    /// `[T, N]`, see [`Results`](super::Results).
+    /// Returns of the episodes that ended, `[T, N]`; see [`Results`](super::Results).
     pub ended_returns: FloatTensor<B>,
-    /// `[T, N]`, likewise.
+    /// Ends of episodes, `[T, N]`; see [`Results`](super::Results).
     pub ends: IntTensor<B>,
 }
 
-/// Where the copies stand after a step, and what it brings.
+/// State after a step, and its results.
 #[derive(ExtensionType)]
 pub(super) struct StepTensors<B: Backend> {
     #[extension_type]
@@ -56,10 +56,10 @@ pub(super) struct StepTensors<B: Backend> {
     pub results: ResultTensors<B>,
 }
 
-/// Operations on environments.
+/// Backend operations on environments.
 #[backend_extension(Cube)]
 pub(super) trait EnvOps: Backend {
-    /// One step of all copies under `actions` `[N, A]`.
+    /// Advances all copies by one step with `actions` `[N, A]`.
     fn step_envs(
         #[extension_type] batch: BatchTensors<Self>,
         actions: FloatTensor<Self>,
@@ -67,7 +67,7 @@ pub(super) trait EnvOps: Backend {
     ) -> StepTensors<Self>;
 
     /// [`Finished::Device`](crate::Finished::Device) of `ended_returns` and `ends`, `[T, N]` each, for each of the
-    /// `batches` that follow one another.
+    /// `batches` concatenated batches.
     fn last_episodes(
         ended_returns: FloatTensor<Self>,
         ends: IntTensor<Self>,
@@ -76,9 +76,9 @@ pub(super) trait EnvOps: Backend {
     ) -> FloatTensor<Self>;
 }
 
-/// Threads that look for the last episodes.
+/// Threads that search for the last episodes.
 pub(super) const SEARCHERS: u32 = 256;
-/// Buffers of a step, and what CubeCL adds.
+/// Number of buffers of a step, and of those that CubeCL adds.
 pub(super) const BINDINGS: u32 = 14;
 
 impl BatchTensors<CubeBackend> {
@@ -88,7 +88,7 @@ impl BatchTensors<CubeBackend> {
         self.returns.meta.shape()[0]
     }
 
-    /// The same without gaps between the numbers.
+    /// The same state without gaps between rows.
     #[must_use]
     pub fn contiguous(self) -> Self {
         Self {
@@ -98,7 +98,7 @@ impl BatchTensors<CubeBackend> {
         }
     }
 
-    /// Room for the same.
+    /// Uninitialised tensors of the same shapes.
     #[must_use]
     pub fn empty_like(&self) -> Self {
         let like =
@@ -110,7 +110,7 @@ impl BatchTensors<CubeBackend> {
         }
     }
 
-    /// For a launch.
+    /// Launch argument.
     #[must_use]
     pub fn arg(&self) -> CopiesLaunch {
         CopiesLaunch::new(
@@ -122,7 +122,7 @@ impl BatchTensors<CubeBackend> {
 }
 
 impl ResultTensors<CubeBackend> {
-    /// Room for what `[steps, copies]` bring, where `tensor` is.
+    /// Uninitialised tensors for the results of `[steps, copies]`, on the device of `tensor`.
     #[must_use]
     pub fn empty(tensor: &CubeTensor, sizes: Sizes, size: [usize; 2]) -> Self {
         let [steps, copies] = size;
@@ -136,7 +136,7 @@ impl ResultTensors<CubeBackend> {
         }
     }
 
-    /// For a launch.
+    /// Launch argument.
     #[must_use]
     pub fn arg(&self) -> ResultsLaunch {
         ResultsLaunch::new(
@@ -150,7 +150,7 @@ impl ResultTensors<CubeBackend> {
 }
 
 impl DeviceRules {
-    /// For a launch.
+    /// Launch argument.
     #[must_use]
     pub fn arg(&self) -> RulesLaunch {
         let (low, high) = (self.seed as u32, (self.seed >> 32) as u32);
@@ -216,7 +216,7 @@ impl EnvOps for CubeBackend {
     }
 }
 
-/// Room for a tensor where another one is.
+/// An uninitialised tensor on the device of another one.
 #[must_use]
 pub fn empty_beside(tensor: &CubeTensor, shape: Shape, dtype: DType) -> CubeTensor {
     let (client, device) = (tensor.client.clone(), tensor.device.clone());

@@ -1,4 +1,4 @@
-//! [`Philox`](crate::Philox) inside a kernel: a position in a stream, which is a few integers.
+//! Counter-based random numbers inside kernels: `Philox` as a few integers.
 
 #[allow(clippy::wildcard_imports)] // the vocabulary of kernels
 use crate::kernel::*;
@@ -9,27 +9,27 @@ use crate::{
 
 /// 2⁻²⁴.
 const UNIT: f32 = 1.0 / 16_777_216.0;
-/// 2⁻²³
+/// 2⁻²³.
 const HALF_UNIT: f32 = 1.0 / 8_388_608.0;
-/// 2⁻³²
+/// 2⁻³².
 const WORD: f32 = 1.0 / 4_294_967_296.0;
-/// A turn per word, rad.
+/// Angle per unit of a word: a full turn over 2³² values, rad.
 const TURN: f32 = (std::f64::consts::TAU / 4_294_967_296.0) as f32;
-/// Below this a series is more accurate than a logarithm.
+/// Below this, a series is more accurate than a logarithm.
 const SMALL: f32 = 0.0625;
 
 impl CubeType for Philox {
     type ExpandType = KernelRngExpand;
 }
 
-/// What a [`Philox`] is in a kernel. It draws the same words; normal numbers are rounded differently.
+/// [`Philox`] in a kernel. It draws the same words; normal numbers are rounded differently.
 #[derive(CubeType)]
 pub struct KernelRng {
-    /// Of the current block.
+    /// Words of the current block.
     words: Array<u32>,
-    /// Words of it already handed out.
+    /// Number of those words already drawn.
     used: u32,
-    /// The next block.
+    /// Index of the next block.
     block: u32,
     lane: u32,
     step: u32,
@@ -107,7 +107,8 @@ impl KernelRng {
 }
 
 /// Fills `words` with the four random words at (`block`, `lane`, `step`, `stream`) for a seed whose halves are
-/// `key_low` and `key_high`: the words 4 · `block` to 4 · `block` + 3 of [`Philox::new`]. Unrolled it is faster and longer.
+/// `key_low` and `key_high`: the words 4 · `block` to 4 · `block` + 3 of [`Philox::new`]. Unrolling makes it faster and
+/// the code longer.
 #[cube]
 #[allow(clippy::too_many_arguments)]
 pub fn philox(
@@ -139,7 +140,7 @@ pub fn philox(
     }
 }
 
-/// −ln(1 − `rest`) for `u` = 1 − `rest`: without the cancellation near `u` = 1, where devices differ most.
+/// −ln(1 − `rest`) for `u` = 1 − `rest`, without the cancellation near `u` = 1, where devices differ most.
 #[cube]
 pub fn minus_ln(u: f32, rest: f32) -> f32 {
     let mut series = rest * 0.125f32 + comptime!(1.0f32 / 7.0);
@@ -150,18 +151,18 @@ pub fn minus_ln(u: f32, rest: f32) -> f32 {
     select(rest < SMALL, series * rest, -u.ln())
 }
 
-/// A number of the open interval (0, 1) from a random word.
+/// A number in the open interval (0, 1) from a random word.
 #[cube]
 pub fn open_uniform(word: u32) -> f32 {
     (f32::cast_from(word >> 9u32) + 0.5f32) * HALF_UNIT
 }
 
-/// A standard normal number from two random words (Box and Muller 1958), as [`Philox::normal`] in 32 bits.
+/// A standard normal number from two random words (Box and Muller 1958): [`Philox::normal`] in 32 bits.
 #[cube]
 pub fn normal(first: u32, second: u32) -> f32 {
     let u = (f32::cast_from(first) + 0.5f32) * WORD;
     let rest = (f32::cast_from(comptime!(u32::MAX) - first) + 0.5f32) * WORD;
     let radius = (2.0f32 * minus_ln(u, rest)).sqrt();
-    // Half a turn to either side, where sines and cosines are most accurate.
+    // Angles of half a turn to either side, where sines and cosines are most accurate.
     radius * (f32::cast_from(i32::cast_from(second)) * TURN).cos()
 }

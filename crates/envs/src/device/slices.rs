@@ -1,6 +1,6 @@
-//! What kernels that step environments read and write.
+//! Arguments of kernels that step environments: states, results, rules.
 
-// The macros below make types that nobody calls by name.
+// The macros below generate types that are never named directly.
 #![allow(missing_docs)]
 
 #[allow(clippy::wildcard_imports)] // the vocabulary of kernels
@@ -9,38 +9,38 @@ use crate::kernel::*;
 /// [`DeviceState`](super::DeviceState) in a kernel.
 #[derive(CubeType, CubeLaunch)]
 pub struct Copies {
-    /// `[N, S]`
+    /// States `[N, S]`.
     pub states: Box<[f32]>,
-    /// `[N, 3]`
+    /// Clocks `[N, 3]`.
     pub clocks: Box<[i32]>,
-    /// `[N]`
+    /// Returns so far, `[N]`.
     pub returns: Box<[f32]>,
 }
 
-/// What `T` steps bring.
+/// Results of `T` steps in a kernel.
 #[derive(CubeType, CubeLaunch)]
 pub struct Results {
-    /// `[N, O]`, what the policy sees next.
+    /// Observations after autoreset, `[N, O]`.
     pub obs: Box<[f32]>,
-    /// `[T, N, O]`, before autoreset.
+    /// Observations before autoreset, `[T, N, O]`.
     pub next_obs: Box<[f32]>,
-    /// `[T, N]`
+    /// Rewards `[T, N]`.
     pub rewards: Box<[f32]>,
-    /// `[T, N]`, of the episodes that ended.
+    /// Returns of the episodes that ended, `[T, N]`.
     pub ended_returns: Box<[f32]>,
-    /// `[T, N]`: 0 while an episode goes on, otherwise 1 + length, negative if it was truncated, with length 0 if the
-    /// episode is not to be reported, because it began at a random age.
+    /// Ends of episodes, `[T, N]`: 0 while an episode goes on, otherwise 1 + length, negative if it was truncated.
+    /// Length 0 marks an episode that is not reported because it began at a random age.
     pub ends: Box<[i32]>,
 }
 
 /// [`DeviceRules`](super::DeviceRules) in a kernel.
 #[derive(CubeType, CubeLaunch)]
 pub struct Rules {
-    /// The halves of the seed.
+    /// Low half of the seed; the high half follows.
     pub key_low: u32,
     pub key_high: u32,
-    /// Steps since the last reset; the noise repeats after 2³².
+    /// Number of steps since the last reset; the noise repeats after 2³².
     pub step: u32,
-    /// 0: none.
+    /// Time limit in steps; 0: none.
     pub time_limit: i32,
 }

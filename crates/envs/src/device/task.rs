@@ -1,4 +1,4 @@
-//! Environments with a kernel.
+//! Tasks of environments that have a kernel.
 
 use burn::tensor::Device;
 
@@ -6,7 +6,7 @@ use super::{DeviceBatch, InKernels, has_kernels};
 use crate::task::host_batch;
 use crate::{BatchEnv, BatchOptions, EnvError, EnvSpec, FrameStack, Task};
 
-/// An environment that a kernel steps where there are kernels.
+/// An environment that is stepped by a kernel on devices that support it.
 #[must_use]
 pub fn with_kernel<E: InKernels>(env: E) -> Box<dyn Task> {
     Box::new(WithKernel(env))

@@ -1,24 +1,24 @@
-//! What a policy sees: the last few observations of every copy.
+//! Current observations of every copy, with stacked frames.
 
 use crate::{Element, EnvError, EnvState, ObsMut, ObsSpace};
 
 /// Name under which stacked observations are saved.
 const FRAMES: &str = "frames";
 
-/// The observations of `N` copies, the last `F` of each in a row, oldest first.
+/// The observations of `N` copies, the last `F` of each in one row, oldest first.
 pub(super) struct Seen {
     frames: usize,
-    /// `O`, of one observation.
+    /// Width `O` of one observation.
     width: usize,
     newest: Newest,
-    /// What the policy sees, `[N, F, O]`.
+    /// Stacked observations `[N, F, O]`.
     stack: Vec<f32>,
 }
 
-/// The newest observations `[N, O]`, as the copies write them.
+/// The newest observations `[N, O]`, in the type that the copies write.
 enum Newest {
     Floats(Vec<f32>),
-    /// And what a byte is worth.
+    /// Bytes, and the factor from a byte to a number.
     Bytes(Vec<u8>, f32),
 }
 
@@ -50,12 +50,12 @@ impl Seen {
         }
     }
 
-    /// `[N, F · O]`.
+    /// Stacked observations `[N, F · O]`.
     pub(super) fn floats(&self) -> &[f32] {
         &self.stack
     }
 
-    /// Room for what is seen next, `[N, O]`.
+    /// Buffer for the next observations `[N, O]`.
     pub(super) fn newest(&mut self) -> ObsMut<'_> {
         match &mut self.newest {
             Newest::Floats(values) => ObsMut::Floats(values),
@@ -63,7 +63,7 @@ impl Seen {
         }
     }
 
-    /// Adds the newest observation of every copy and drops the oldest.
+    /// Appends the newest observation of every copy and drops the oldest.
     pub(super) fn push(&mut self) {
         let Self { frames, width, .. } = *self;
         if let (1, Newest::Floats(values)) = (frames, &self.newest) {
@@ -75,7 +75,7 @@ impl Seen {
         }
     }
 
-    /// Fills the stacks of the copies that `which` `[N]` names with their newest observation.
+    /// Fills the stacks of the copies selected by `which` `[N]` with their newest observation.
     pub(super) fn begin(&mut self, which: &[bool]) {
         let Self { frames, width, .. } = *self;
         let stacks = self.stack.chunks_exact_mut(frames * width);
@@ -90,25 +90,25 @@ impl Seen {
         }
     }
 
-    /// What the policy sees, to `[N, F · O]`.
+    /// Writes the stacked observations to `to` `[N, F · O]`.
     pub(super) fn write(&self, to: &mut [f32]) {
         to.copy_from_slice(&self.stack);
     }
 
-    /// The last `n` components of what copy `copy` sees, which say what is allowed.
+    /// The last `n` components of copy `copy`'s observation: its mask of allowed actions.
     pub(super) fn mask(&self, copy: usize, n: usize) -> &[f32] {
         let end = (copy + 1) * self.frames * self.width;
         &self.stack[end - n..end]
     }
 
-    /// Adds stacked observations to a state; a single one follows from the states of the copies.
+    /// Adds stacked observations to a saved state; a single one follows from the states of the copies.
     pub(super) fn add_to(&self, state: &mut EnvState) {
         if self.frames > 1 {
             (state.floats).insert(FRAMES.to_owned(), self.stack.clone());
         }
     }
 
-    /// The stacked observations in a state.
+    /// The stacked observations in a saved state.
     pub(super) fn stack_in<'a>(&self, state: &'a EnvState) -> Result<Option<&'a [f32]>, EnvError> {
         if self.frames == 1 {
             return Ok(None);
@@ -124,7 +124,7 @@ impl Seen {
         Ok(Some(found))
     }
 
-    /// Goes back to saved observations; `None` where the newest is all there is.
+    /// Restores saved observations; `None` if there are no stacked frames.
     pub(super) fn restore(&mut self, stack: Option<&[f32]>) {
         match stack {
             Some(stack) => self.stack.copy_from_slice(stack),

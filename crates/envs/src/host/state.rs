@@ -1,4 +1,4 @@
-//! Saving and restoring a batch.
+//! Format of a saved batch: clocks, episodes, states.
 //!
 //! | entry | numbers | meaning |
 //! |---|---|---|
@@ -6,10 +6,10 @@
 //! | `steps` | 1 | steps since then |
 //! | `age`, `start_age`, `episode` | N each | clocks of the copies |
 //! | `episode_return` | N | return so far, bits of an f64 |
-//! | `finished` | 4 per episode | not yet taken: copy, bits of the return, length, whether terminated |
+//! | `finished` | 4 per episode | episodes not yet taken: copy, bits of the return, length, whether terminated |
 //! | `state` (floats) | N · S | states of the copies |
 //! | `frames` (floats) | N · F · O | stacked observations |
-//! | `not_saved` | 1 | in the place of `state` if the copies could not be saved |
+//! | `not_saved` | 1 | replaces `state` if the copies could not be saved |
 
 use std::collections::BTreeMap;
 
@@ -25,16 +25,16 @@ const FINISHED: &str = "finished";
 const STATE: &str = "state";
 const NOT_SAVED: &str = "not_saved";
 
-/// Where one copy is in its episode.
+/// Position of one copy in its episode.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Clock {
     /// Steps since the episode began; the time limit counts these.
     pub(crate) age: u32,
-    /// Age at which this episode began: 0, but for a random one in a first episode.
+    /// Age at which this episode began: 0, except in a first episode with a random age.
     pub(crate) start_age: u32,
-    /// Episodes of this copy that have ended.
+    /// Number of finished episodes of this copy.
     pub(crate) episode: u32,
-    /// Rewards of this episode so far.
+    /// Sum of the rewards of this episode so far.
     pub(crate) episode_return: f64,
 }
 
@@ -42,7 +42,7 @@ pub(crate) struct Clock {
 pub(crate) struct Ended(Clock);
 
 impl Clock {
-    /// A first episode that begins at `age`.
+    /// Clock of a first episode that begins at `age`.
     pub(super) fn at_age(age: u32) -> Self {
         Self {
             age,
@@ -51,7 +51,7 @@ impl Clock {
         }
     }
 
-    /// Counts a step. If the episode ended by it, or `limit` was reached, the next one begins.
+    /// Counts a step. If the episode ended in it, or reached `limit`, the next one begins.
     pub(super) fn tick(&mut self, reward: f32, ended: bool, limit: Option<u32>) -> Option<Ended> {
         self.age = self.age.saturating_add(1);
         self.episode_return += f64::from(reward);
@@ -72,7 +72,7 @@ impl Clock {
 }
 
 impl Ended {
-    /// What is reported of it for copy `env`: nothing if it began at a random age.
+    /// Report of the episode for copy `env`: `None` if it began at a random age.
     pub(super) fn episode(&self, env: usize, terminated: bool) -> Option<Episode> {
         (self.0.start_age == 0).then_some(Episode {
             env,
@@ -83,21 +83,21 @@ impl Ended {
     }
 }
 
-/// A batch as numbers in host memory, wherever it lives, but for the states of its copies.
+/// State of a batch in host memory, wherever the batch lives, except the states of its copies.
 #[derive(Clone, Debug)]
 pub(crate) struct Saved {
     /// Seed of the last reset.
     pub(crate) seed: u64,
-    /// Steps since then.
+    /// Number of steps since then.
     pub(crate) steps: u64,
-    /// Of every copy, `[N]`.
+    /// Clocks of all copies, `[N]`.
     pub(crate) clocks: Vec<Clock>,
-    /// Finished and not yet taken.
+    /// Finished episodes that have not been taken.
     pub(crate) episodes: Vec<Episode>,
 }
 
 impl Saved {
-    /// Adds itself to the state of the copies.
+    /// Adds its entries to the state of the copies.
     pub(crate) fn add_to(&self, state: &mut EnvState) {
         let clocks = |field: fn(&Clock) -> u64| self.clocks.iter().map(field).collect();
         let finished = self.episodes.iter().flat_map(pack);
@@ -114,7 +114,7 @@ impl Saved {
         (state.ints).extend(ints.map(|(key, values)| (key.to_owned(), values)));
     }
 
-    /// Reads and checks a state of `n` copies.
+    /// Reads and validates the state of `n` copies.
     pub(crate) fn read(saved: &EnvState, n: usize) -> Result<Self, EnvError> {
         let seed = list(&saved.ints, SEED, 1)?[0];
         let steps = list(&saved.ints, STEPS, 1)?[0];
@@ -138,7 +138,7 @@ impl Saved {
     }
 }
 
-/// The states of copies that are slices of numbers, one behind the other.
+/// A state of copies whose states are rows of numbers, concatenated.
 pub(crate) fn of_states(states: Vec<f32>) -> EnvState {
     EnvState {
         floats: BTreeMap::from([(STATE.to_owned(), states)]),
@@ -146,12 +146,12 @@ pub(crate) fn of_states(states: Vec<f32>) -> EnvState {
     }
 }
 
-/// The same, read and checked.
+/// Reads and validates such states.
 pub(crate) fn states_in(saved: &EnvState, len: usize) -> Result<&[f32], EnvError> {
     list(&saved.floats, STATE, len)
 }
 
-/// In the place of states that could not be saved.
+/// Marker in place of states that could not be saved.
 pub(super) fn not_saved() -> EnvState {
     EnvState {
         ints: BTreeMap::from([(NOT_SAVED.to_owned(), vec![1])]),
@@ -159,12 +159,12 @@ pub(super) fn not_saved() -> EnvState {
     }
 }
 
-/// Whether a state is of copies that could not be saved.
+/// Whether the copies of a saved state could not be saved.
 pub(super) fn is_not_saved(saved: &EnvState) -> bool {
     saved.ints.contains_key(NOT_SAVED)
 }
 
-/// An episode as four numbers.
+/// Encodes an episode as four numbers.
 fn pack(episode: &Episode) -> [u64; 4] {
     [
         episode.env as u64,
@@ -174,7 +174,7 @@ fn pack(episode: &Episode) -> [u64; 4] {
     ]
 }
 
-/// The entry `key`, of exactly `len` numbers.
+/// The entry `key`, with exactly `len` numbers.
 fn list<'a, T>(
     entries: &'a BTreeMap<String, Vec<T>>,
     key: &str,
@@ -188,7 +188,7 @@ fn list<'a, T>(
     }
 }
 
-/// The entry `key`, of `len` numbers that fit into 32 bits.
+/// The entry `key`, with `len` numbers that fit into 32 bits.
 fn counters(saved: &EnvState, key: &str, len: usize) -> Result<Vec<u32>, EnvError> {
     list(&saved.ints, key, len)?
         .iter()

@@ -1,34 +1,34 @@
-//! Copies of an [`Env`] on threads.
+//! Copies of an `Env`, stepped on the threads of the current rayon pool.
 
 use crate::{
     Copies, CopyRows, Element, Env, EnvError, EnvSpec, EnvState, ObsMut, Seeds, host::state,
 };
 
-/// Copies that one thread steps at a time, at most.
+/// Maximum number of copies that one thread steps at a time.
 ///
-/// A step of CartPole takes about 30 ns per copy, so this is 30 µs of work: several times what it costs to hand
-/// rows to another thread and wait for them. Measured on two cores, smaller tasks gained nothing.
+/// A step of CartPole takes about 30 ns per copy, so this is 30 µs of work: several times the cost of handing rows to
+/// another thread and waiting for it. Measured on two cores, smaller tasks gained nothing.
 const ROWS_PER_TASK: usize = 1024;
 
-/// `N` copies of an environment, their states in host memory, stepped on the threads of the current rayon pool if they
-/// are many.
+/// `N` copies of an environment with their states in host memory, stepped on the threads of the current rayon pool if
+/// there are many.
 pub struct Threads<E> {
     env: E,
     spec: EnvSpec,
     copies: usize,
     state_size: usize,
-    /// States of the copies, `[N, S]`.
+    /// States of the copies `[N, S]`.
     states: Vec<f32>,
-    /// Observations of bytes before they are, `[N, O]`; else empty.
+    /// Observations as numbers before they become bytes, `[N, O]`; otherwise empty.
     numbers: Vec<f32>,
 }
 
 impl<E: Env> Threads<E> {
-    /// `copies` of `env`. They have no state before they are reset.
+    /// `copies` of `env`. They have no valid state before a reset.
     ///
     /// # Errors
     ///
-    /// [`EnvError::NoEnvs`] if there are none.
+    /// [`EnvError::NoEnvs`] if `copies` is zero.
     pub fn new(env: E, copies: usize) -> Result<Self, EnvError> {
         if copies == 0 {
             return Err(EnvError::NoEnvs);
@@ -53,7 +53,7 @@ impl<E: Env> Threads<E> {
         &self.env
     }
 
-    /// `[N, S]`.
+    /// States `[N, S]`.
     #[cfg(feature = "gpu")]
     pub(crate) fn states(&self) -> &[f32] {
         &self.states
@@ -127,7 +127,7 @@ impl<E: Env> Copies for Threads<E> {
     }
 }
 
-/// Where an environment writes numbers, and the bytes that they are to become.
+/// The buffer for an environment's numbers, and the bytes to convert them to.
 fn numbers_of<'a>(
     obs: ObsMut<'a>,
     numbers: &'a mut [f32],
@@ -144,32 +144,32 @@ fn to_bytes(numbers: &[f32], bytes: Option<&mut [u8]>) {
     }
 }
 
-/// A view of neighbouring copies; `R` is their number.
+/// A view of `R` adjacent copies.
 struct Rows<'a> {
     /// Index of the first copy.
     first: usize,
-    /// `[R, S]`
+    /// States `[R, S]`.
     states: &'a mut [f32],
-    /// `[R, A]`
+    /// Actions `[R, A]`.
     actions: &'a [f32],
-    /// `[R, O]`
+    /// Observations before autoreset, `[R, O]`.
     next_obs: &'a mut [f32],
-    /// `[R]`
+    /// Rewards `[R]`.
     rewards: &'a mut [f32],
-    /// `[R]`
+    /// Whether the task ended, `[R]`.
     terminated: &'a mut [bool],
 }
 
-/// Everything about a step that is the same for all copies.
+/// Constants of a step that all copies share.
 struct Stepper<'a, E> {
     env: &'a E,
     seeds: Seeds<'a>,
-    /// `S`, `A` and `O`.
+    /// Row widths `S`, `A` and `O`.
     widths: [usize; 3],
 }
 
 impl<E: Env> Stepper<'_, E> {
-    /// Steps all rows, in halves on two threads while they are many.
+    /// Steps all rows, recursively halved over two threads while there are many.
     fn run(&self, rows: Rows<'_>) {
         if rows.rewards.len() <= ROWS_PER_TASK {
             return self.run_here(rows);

@@ -1,4 +1,4 @@
-//! A reward that the action decides.
+//! Probe of the policy gradient: a two-armed bandit.
 
 use crate::{ActionSpace, Described, Env, EnvSpec, ObsSpace, Outcome, Philox};
 

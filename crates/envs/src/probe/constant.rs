@@ -1,4 +1,4 @@
-//! A constant to learn.
+//! Probe of the value function: a constant reward.
 
 use crate::{ActionSpace, Described, Env, EnvSpec, ObsSpace, Outcome, Philox};
 
@@ -9,7 +9,7 @@ use crate::{ActionSpace, Described, Env, EnvSpec, ObsSpace, Outcome, Philox};
 ///
 /// **Optimum**: V = 1 for every discount.
 ///
-/// **Localises**: the value loss and its optimiser; a value that grows beyond 1 is bootstrapped from beyond the
+/// **Localises**: the value loss and its optimiser; a value that grows beyond 1 means bootstrapping beyond the
 /// termination.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ProbeConstant;

@@ -1,21 +1,21 @@
-//! Two choices at once, each named by the observation.
+//! Probe of multi-discrete policies: two digits to name.
 
 use crate::{ActionSpace, Described, Env, EnvSpec, ObsSpace, Outcome, Philox};
 
 /// Number of values of each digit.
 const CHOICES: [usize; 2] = [3, 4];
 
-/// ProbeDigits-v0: one step, half a reward for each digit that is named.
+/// ProbeDigits-v0: one step, with half a reward for each digit that is named correctly.
 ///
 /// **Action**: two indices, 0 to 2 and 0 to 3. **Observation**: seven components, the first digit one-hot in
 /// three and the second in four. **Reward**: ½ for each index that equals its digit. **Start state**: both
 /// digits uniform and independent. **Episode end**: terminated after one step. **Time limit**: none. **Solved**
 /// at a mean return of 0.9.
 ///
-/// **Optimum**: both named, return 1; a uniform policy gets ½ (1/3 + 1/4) = 7/24.
+/// **Optimum**: both named correctly, return 1; a uniform policy gets ½ (1/3 + 1/4) = 7/24.
 ///
-/// **Localises**: multi-discrete policies: parameters, noise or indices of components with different numbers of
-/// choices taken for each other, log-probabilities that are not summed.
+/// **Localises**: multi-discrete policies: parameters, noise or indices confused between components with different
+/// numbers of choices, log-probabilities that are not summed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ProbeDigits;
 

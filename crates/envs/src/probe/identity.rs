@@ -1,4 +1,4 @@
-//! A reward for naming the observation.
+//! Probe of the policy's input: an observation to name.
 
 use crate::{ActionSpace, Described, Env, EnvSpec, ObsSpace, Outcome, Philox};
 
@@ -13,7 +13,7 @@ const CHOICES: u32 = 4;
 ///
 /// **Optimum**: action = index, return 1; any policy that ignores the observation gets 1/4.
 ///
-/// **Localises**: a policy that does not see its observation; actions, observations and advantages of different
+/// **Localises**: a policy that does not receive its observation; actions, observations and advantages of different
 /// copies or steps paired with each other when the rollout is flattened or shuffled.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ProbeIdentity;

@@ -1,35 +1,36 @@
-//! A reward for saying where a picture is bright.
+//! Probe of image observations: the bright quarter of an image to name.
 
 #[allow(clippy::wildcard_imports)] // the vocabulary of kernels, whichever of the two it is
 use crate::kernel::*;
 use crate::{ActionSpace, Described, EnvSpec, ObsSpace, Outcome, Philox, in_kernels};
 use serde::Deserialize;
 
-/// Shades below this are dark.
+/// Shades below this count as dark.
 const DARK: u32 = 128;
 
-/// ProbeImage-v0: one step, rewarded for naming the bright quarter of a picture.
+/// ProbeImage-v0: one step, rewarded for naming the bright quarter of an image.
 ///
-/// **Option**: `side`, the lines and columns of the picture, an even number from 2 to 256; 4 if it is left out.
+/// **Option**: `side`, the number of rows and columns, an even number from 2 to 256; default 4.
 ///
-/// **Action**: index 0 to 3 of a quarter, in reading order. **Observation**: a picture of bytes, 1 × `side` × `side`, one quarter of
-/// one shade and the rest of another, seen as byte/255. **Reward**: 1 if the action names the bright quarter, else 0. **Start
-/// state**: each quarter with probability 1/4, its shade one of 128 to 255, that of the rest one of 0 to 127. **Episode
-/// end**: terminated after one step. **Time limit**: none. **Solved** at a mean return of 0.9.
+/// **Action**: index 0 to 3 of a quarter, in reading order. **Observation**: an image of bytes, 1 × `side` × `side`,
+/// with one quarter in one shade and the rest in another, seen as byte/255. **Reward**: 1 if the action names the
+/// bright quarter, else 0. **Start state**: each quarter with probability 1/4, its shade uniform in 128 to 255, that of
+/// the rest in 0 to 127. **Episode end**: terminated after one step. **Time limit**: none. **Solved** at a mean return
+/// of 0.9.
 ///
-/// **Optimum**: the bright quarter, return 1; any policy that does not see the picture gets 1/4.
+/// **Optimum**: the bright quarter, return 1; any policy that does not see the image gets 1/4.
 ///
-/// **Localises**: pictures: bytes that are not scaled, lines and columns or channels in another order, rows of another copy.
+/// **Localises**: images: unscaled bytes, rows, columns or channels in the wrong order, images of another copy.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(try_from = "Options")]
 #[cfg_attr(feature = "gpu", derive(CubeType))]
 pub struct ProbeImage {
-    /// Lines and columns.
+    /// Number of rows and columns.
     #[cfg_attr(feature = "gpu", cube(comptime))]
     side: u32,
 }
 
-/// As a configuration gives them.
+/// Options as a configuration gives them.
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Options {

@@ -1,4 +1,4 @@
-//! A linear system with quadratic cost, whose optimal policy and value are known in closed form.
+//! Linear-quadratic probe: optimal policy and value in closed form.
 //!
 //! # Action
 //!
@@ -16,12 +16,12 @@
 //!
 //! **Start state**: x uniform in [−1, 1].
 //!
-//! **Episode end**: never terminated. **Time limit**: 32 steps. The noise keeps costing for ever, so a critic
-//! that takes the truncation for an end believes that late states are cheap.
+//! **Episode end**: never terminated. **Time limit**: 32 steps. Noise causes costs for ever, so a critic that mistakes
+//! the truncation for a termination believes that late states are cheap.
 //!
 //! # Dynamics
 //!
-//! x′ = a x + b u + w with a = 0.9, b = 0.5 and w uniform in [−½, ½], of variance 1/12.
+//! x′ = a x + b u + w with a = 0.9, b = 0.5 and w uniform in [−½, ½], hence of variance 1/12.
 //!
 //! # Optimum
 //!
@@ -41,13 +41,13 @@
 use crate::kernel::*;
 use crate::{ActionSpace, Described, EnvSpec, ObsSpace, Outcome, Philox, in_kernels};
 
-/// Factor of the state.
+/// State coefficient.
 pub(super) const A: f32 = 0.9;
-/// Factor of the control.
+/// Control coefficient.
 pub(super) const B: f32 = 0.5;
-/// Cost of the state.
+/// Cost of the squared state.
 pub(super) const Q: f32 = 1.0;
-/// Cost of the control.
+/// Cost of the squared control.
 pub(super) const R: f32 = 0.1;
 /// Largest |u|.
 const MAX_CONTROL: f32 = 2.0;
@@ -55,7 +55,7 @@ const MAX_CONTROL: f32 = 2.0;
 const MAX_NOISE: f32 = 0.5;
 /// Largest |x| at the start.
 const START: f32 = 1.0;
-/// Largest |x| ever: where a x + b u + w cannot grow, 1.5 / 0.1.
+/// Largest reachable |x|: where a x + b u + w cannot grow, 1.5 / 0.1.
 const MAX_STATE: f32 = 15.0;
 
 /// ProbeLqr-v0; see the [module](self).
@@ -70,7 +70,7 @@ pub fn riccati(gamma: f64) -> f64 {
     let [a, b, q, r] = [A, B, Q, R].map(f64::from);
     let square = gamma * b * b;
     let half_linear = 0.5 * (r - square * q - gamma * a * a * r);
-    // The usual formula for the root, with its numerator made rational: good also for γ = 0.
+    // The usual formula for the root, with a rationalised numerator: valid for γ = 0 too.
     q * r / (half_linear + (half_linear * half_linear + square * q * r).sqrt())
 }
 
@@ -82,7 +82,7 @@ pub fn optimal_gain(gamma: f64) -> f64 {
     gamma * a * b * p / (r + gamma * b * b * p)
 }
 
-/// The optimal value V(x), of the task without time limit, for discount `gamma` in [0, 1).
+/// Optimal value V(x) of the task without time limit, for discount `gamma` in [0, 1).
 #[must_use]
 pub fn optimal_value(x: f64, gamma: f64) -> f64 {
     let noise = f64::from(MAX_NOISE).powi(2) / 3.0;
@@ -162,7 +162,7 @@ mod tests {
         for gamma in GAMMAS {
             let action_value = |x: f64, u: f64| {
                 let mean = a * x + b * u;
-                // V is quadratic: its expectation needs the variance only.
+                // V is quadratic: its expectation depends on the variance only.
                 -(q * x * x + r * u * u)
                     + gamma * (optimal_value(mean, gamma) - riccati(gamma) * NOISE_VARIANCE)
             };
@@ -185,7 +185,7 @@ mod tests {
         for gamma in GAMMAS {
             let gain = optimal_gain(gamma);
             let contraction = f64::from(A) - f64::from(B) * gain;
-            // Under it |x| ≤ max(start, noise / (1 − contraction)).
+            // Under the optimal gain, |x| ≤ max(start, noise / (1 − contraction)).
             let largest = f64::from(START).max(f64::from(MAX_NOISE) / (1.0 - contraction.abs()));
             assert!(
                 gain * largest < f64::from(MAX_CONTROL),

@@ -1,7 +1,7 @@
-//! [`ProbeLqr`](super::ProbeLqr) in many dimensions: 17 states in a row, pushed by 6 waves.
+//! Linear-quadratic probe with 17 states and 6 controls.
 //!
-//! The shape is that of well-known locomotion tasks, the optimum is known, and a step costs next to nothing: what is
-//! left to measure is the learner.
+//! The dimensions are those of well-known locomotion tasks, the optimum is known, and a step costs next to nothing, so
+//! benchmarks measure the learner. See [`ProbeLqr`](super::ProbeLqr) for the scalar system.
 //!
 //! # Action
 //!
@@ -23,8 +23,8 @@
 //!
 //! # Dynamics
 //!
-//! x′ = a x + b E u + w with a = 0.9, b = 0.5, every component of w uniform in [−⅛, ⅛], and cosine waves as the
-//! columns of E, of length 1 and at right angles to each other:
+//! x′ = a x + b E u + w with a = 0.9, b = 0.5 and every component of w uniform in [−⅛, ⅛]. The columns of E are
+//! orthonormal cosine waves:
 //!
 //! ```text
 //! E_ij = √(2/17) cos(π (i + ½) (j + 1) / 17),      i = 0 … 16,  j = 0 … 5.
@@ -32,18 +32,18 @@
 //!
 //! # Optimum
 //!
-//! Seen along the waves, c = Eᵀ x, the system is six copies of the scalar one: u = −k c with its k. The rest of the
-//! state is out of reach and decays by itself, which is worth p₀ = q / (1 − γ a²) per square. With the p of the
-//! scalar system and σ² = (1/8)² / 3,
+//! In the coordinates of the waves, c = Eᵀ x, the system is six copies of the scalar one: u = −k c with its k. The rest
+//! of the state is uncontrollable and decays by itself; it costs p₀ = q / (1 − γ a²) per unit of squared state. With
+//! the p of the scalar system and σ² = (1/8)² / 3,
 //!
 //! ```text
 //! V(x) = −p |c|² − p₀ (|x|² − |c|²) − γ/(1−γ) σ² (6 p + 11 p₀).
 //! ```
 //!
 //! The optimal control stays within the bounds of the action. **Localises**: log-probabilities and entropies that are
-//! summed wrongly over the components of an action.
+//! wrongly summed over the components of an action.
 //!
-//! **Source**: as [`lqr`](super::lqr).
+//! **Source**: that of [`lqr`](super::lqr).
 
 use std::f64::consts::PI;
 
@@ -60,13 +60,13 @@ const MAX_CONTROL: f32 = 2.0;
 const MAX_NOISE: f32 = 0.125;
 /// Largest |x_i| at the start.
 const START: f32 = 0.25;
-/// Beyond the largest |x_i| ever: where a x + b E u + w cannot grow.
+/// More than the largest reachable |x_i|: where a x + b E u + w cannot grow.
 const MAX_STATE: f32 = 22.0;
 
 /// ProbeLqr17x6-v0; see the [module](self).
 #[derive(Clone, Copy, Debug)]
 pub struct ProbeLqr17x6 {
-    /// b E, a row per state.
+    /// b E, one row per state.
     pushes: [[f32; CONTROLS]; STATES],
 }
 
@@ -85,7 +85,7 @@ fn wave(i: usize, j: usize) -> f64 {
     (2.0 / states).sqrt() * (PI * (i as f64 + 0.5) * (j as f64 + 1.0) / states).cos()
 }
 
-/// The state seen along the waves, c = Eᵀ x.
+/// The state in the coordinates of the waves, c = Eᵀ x.
 fn along_waves(x: &[f64; STATES]) -> [f64; CONTROLS] {
     std::array::from_fn(|j| (0..STATES).map(|i| wave(i, j) * x[i]).sum())
 }
@@ -94,25 +94,25 @@ fn square(x: &[f64]) -> f64 {
     x.iter().map(|x| x * x).sum()
 }
 
-/// The cost q / (1 − γ a²) of a unit of squared state that no control reaches.
+/// The cost q / (1 − γ a²) of a unit of uncontrollable squared state.
 fn cost_out_of_reach(gamma: f64) -> f64 {
     f64::from(Q) / (1.0 - gamma * f64::from(A).powi(2))
 }
 
-/// What the noise of one step adds to the cost of the state it leads to.
+/// Contribution of one step's noise to the cost of the following states.
 fn cost_of_noise(gamma: f64) -> f64 {
     let variance = f64::from(MAX_NOISE).powi(2) / 3.0;
     let (reached, rest) = (CONTROLS as f64, (STATES - CONTROLS) as f64);
     variance * (reached * riccati(gamma) + rest * cost_out_of_reach(gamma))
 }
 
-/// The optimal controls u = −k Eᵀ x for discount `gamma` in [0, 1].
+/// Optimal controls u = −k Eᵀ x for discount `gamma` in [0, 1].
 #[must_use]
 pub fn optimal_controls(x: &[f64; STATES], gamma: f64) -> [f64; CONTROLS] {
     along_waves(x).map(|c| -optimal_gain(gamma) * c)
 }
 
-/// The optimal value V(x), of the task without time limit, for discount `gamma` in [0, 1).
+/// Optimal value V(x) of the task without time limit, for discount `gamma` in [0, 1).
 #[must_use]
 pub fn optimal_value(x: &[f64; STATES], gamma: f64) -> f64 {
     let reached = square(&along_waves(x));
@@ -188,8 +188,8 @@ mod tests {
 
     #[test]
     fn a_step_is_as_computed_by_hand() {
-        // All ones under amplitude 2 of the first wave: x′ = 0.9 + ½ · 2 · √(2/17) cos(π (i + ½) / 17) = 0.9 + 0.342997
-        // cos(…) but for the noise, cost 17 + 0.1 · 4. At i = 8, in the middle, the wave is cos(π/2) = 0.
+        // All ones with amplitude 2 of the first wave: x′ = 0.9 + ½ · 2 · √(2/17) cos(π (i + ½) / 17) = 0.9 + 0.342997
+        // cos(…) without the noise, cost 17 + 0.1 · 4. At i = 8, in the middle, the wave is cos(π/2) = 0.
         let mut state = [1.0; STATES];
         let mut action = [0.0; CONTROLS];
         action[0] = 2.0;
@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn no_controls_are_better_than_the_optimal_ones() {
-        // V(x) = max over u of −(q |x|² + r |u|²) + γ E V(a x + b E u + w), each control moved by itself.
+        // V(x) = max over u of −(q |x|² + r |u|²) + γ E V(a x + b E u + w), varying one control at a time.
         for gamma in GAMMAS {
             let action_value = |x: &[f64; STATES], u: &[f64; CONTROLS]| {
                 let mean = std::array::from_fn(|i| {
@@ -216,7 +216,7 @@ mod tests {
                     f64::from(A) * x[i] + f64::from(B) * push
                 });
                 let cost = f64::from(Q) * square(x) + f64::from(R) * square(u);
-                // V is quadratic: its expectation needs the variance only.
+                // V is quadratic: its expectation depends on the variance only.
                 gamma * (optimal_value(&mean, gamma) - cost_of_noise(gamma)) - cost
             };
             for seed in 0..5 {

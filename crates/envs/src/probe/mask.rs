@@ -1,22 +1,21 @@
-//! Choices that are not always allowed.
+//! Probe of action masks: forbidden choices.
 
 use crate::{ActionSpace, Described, Env, EnvSpec, ObsSpace, Outcome, Philox};
 
 /// Number of choices.
 const CHOICES: usize = 4;
 
-/// ProbeMask-v0: one step, paid what the chosen item is worth; some items are forbidden.
+/// ProbeMask-v0: one step, with the value of the chosen item as the reward; some items are forbidden.
 ///
-/// **Action**: index 0 to 3 of an allowed item; another one is an error. **Observation**: eight components, what
-/// the items are worth (0, 1/3, 2/3 and 1 in any order), then 1 for each allowed item and 0 for the others.
-/// **Reward**: what the item is worth. **Start state**: every order and every set of allowed items that is not
-/// empty with the same probability. **Episode end**: terminated after one step. **Time limit**: none. **Solved**
-/// at a mean return of 0.7.
+/// **Action**: index 0 to 3 of an allowed item; any other is an error. **Observation**: eight components, the values of
+/// the items (0, 1/3, 2/3 and 1 in any order), then 1 for each allowed item and 0 for the others. **Reward**: the value
+/// of the item. **Start state**: every order, and every nonempty set of allowed items, with equal probability.
+/// **Episode end**: terminated after one step. **Time limit**: none. **Solved** at a mean return of 0.7.
 ///
-/// **Optimum**: the best allowed item. Of the 15 sets 8 hold the best one, 4 only the second best, 2 and 1 the
+/// **Optimum**: the best allowed item. Of the 15 sets, 8 contain the best one, 4 only the second best, 2 and 1 the
 /// others: (8 · 1 + 4 · 2/3 + 2 · 1/3)/15 = 34/45 ≈ 0.756. A policy that is uniform over the allowed items gets ½.
 ///
-/// **Localises**: masks that are ignored, shifted, normalised away or those of another copy or step.
+/// **Localises**: masks that are ignored, shifted, normalised, or taken from another copy or step.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ProbeMask;
 

@@ -1,6 +1,6 @@
-//! Probes: tasks so small that their optimum is known, each passing or failing for one reason.
+//! Probes: tiny tasks with known optima, each of which passes or fails for one reason.
 //!
-//! Try them in this order. The first that fails names the part to look at.
+//! Run them in this order. The first that fails points at the faulty part.
 //!
 //! | probe | optimum | a failure points at |
 //! |---|---|---|
@@ -11,11 +11,11 @@
 //! | [`ProbeIdentity`] | action = observation | the policy's input, pairing of actions with observations |
 //! | [`ProbeDigits`] | both indices = observation | multi-discrete policies |
 //! | [`ProbeMask`] | the best allowed action | masks of allowed actions |
-//! | [`ProbeImage`] | the bright quarter of a picture | pictures: scale of bytes, order of lines, columns, channels |
+//! | [`ProbeImage`] | the bright quarter of an image | images: scale of bytes, order of rows, columns, channels |
 //! | [`ProbeStop`] | action = observation | policies on bounds |
 //! | [`ProbeLqr`] | u = −k x, V in closed form | Gaussian policies, bootstrapping at a truncation |
 //! | [`ProbeLqr17x6`] | the same along six waves | sums over the components of an action |
-//! | [`ProbeRecall`] | the cue of the first step | memory: only policies that have one get beyond 0 |
+//! | [`ProbeRecall`] | the cue of the first step | memory: only policies with memory get beyond 0 |
 
 mod action;
 mod constant;

@@ -1,4 +1,4 @@
-//! A reward that the observation tells.
+//! Probe of the critic's input: the reward equals the observation.
 
 use crate::{ActionSpace, Described, Env, EnvSpec, ObsSpace, Outcome, Philox};
 
@@ -10,7 +10,7 @@ use crate::{ActionSpace, Described, Env, EnvSpec, ObsSpace, Outcome, Philox};
 ///
 /// **Optimum**: V(o) = o for every discount.
 ///
-/// **Localises**: a critic that does not see its observation, or sees that of another copy or step, in
+/// **Localises**: a critic that does not receive its observation, or receives that of another copy or step, in
 /// particular the one after autoreset.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ProbeObservation;

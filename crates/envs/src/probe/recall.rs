@@ -1,19 +1,19 @@
-//! A reward that needs memory.
+//! Probe of memory: a cue to recall.
 
 use crate::{ActionSpace, Described, Env, EnvSpec, ObsSpace, Outcome, Philox};
 
 /// Steps between the cue and the question.
 pub const DELAY: u32 = 4;
 
-/// ProbeRecall-v0: a cue, silence, and the question what the cue was.
+/// ProbeRecall-v0: a cue, a delay, and the question what the cue was.
 ///
-/// **Action**: index 0 or 1; it counts in the last step alone. **Observation**: two components, the cue (±1 in the
-/// first step, 0 later) and the question (1 in the last step, 0 before). **Reward**: in the last step 1 if the action is 1
-/// after a cue of 1 or 0 after a cue of −1, otherwise −1; 0 before. **Start state**: a cue of −1 or 1, equally likely.
-/// **Episode end**: terminated after the answer, five steps in all. **Time limit**: none.
+/// **Action**: index 0 or 1; only that of the last step counts. **Observation**: two components, the cue (±1 in the
+/// first step, 0 later) and the question (1 in the last step, 0 before). **Reward**: in the last step 1 if the action
+/// is 1 after a cue of 1 or 0 after a cue of −1, otherwise −1; 0 before. **Start state**: a cue of −1 or 1, equally
+/// likely. **Episode end**: terminated after the answer, five steps in all. **Time limit**: none.
 ///
-/// **Optimum**: a mean return of 1 with memory. Without it the last observation is the same after both cues, so every
-/// policy that sees only the latest observation answers right half the time and returns 0 on average.
+/// **Optimum**: a mean return of 1 with memory. Without memory the last observation is the same after both cues, so
+/// every policy that sees only the latest observation answers correctly half of the time and has mean return 0.
 ///
 /// **Localises**: the state of recurrent policies: carried through an episode, cleared between episodes, replayed in
 /// updates, and gradients through time.
@@ -31,7 +31,7 @@ impl Described for ProbeRecall {
         }
     }
 
-    /// The cue and the steps taken.
+    /// The cue and the number of steps taken.
     fn state_size(&self) -> usize {
         2
     }

@@ -1,13 +1,13 @@
-//! Targets near the ends of a bounded action.
+//! Probe of bounded policies: targets near the bounds of the action.
 
 use crate::{ActionSpace, Described, Env, EnvSpec, ObsSpace, Outcome, Philox};
 
-/// Largest |a|, where the actuator hits its stop.
+/// Largest |a|, the stop of the actuator.
 const STOP: f32 = 1.0;
 /// |target|.
 const TARGET: f32 = 0.9;
 
-/// ProbeStop-v0: one step, hit a target next to the stop without touching the stop.
+/// ProbeStop-v0: one step, in which to hit a target next to the stop without touching the stop.
 ///
 /// **Action**: a real number a in [−1, 1]. **Observation**: the target c, −0.9 or 0.9. **Reward**:
 /// 1 − |a − c|, and 1 less at the stop, |a| = 1. **Start state**: each target with probability ½. **Episode
@@ -15,9 +15,9 @@ const TARGET: f32 = 0.9;
 ///
 /// **Optimum**: a = c, return 1.
 ///
-/// **Localises**: bounded policies: scaling to the bounds, densities. A Gaussian that is clipped at the bounds
-/// touches the stop with all its mass beyond it: centred on the target with standard deviation σ, in a share
-/// Φ(−0.1/σ) of its steps, which is 31 % for σ = 0.2. A squashed Gaussian or a Beta distribution never does.
+/// **Localises**: bounded policies: scaling to the bounds, densities. A Gaussian clipped at the bounds touches the stop
+/// with all its mass beyond it: centred on the target with standard deviation σ, with probability Φ(−0.1/σ), which is
+/// 31 % for σ = 0.2. A squashed Gaussian or a Beta distribution never touches it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ProbeStop;
 

@@ -1,8 +1,8 @@
-//! A reward that comes one step late.
+//! Probe of discounting: a reward that comes one step late.
 
 use crate::{ActionSpace, Described, Env, EnvSpec, ObsSpace, Outcome, Philox};
 
-/// ProbeTwoStep-v0: two steps, of which the second is rewarded.
+/// ProbeTwoStep-v0: two steps, the second of which is rewarded.
 ///
 /// **Action**: index 0 or 1, without effect. **Observation**: one component, 0 at first, then 1. **Reward**: 0,
 /// then 1. **Start state**: 0. **Episode end**: terminated after two steps. **Time limit**: none.
