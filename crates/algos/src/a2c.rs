@@ -1,6 +1,6 @@
-//! Advantage actor-critic: one step of actor and critic together on every short rollout.
+//! A2C, advantage actor-critic: one step of actor and critic together per short rollout.
 //!
-//! The synchronous form of A3C (Mnih et al., arXiv:1602.01783), as OpenAI Baselines has it.
+//! The synchronous form of A3C (Mnih et al., arXiv:1602.01783), as in OpenAI Baselines.
 
 use crate::{
     Algorithm, Horizon, Learner, Measured, SequenceUse, Settings, UpdateContext, check_settings,
@@ -21,45 +21,45 @@ use uphill_core::{
     schedule::Schedule,
 };
 
-/// How advantages are estimated.
+/// Advantage estimators of A2C.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AdvantageEstimator {
-    /// One reward, then V.
+    /// One reward, then the bootstrap.
     Td,
-    /// `n_step` rewards, then V; fewer where the rollout ends.
+    /// `n_step` rewards, then the bootstrap; fewer where the rollout ends.
     #[default]
     NStep,
     /// Generalised advantages with `gae_lambda`.
     Gae,
-    /// All rewards of the rollout, then V.
+    /// All rewards of the rollout, then the bootstrap.
     MonteCarlo,
 }
 
-/// Settings of A2C; the defaults are those of OpenAI Baselines and Stable-Baselines3, but for `value_coef`,
-/// which is half of theirs.
+/// Settings of A2C. The defaults are those of OpenAI Baselines and Stable-Baselines3, except for `value_coef`, which is
+/// half of theirs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct A2cConfig {
-    /// Steps per copy in one rollout, `T`.
+    /// Number of steps per copy in one rollout, `T`.
     pub steps: usize,
-    /// How advantages are estimated.
+    /// Advantage estimator.
     pub estimator: AdvantageEstimator,
-    /// Rewards before V takes over, with the estimator `"n-step"`.
+    /// Number of rewards before the bootstrap, with the estimator `"n-step"`.
     pub n_step: usize,
     /// λ, with the estimator `"gae"`.
     pub gae_lambda: f64,
     /// Discount γ.
     pub gamma: f64,
-    /// Bring the advantages of a rollout to mean 0 and standard deviation 1.
+    /// Whether to standardise the advantages of a rollout to mean 0 and standard deviation 1.
     pub normalize_advantages: bool,
-    /// Of both networks, or of the actor where the optimisers are separate.
+    /// Learning rate of both networks, or of the actor if the optimisers are separate.
     pub learning_rate: Schedule,
-    /// Of the critic, where the optimisers are separate.
+    /// Learning rate of the critic if the optimisers are separate.
     pub critic_learning_rate: Schedule,
     /// One optimiser for actor and critic, or one each.
     pub optimizer: OptimizerKind,
-    /// Its update rule.
+    /// Update rule of the optimiser.
     pub rule: RuleKind,
     /// ε of RMSProp and Adam.
     pub epsilon: f64,
@@ -67,7 +67,7 @@ pub struct A2cConfig {
     pub value_coef: f64,
     /// Weight of the entropy bonus.
     pub entropy_coef: Schedule,
-    /// Shorten gradients to this norm; 0: never.
+    /// Norm to which longer gradients are scaled down; 0: never.
     pub max_grad_norm: f64,
 }
 
@@ -93,11 +93,11 @@ impl Default for A2cConfig {
 }
 
 impl A2cConfig {
-    /// The estimator with its parameter.
+    /// Advantage estimator with its parameter.
     pub fn estimator(&self) -> Estimator {
         match self.estimator {
             AdvantageEstimator::Td => Estimator::Td,
-            // Core counts from zero: n = 0 has one reward.
+            // Core counts from zero: n = 0 means one reward.
             AdvantageEstimator::NStep => Estimator::NStep {
                 n: self.n_step.saturating_sub(1),
             },
@@ -159,7 +159,7 @@ pub struct A2c {
 }
 
 impl A2c {
-    /// With fresh optimiser state for these networks.
+    /// A2C with fresh optimiser state for these networks.
     pub fn new(config: A2cConfig, actor: &Actor, critic: &Critic) -> Self {
         let (kind, rule, epsilon) = (config.optimizer, config.rule, config.epsilon);
         let descent = Descent::new(kind, rule, (actor, critic), epsilon);

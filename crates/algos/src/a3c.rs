@@ -1,12 +1,11 @@
-//! Asynchronous advantage actor-critic.
+//! A3C, asynchronous advantage actor-critic: workers that update shared parameters without locks.
 //!
-//! Mnih et al., arXiv:1602.01783, algorithm S3: workers on threads of their own, each with its own
-//! environments, compute gradients at a snapshot of the shared parameters and apply them without
-//! locking. By the time a gradient arrives others have moved the parameters on; how far is the metric
-//! `staleness`.
+//! Mnih et al., arXiv:1602.01783, algorithm S3: workers on separate threads, each with its own environments, compute
+//! gradients at a snapshot of the shared parameters and apply them without locking. By the time a gradient is applied,
+//! other workers have changed the parameters; the metric `staleness` counts by how many updates.
 //!
-//! A run on more than one worker is not repeatable: the order in which gradients arrive is up to the
-//! operating system. With one worker it is.
+//! A run with more than one worker is not reproducible: the order in which gradients are applied depends on the
+//! operating system. With one worker it is reproducible.
 
 use crate::{
     Horizon, Learner, Measured, Metrics, Settings, UpdateContext, a2c, check_settings,
@@ -36,21 +35,21 @@ use uphill_core::{
 };
 use uphill_envs::BatchEnv;
 
-/// Settings of A3C; the defaults are those of the paper with the learning rate of A2C.
+/// Settings of A3C. The defaults are those of the paper, with the learning rate of A2C.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct A3cConfig {
-    /// Threads. `num_envs` is shared out between them and has to be divisible by it.
+    /// Number of threads. `num_envs` is divided among them and must be divisible by this.
     pub workers: usize,
-    /// Steps per copy and gradient, t_max.
+    /// Number of steps per copy and gradient, t_max.
     pub steps: usize,
-    /// Gradients of each worker between two reports. The workers wait for each other there.
+    /// Number of gradients of each worker between two reports, at which the workers wait for each other.
     pub updates: usize,
     /// Discount γ.
     pub gamma: f64,
-    /// Of the shared RMSProp.
+    /// Learning rate of the shared RMSProp.
     pub learning_rate: Schedule,
-    /// Decay α of the shared mean square.
+    /// Decay rate α of the shared mean square.
     pub decay: f64,
     /// ε of RMSProp, inside the root as in the paper.
     pub epsilon: f64,
@@ -58,7 +57,7 @@ pub struct A3cConfig {
     pub value_coef: f64,
     /// Weight of the entropy bonus.
     pub entropy_coef: Schedule,
-    /// Shorten gradients to this norm; 0: never.
+    /// Norm to which longer gradients are scaled down; 0: never.
     pub max_grad_norm: f64,
 }
 
@@ -128,27 +127,27 @@ impl Settings for A3cConfig {
     }
 }
 
-/// A3C with the mean square that its workers share.
+/// A3C with the mean square shared by its workers.
 #[derive(Clone, Debug)]
 pub struct A3c {
     config: A3cConfig,
-    /// Of RMSProp, actor's parameters first, `[P]`.
+    /// Mean square of RMSProp, `[P]`, the actor's parameters first.
     second: Tensor<1>,
 }
 
 impl A3c {
-    /// With a mean square of zero.
+    /// A3C with a mean square of zero.
     pub fn new(config: A3cConfig, actor: &Actor, critic: &Critic) -> Self {
         let len = actor.net.num_params() + critic.net.num_params();
         let second = Tensor::zeros([len], &actor.net.device());
         Self { config, second }
     }
 
-    /// One iteration: every worker takes `updates` gradients on its own thread, or fewer where `remaining` steps of
-    /// every copy are all that is left of the budget. Returns the raw observations `[B, O]`, what was measured, and
-    /// the steps that every copy took; `None` if `stop` was raised meanwhile.
+    /// Runs one iteration: every worker takes `updates` gradient steps on its own thread, or fewer if only `remaining`
+    /// steps of every copy are left of the budget. Returns the raw observations `[B, O]`, the measurements, and the
+    /// number of steps of every copy; `None` if `stop` is set meanwhile.
     ///
-    /// `envs` holds one batch per worker, `first_step` is the number of steps every copy has taken.
+    /// `envs` holds one batch per worker; `first_step` is the number of steps that every copy has taken so far.
     pub fn run(
         &mut self,
         (actor, critic): (&mut Actor, &mut Critic),
@@ -189,8 +188,8 @@ impl A3c {
     }
 }
 
-/// What `work` makes of every task, each on a thread of its own. Where the system refuses one, the caller does one task
-/// after the other that no thread has taken.
+/// Results of `work` for every task, each on its own thread. If the system refuses a thread, the caller runs the
+/// remaining tasks one after the other.
 fn each_on_a_thread<T: Send, R: Send>(tasks: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
     static REFUSED: Once = Once::new();
     let count = tasks.len();
@@ -225,12 +224,12 @@ fn each_on_a_thread<T: Send, R: Send>(tasks: Vec<T>, work: impl Fn(T) -> R + Syn
     ready.into_iter().map(|(_, result)| result).collect()
 }
 
-/// Parameters and mean square that all workers read and write at once, as the bits of floats. Every
-/// element is atomic; a vector of them is not, and a worker may read one that is half updated.
+/// Parameters and mean square that all workers read and write concurrently, as the bits of floats. Each element is
+/// atomic but a vector is not: a worker may read one that is half updated.
 struct Shared {
     params: Vec<AtomicU32>,
     second: Vec<AtomicU32>,
-    /// Gradients applied so far.
+    /// Number of gradients applied so far.
     updates: AtomicU64,
 }
 
@@ -249,7 +248,7 @@ impl Shared {
         }
     }
 
-    /// g ← α g + (1−α) Δθ², θ ← θ − η Δθ / √(g + ε) (eq. S2), element by element and without a lock.
+    /// Applies g ← α g + (1−α) Δθ², θ ← θ − η Δθ / √(g + ε) (eq. S2), element by element and without locking.
     fn apply(&self, grad: &[f32], rate: f32, decay: f32, epsilon: f32) {
         for ((param, second), grad) in self.params.iter().zip(&self.second).zip(grad) {
             let mean = f32::from_bits(second.load(Relaxed)) * decay + (1.0 - decay) * grad * grad;
@@ -267,31 +266,31 @@ fn load(values: &[AtomicU32]) -> Vec<f32> {
         .collect()
 }
 
-/// What all workers have in common during one iteration.
+/// Data common to all workers during one iteration.
 struct Job<'a> {
     config: &'a A3cConfig,
     shared: &'a Shared,
-    /// Gradients that each takes.
+    /// Number of gradients per worker.
     updates: usize,
     first_step: u64,
     context: UpdateContext<'a>,
     stop: &'a AtomicBool,
 }
 
-/// Of each gradient.
+/// Names of the diagnostics of each gradient.
 const MEASURED: [&str; 4] = ["policy_loss", "value_loss", "entropy", "grad_norm"];
 
-/// What one worker measured.
+/// Measurements of one worker.
 struct Log {
     obs: Vec<Tensor<2>>,
-    /// What was [`MEASURED`] of each gradient, `[4]`.
+    /// The [`MEASURED`] diagnostics of each gradient, `[4]`.
     diagnostics: Vec<Tensor<1>>,
-    /// Gradients that others applied between the snapshot and the use of each gradient.
+    /// Number of gradients that other workers applied between the snapshot and the application of each gradient.
     staleness: Vec<u64>,
 }
 
 impl Job<'_> {
-    /// Algorithm S3 for one worker.
+    /// Runs algorithm S3 for one worker.
     fn work(
         &self,
         index: usize,
@@ -331,8 +330,8 @@ impl Job<'_> {
         log
     }
 
-    /// Of −J − c_H H + c_V value loss by the parameters of both networks, `[P]`, shortened, and its
-    /// diagnostics. Advantages are those of algorithm S3: all rewards of the segment, then V.
+    /// Gradient of −J − c_H H + c_V L_V with respect to the parameters of both networks, `[P]`, clipped to its maximum
+    /// norm, and its diagnostics. Advantages are those of algorithm S3: all rewards of the segment, then the bootstrap.
     fn gradient(
         &self,
         actor: &Actor,
@@ -383,7 +382,8 @@ impl A3c {
         measured.read(None).0
     }
 
-    /// Why gradients of this agent take Burn's operations one by one where something faster is known; `None` if they do not.
+    /// Reason why gradients of this agent use Burn's operations one by one although a faster engine is known; `None` if
+    /// they do not.
     pub fn slower_path(&self, actor: &Actor, critic: &Critic) -> Option<&'static str> {
         slower_path((actor, critic), &a2c::loss(1.0, 1.0))
     }
@@ -393,7 +393,7 @@ impl A3c {
         checkpoint.put_tensor("optimizer.shared.second", self.second.clone());
     }
 
-    /// Takes it back.
+    /// Restores the mean square from a checkpoint.
     pub fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
         self.second = checkpoint.tensor("optimizer.shared.second", &self.second)?;
         Ok(())
@@ -411,7 +411,7 @@ fn set_flat(actor: &mut Actor, critic: &mut Critic, values: Vec<f32>) {
     critic.net = critic.net.with_flat(vector(c, &critic.net.flat()));
 }
 
-/// A vector on the device of `like`.
+/// A vector on the same device as `like`.
 fn vector(values: &[f32], like: &Tensor<1>) -> Tensor<1> {
     Tensor::from_data(
         TensorData::new(values.to_vec(), [values.len()]),

@@ -1,4 +1,4 @@
-//! Networks for an environment, as a configuration describes them.
+//! Construction of actor and critic for an environment from a configuration.
 
 use crate::{
     config::{ConfigError, Distribution, MemoryKind, ModuleKind, NetworkConfig, RunConfig, Std},
@@ -17,15 +17,15 @@ use uphill_core::{
 };
 use uphill_envs::{ActionSpace, EnvSpec, Philox, Stream};
 
-/// Gains of the last layer's orthogonal start: a nearly uniform policy, a value head of unit scale.
+/// Gains of the last layers' orthogonal initialisation: a nearly uniform policy, a value head of unit scale.
 const POLICY_GAIN: f64 = 0.01;
 const VALUE_GAIN: f64 = 1.0;
 
-/// The distribution that `network` asks for on the actions of an environment.
+/// The distribution that `network` configures for the actions of an environment.
 ///
 /// # Errors
-/// If the two do not fit: a Gaussian or Beta distribution over choices, bounds where there are none, a
-/// standard deviation where there is none.
+/// If the two are incompatible: a Gaussian or Beta distribution over discrete actions, a bounded distribution without
+/// bounds, or a standard deviation that the distribution does not have.
 pub fn dist_kind(spec: &EnvSpec, network: &NetworkConfig) -> Result<DistKind, ConfigError> {
     let (asked, action) = (network.distribution, &spec.action);
     if let Distribution::Own(name) = asked {
@@ -83,8 +83,8 @@ pub fn dist_kind(spec: &EnvSpec, network: &NetworkConfig) -> Result<DistKind, Co
     Ok(kind)
 }
 
-/// Whether a policy's distribution is one for the actions of an environment: the one that `network` asks for, or one
-/// of the caller's own over as many columns.
+/// Checks that a policy's distribution fits the actions of an environment: it is the one that `network` configures, or
+/// a user-defined one over the same number of columns.
 pub(crate) fn check_kind(
     kind: &DistKind,
     spec: &EnvSpec,
@@ -104,7 +104,7 @@ pub(crate) fn check_kind(
     check_width(kind, spec)
 }
 
-/// Whether a distribution of one's own is over as many columns as an environment's actions have.
+/// Checks that a user-defined distribution has as many columns as the environment's actions.
 fn check_width(kind: &DistKind, spec: &EnvSpec) -> Result<(), ConfigError> {
     let (its, theirs) = (kind.action_width(), spec.action.width());
     ensure(its == theirs, "env", || {
@@ -115,10 +115,10 @@ fn check_width(kind: &DistKind, spec: &EnvSpec) -> Result<(), ConfigError> {
     })
 }
 
-/// The policy of a fresh run.
+/// The initial policy of a run.
 ///
 /// # Errors
-/// As [`dist_kind`].
+/// Those of [`dist_kind`].
 pub fn build_actor(
     config: &RunConfig,
     spec: &EnvSpec,
@@ -169,10 +169,10 @@ pub fn build_actor(
     Ok(actor)
 }
 
-/// The value function of a fresh run.
+/// The initial value function of a run.
 ///
 /// # Panics
-/// If it is a network of one's own that is not registered.
+/// If it is a user-defined network that is not registered.
 pub fn build_critic(config: &RunConfig, spec: &EnvSpec, device: &Device) -> Critic {
     let mut rng = Philox::new(config.seed, Stream::Init, 0, 1);
     let (inputs, network) = (spec.obs.dim(), &config.network);
@@ -197,7 +197,7 @@ pub fn build_critic(config: &RunConfig, spec: &EnvSpec, device: &Device) -> Crit
     critic
 }
 
-/// A network of one's own with this many outputs.
+/// A user-defined network with this many outputs.
 fn own_network(
     (config, spec, outputs, gain): (&RunConfig, &EnvSpec, usize, f64),
     rng: &mut Philox,
@@ -227,13 +227,13 @@ fn net_of(module: impl Network, network: &NetworkConfig) -> Net {
 /// Number of parameters of actor and critic together, without building them.
 ///
 /// # Errors
-/// As [`dist_kind`].
+/// Those of [`dist_kind`].
 pub fn agent_params(config: &RunConfig, spec: &EnvSpec) -> Result<usize, ConfigError> {
     let (params, _) = network(&config.network, spec, spec.obs.dim() as u128)?;
     Ok(params.try_into().unwrap_or(usize::MAX))
 }
 
-/// What stands between a network and its distribution's parameters.
+/// Module between a network and the parameters of its distribution.
 enum Head {
     Plain,
     Masked,
@@ -252,7 +252,7 @@ fn head(kind: &DistKind, spec: &EnvSpec, network: &NetworkConfig) -> Head {
     }
 }
 
-/// Outputs of the policy's perceptron, and log standard deviations that are parameters of their own.
+/// Number of outputs of the policy's perceptron, and number of log standard deviations that are separate parameters.
 pub(crate) fn policy_outputs(kind: &DistKind, network: &NetworkConfig) -> (usize, usize) {
     let width = kind.param_width();
     match (kind, network.std) {
@@ -263,9 +263,9 @@ pub(crate) fn policy_outputs(kind: &DistKind, network: &NetworkConfig) -> (usize
     }
 }
 
-/// The observation normaliser that a configuration asks for, as new.
+/// The initial observation normaliser that a configuration asks for.
 ///
-/// Also there when observations are only clipped: its moments then stay at mean 0, variance 1.
+/// It is also present if observations are only clipped: its moments then remain at mean 0, variance 1.
 pub(crate) fn obs_norm(config: &RunConfig, features: usize, device: &Device) -> Option<ObsNorm> {
     let norm = &config.normalize;
     (norm.obs || norm.obs_clip > 0.0).then(|| ObsNorm::new(features, norm.obs_clip, device))

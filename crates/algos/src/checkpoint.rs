@@ -1,9 +1,8 @@
-//! One file that holds everything a run needs to go on exactly where it was.
+//! Checkpoints: one file with everything that a run needs to continue exactly.
 //!
-//! A safetensors file: network parameters by name, optimiser state, normaliser, environment state,
-//! counters, and the configuration that made them. It is written beside its destination and renamed
-//! over it, so a crash or a full disk leaves the previous checkpoint whole; a checksum over the data
-//! finds what renaming cannot.
+//! A safetensors file: network parameters by name, optimiser state, normaliser, environment state, counters, and the
+//! configuration of the run. It is written beside its destination and then renamed, so a crash or a full disk leaves
+//! the previous checkpoint intact; a checksum over the data detects other corruption.
 
 use crate::RunConfig;
 use burn::tensor::{DType, Element, Tensor, TensorData};
@@ -21,82 +20,82 @@ use uphill_core::{
 };
 use uphill_envs::EnvState;
 
-/// Layout version of the file.
+/// Version of the file's layout.
 const FORMAT: &str = "2";
-/// Name of the text that is a run's configuration, as JSON.
+/// Name of the text entry with the run's configuration, as JSON.
 const CONFIG: &str = "config";
 /// Name of the entry in the file's metadata that holds the [`Header`].
 const HEADER: &str = "uphill";
 
-/// What the file says about itself.
+/// Metadata of the file.
 #[derive(Serialize, Deserialize)]
 struct Header {
     format: String,
-    /// Over names, tensors and texts.
+    /// Checksum over names, tensors and texts.
     checksum: String,
     texts: BTreeMap<String, String>,
 }
 
-/// Named tensors and texts.
+/// Named tensors and texts of a saved run.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Checkpoint {
     tensors: BTreeMap<String, TensorData>,
     texts: BTreeMap<String, String>,
 }
 
-/// Why a checkpoint cannot be written, read or used.
+/// Errors of writing, reading or using a checkpoint.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
-    /// The file system refused.
+    /// The file system reported an error.
     #[error("checkpoint {path}: {reason}")]
     Io {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What the system said.
+        /// Error reported by the system.
         reason: io::Error,
     },
-    /// The file is a checkpoint of another layout.
+    /// The file is a checkpoint with another layout.
     #[error(
         "checkpoint {path} has format {found}, this version of uphill has {FORMAT}; go on with the version that wrote it"
     )]
     Format {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Its layout.
+        /// Its layout version.
         found: String,
     },
-    /// The file is not a whole checkpoint.
+    /// The file is not a complete checkpoint.
     #[error("checkpoint {path} is damaged ({reason}); use another checkpoint of the run")]
     Corrupt {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What was found.
+        /// The problem found.
         reason: String,
     },
-    /// A value is not in the checkpoint.
+    /// A value is missing from the checkpoint.
     #[error("checkpoint has no `{key}`: it was written by a run with another configuration")]
     Missing {
-        /// The value's name.
+        /// Name of the value.
         key: String,
     },
-    /// A value has another shape than this run's.
+    /// A value has a different shape from this run's.
     #[error(
         "checkpoint holds `{key}` of shape {found:?}, this run needs {expected:?}: use the network and environment that it was written with"
     )]
     Shape {
-        /// The value's name.
+        /// Name of the value.
         key: String,
-        /// This run's shape.
+        /// Shape in this run.
         expected: Vec<usize>,
-        /// The checkpoint's shape.
+        /// Shape in the checkpoint.
         found: Vec<usize>,
     },
-    /// A value cannot be what it should be.
+    /// A value is invalid.
     #[error("checkpoint holds an unusable `{key}`: {reason}")]
     Value {
-        /// The value's name.
+        /// Name of the value.
         key: String,
-        /// What is wrong.
+        /// What is wrong with it.
         reason: String,
     },
 }
@@ -113,7 +112,7 @@ impl Checkpoint {
         self.tensors.insert(key.to_owned(), data);
     }
 
-    /// Adds plain values, as JSON.
+    /// Adds a serialisable value, as JSON.
     pub fn put_json<T: Serialize>(&mut self, key: &str, value: &T) {
         let json = serde_json::to_string(value)
             .unwrap_or_else(|e| unreachable!("a struct of plain values: {e}"));
@@ -125,7 +124,7 @@ impl Checkpoint {
         self.put_json(CONFIG, config);
     }
 
-    /// Adds every parameter of a network under `prefix` and its own name.
+    /// Adds every parameter of a network, under `prefix` and its own name.
     pub fn put_net(&mut self, prefix: &str, net: &Net) {
         let flat = net.flat().into_data();
         match flat.dtype() {
@@ -134,7 +133,7 @@ impl Checkpoint {
         }
     }
 
-    /// Adds parameters `[P]` as those of a network like `net`.
+    /// Adds parameters `[P]` in the layout of the network `net`.
     pub(crate) fn put_params<E: Element>(&mut self, prefix: &str, net: &Net, params: &[E]) {
         let mut rest = params;
         for spec in net.layout() {
@@ -174,7 +173,7 @@ impl Checkpoint {
         }
     }
 
-    /// A tensor like `like`: same shape, type and device.
+    /// Reads a tensor with the shape, type and device of `like`.
     pub fn tensor<const D: usize>(
         &self,
         key: &str,
@@ -187,7 +186,7 @@ impl Checkpoint {
         ))
     }
 
-    /// Whole numbers.
+    /// Reads whole numbers.
     pub fn ints(&self, key: &str) -> Result<Vec<u64>, CheckpointError> {
         let data = self.any_data(key)?;
         (data.try_to_vec::<u64>()).map_err(|e| CheckpointError::Value {
@@ -196,7 +195,7 @@ impl Checkpoint {
         })
     }
 
-    /// One whole number.
+    /// Reads one whole number.
     pub fn int(&self, key: &str) -> Result<u64, CheckpointError> {
         match self.ints(key)?.as_slice() {
             [value] => Ok(*value),
@@ -208,7 +207,7 @@ impl Checkpoint {
         }
     }
 
-    /// Plain values.
+    /// Reads a value stored as JSON.
     pub fn json<T: DeserializeOwned>(&self, key: &str) -> Result<T, CheckpointError> {
         let text = self.texts.get(key).ok_or_else(|| missing(key))?;
         serde_json::from_str(text).map_err(|e| CheckpointError::Value {
@@ -217,12 +216,12 @@ impl Checkpoint {
         })
     }
 
-    /// The configuration of the run that wrote it.
+    /// Reads the configuration of the run that wrote the checkpoint.
     pub fn config(&self) -> Result<RunConfig, CheckpointError> {
         self.json(CONFIG)
     }
 
-    /// `net` with the parameters saved under `prefix`.
+    /// Reads the parameters saved under `prefix` into a network like `net`.
     pub fn net(&self, prefix: &str, net: &Net) -> Result<Net, CheckpointError> {
         let flat = net.flat();
         let mut parts = Vec::new();
@@ -236,7 +235,7 @@ impl Checkpoint {
         Ok(net.with_flat(Tensor::cat(parts, 0)))
     }
 
-    /// Running moments like `like`.
+    /// Reads running moments of the same size as `like`.
     pub fn moments(&self, prefix: &str, like: &Moments) -> Result<Moments, CheckpointError> {
         Ok(Moments {
             mean: self.tensor(&format!("{prefix}.mean"), &like.mean)?,
@@ -245,7 +244,7 @@ impl Checkpoint {
         })
     }
 
-    /// The state of a worker's environments.
+    /// Reads the state of a worker's environments.
     pub fn env(&self, worker: usize) -> Result<EnvState, CheckpointError> {
         let mut state = EnvState::default();
         let (ints, floats) = (format!("env{worker}.ints."), format!("env{worker}.floats."));
@@ -260,7 +259,7 @@ impl Checkpoint {
         Ok(state)
     }
 
-    /// Writes the file at `path`, replacing a whole one by a whole one. Makes the folder if there is none.
+    /// Writes the file to `path`, replacing a previous file atomically. Creates the folder if it does not exist.
     pub fn write(&self, path: &Path) -> Result<(), CheckpointError> {
         let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
         folder.map_err(|reason| CheckpointError::Io {
@@ -270,7 +269,7 @@ impl Checkpoint {
         self.replace(path)
     }
 
-    /// [`write`](Self::write) in a folder that has to be there: where it was moved away, none is made in its place.
+    /// [`write`](Self::write) to a folder that must exist: if it was moved away, no new one is created in its place.
     pub fn replace(&self, path: &Path) -> Result<(), CheckpointError> {
         let bytes = self.encode();
         let fail = |reason| CheckpointError::Io {
@@ -280,7 +279,7 @@ impl Checkpoint {
         write_atomically(path, &bytes).map_err(fail)
     }
 
-    /// Reads the file at `path`.
+    /// Reads the file `path`.
     pub fn read(path: &Path) -> Result<Self, CheckpointError> {
         let bytes = fs::read(path).map_err(|reason| CheckpointError::Io {
             path: path.to_owned(),
@@ -290,7 +289,7 @@ impl Checkpoint {
             path: path.to_owned(),
             reason,
         };
-        // Before anything else is looked at, which another layout may have differently.
+        // Checked before anything that another layout might store differently.
         let header = header_in(&bytes).map_err(corrupt)?;
         if header.format != FORMAT {
             return Err(CheckpointError::Format {
@@ -325,7 +324,7 @@ impl Checkpoint {
         };
         let header = serde_json::to_string(&header)
             .unwrap_or_else(|e| unreachable!("a header is plain text: {e}"));
-        // One entry, because the order of several would differ from one write to the next.
+        // A single entry, because the order of several would differ from one write to the next.
         let metadata = HashMap::from([(HEADER.to_owned(), header)]);
         safetensors::serialize(views, Some(metadata))
             .unwrap_or_else(|e| unreachable!("valid tensors under distinct names: {e}"))
@@ -361,7 +360,7 @@ impl Checkpoint {
     }
 }
 
-/// What a file says about itself.
+/// Reads the metadata of a file.
 fn header_in(bytes: &[u8]) -> Result<Header, String> {
     let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| e.to_string())?;
     let metadata = metadata.metadata().as_ref();
@@ -371,7 +370,7 @@ fn header_in(bytes: &[u8]) -> Result<Header, String> {
     serde_json::from_str(text).map_err(|e| e.to_string())
 }
 
-/// The tensors of a file.
+/// Reads the tensors of a file.
 fn tensors_in(bytes: &[u8]) -> Result<BTreeMap<String, TensorData>, String> {
     let file = SafeTensors::deserialize(bytes).map_err(|e| e.to_string())?;
     let tensor = |(key, view): (&str, TensorView<'_>)| {
@@ -383,7 +382,7 @@ fn tensors_in(bytes: &[u8]) -> Result<BTreeMap<String, TensorData>, String> {
     file.iter().map(tensor).collect()
 }
 
-/// The same numbers under another shape.
+/// The same numbers in another shape.
 fn reshaped(data: TensorData, shape: &[usize]) -> TensorData {
     let (bytes, _, dtype) = data.into_parts();
     TensorData::from_bytes(bytes, shape.to_vec(), dtype)
@@ -395,7 +394,7 @@ fn missing(key: &str) -> CheckpointError {
     }
 }
 
-/// Writes `bytes` beside `path`, makes them durable and renames them over it. The folder has to be there.
+/// Writes `bytes` beside `path`, syncs them to disk and renames the file to `path`. The folder must exist.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let beside = path.with_extension("partial");
     let written = File::create(&beside).and_then(|mut file| {
@@ -412,7 +411,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     renamed
 }
 
-/// Makes a renaming durable; where folders cannot be opened the system does so itself.
+/// Makes a rename durable; systems on which folders cannot be opened do so themselves.
 #[cfg(unix)]
 fn sync_folder(path: &Path) -> io::Result<()> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty());

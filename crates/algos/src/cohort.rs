@@ -1,4 +1,4 @@
-//! Agents that differ in their seeds alone, trained at once on a GPU.
+//! Cohorts: agents that differ only in their seeds, trained together on a GPU.
 //!
 //! ```text
 //! Trainer × S ─> Cohort { parameters [S·P], copies [S·N], .. }
@@ -6,8 +6,8 @@
 //!                  └ save(k)  the checkpoint that agent k's own trainer would write
 //! ```
 //!
-//! A small network leaves most of a GPU idle, so S agents take little longer than one: every launch of an iteration
-//! of PPO serves them all. What each computes is what it would compute alone, in the same order.
+//! A small network leaves most of a GPU idle, so S agents take little longer than one: every kernel launch of a PPO
+//! iteration serves all of them. Each agent computes what it would compute alone, in the same order.
 
 use crate::{
     AlgoConfig, Learner, Metrics, Report, RunConfig, StepError, Trainer,
@@ -36,49 +36,49 @@ use uphill_envs::{
     device::{CopiesRead, DeviceRules, DeviceState, last_episodes},
 };
 
-/// What several trainers were, as one.
+/// Several trainers combined into one.
 #[derive(Debug)]
 pub struct Cohort {
-    /// `S`.
+    /// Number of agents `S`.
     agents: usize,
-    /// Of the first agent, like the next four.
+    /// Configuration of the first agent; the next four fields are the first agent's too.
     config: RunConfig,
     ppo: PpoConfig,
     actor: Actor,
     critic: Critic,
     rules: DeviceRules,
-    /// Of all actors and of all critics, `[S·P]` each.
+    /// Parameters of all actors and of all critics, `[S·P]` each.
     params: [Tensor<1>; 2],
     adam: Adam,
-    /// Of all agents, with moments `[S·F]`.
+    /// Normaliser of all agents, with moments `[S·F]`.
     norm: Option<ObsNorm>,
-    /// Of all agents, with moments `[S]` and discounted returns `[S·N]`.
+    /// Reward scaler of all agents, with moments `[S]` and discounted returns `[S·N]`.
     scaler: Option<RewardScaler>,
-    /// Of all copies, `[S·N, ..]`.
+    /// State of all copies, `[S·N, ..]`.
     copies: DeviceState,
-    /// Steps of every copy since it was reset.
+    /// Number of steps of every copy since its reset.
     steps: u64,
-    /// Always there between iterations.
+    /// Present between iterations.
     learner: Option<DeviceLearner>,
-    /// What a checkpoint holds, in host memory, until something changes.
+    /// Contents of checkpoints, in host memory, until the next change.
     read: Option<Read>,
 }
 
-/// Numbers of all agents, one after the other.
+/// Numbers of all agents, concatenated.
 #[derive(Debug)]
 struct Read {
-    /// Parameters of actors and critics, and both moments.
+    /// Parameters of actors and critics, and both kinds of moments.
     learned: [Vec<f32>; 4],
     copies: CopiesRead,
 }
 
 impl Cohort {
-    /// Takes trainers over, in the order of their seeds. They stand still from now on, but for what they count:
-    /// [`save`](Self::save) knows what has become of them.
+    /// Takes over the trainers, in the order of their seeds. From then on they only count: [`save`](Self::save) has
+    /// their state.
     ///
-    /// `None` where they cannot be trained at once: fewer than two; not PPO with clipping and without a target KL;
-    /// networks or environments that the kernels of a GPU do not know; configurations that differ in more than the
-    /// seed; seeds that do not follow one another; agents that are not equally far.
+    /// `None` if they cannot be trained together: fewer than two; not PPO with clipping and without a target KL;
+    /// networks or environments without GPU kernels; configurations that differ in more than the seed; seeds that are
+    /// not consecutive; different numbers of iterations.
     pub fn of(trainers: &mut [&mut Trainer]) -> Option<Self> {
         let agents = trainers.len();
         let first = trainers.first()?;
@@ -151,14 +151,14 @@ impl Cohort {
             actor,
             critic,
         };
-        // Whether there are kernels shows with what they are for.
+        // Constructing a job shows whether there are kernels for it.
         cohort.job(0)?;
         cohort.learner = Some(cohort.learner(cohort.empty_batch(), cohort.goal(0.0), None)?);
         Some(cohort)
     }
 
-    /// One iteration of all agents. `trainers`, some or all of those that it was made [of](Self::of), count it and report
-    /// what came of it; others have diverged, and what they do does not matter.
+    /// Runs one iteration of all agents. `trainers` are some or all of those that the cohort was made [of](Self::of);
+    /// they count the iteration and report its results. The others have diverged, and their results are ignored.
     pub fn step(&mut self, trainers: &mut [&mut Trainer]) -> Vec<Result<Report, StepError>> {
         let Some(first) = trainers.first() else {
             return vec![];
@@ -212,7 +212,7 @@ impl Cohort {
         let summary = learner.summary(vec![reported]);
         (self.params, self.adam) = learner.params();
         self.learner = Some(learner);
-        // The one wait for the device in an iteration.
+        // The only wait for the device in an iteration.
         let read = read_back::read_all(vec![summary, finished]);
         if let Some(norm) = self.norm.as_mut().filter(|_| self.config.normalize.obs) {
             norm.moments = norm.moments.merge_of_agents(raw_obs, agents);
@@ -234,7 +234,7 @@ impl Cohort {
         trainers.iter_mut().map(report).collect()
     }
 
-    /// What the trainer would save if it had made its steps itself.
+    /// The checkpoint that the trainer would write if it had taken its steps itself.
     pub fn save(&mut self, trainer: &Trainer) -> Checkpoint {
         let (k, agents) = (self.number(trainer), self.agents);
         let read = self.read.take().unwrap_or_else(|| self.read());
@@ -270,12 +270,12 @@ impl Cohort {
         checkpoint
     }
 
-    /// The place of an agent among the others.
+    /// Index of an agent.
     fn number(&self, trainer: &Trainer) -> usize {
         (trainer.config.seed - self.config.seed) as usize
     }
 
-    /// `None` where there is no kernel.
+    /// The rollout to run; `None` if there is no kernel for it.
     fn job(&self, first_step: u64) -> Option<Job> {
         let sizes = [self.agents, self.ppo.steps, self.config.num_envs];
         let position = (self.config.seed, Stream::Action, first_step);
@@ -290,7 +290,7 @@ impl Cohort {
         let [actors, critics] = self.params.clone();
         let norm = match &self.norm {
             Some(norm) => moments(norm, self.agents),
-            // Not read.
+            // Not used.
             None => actors.clone(),
         };
         let values = |obs: Tensor<3>| {
@@ -309,7 +309,7 @@ impl Cohort {
         run([actors, norm], self.copies.clone(), job, values)
     }
 
-    /// Who takes the gradient steps on a batch. `None` where there are no kernels for it.
+    /// The learner of the gradient steps on a batch; `None` if there are no kernels for it.
     fn learner(
         &self,
         batch: Batch,
@@ -330,7 +330,7 @@ impl Cohort {
         self.ppo.goal(progress, self.ppo.kl_coef)
     }
 
-    /// As large as that of an update.
+    /// A batch of the size of an update.
     fn empty_batch(&self) -> Batch {
         let samples = self.agents * self.ppo.steps * self.config.num_envs;
         let sizes = self.rules.env.sizes();
@@ -348,7 +348,7 @@ impl Cohort {
         }
     }
 
-    /// Observations `[S·B, O]` as the networks see them.
+    /// Normalised observations `[S·B, O]`, as the networks see them.
     fn normalized(&self, obs: Tensor<2>) -> Tensor<2> {
         match &self.norm {
             Some(norm) => norm.apply_of_agents(obs, self.agents),
@@ -356,7 +356,7 @@ impl Cohort {
         }
     }
 
-    /// Everything in host memory.
+    /// Reads everything into host memory.
     fn read(&self) -> Read {
         let [actors, critics] = self.params.clone();
         let DeviceState {
@@ -387,7 +387,7 @@ impl Cohort {
     }
 }
 
-/// Whether trainers differ in their seeds alone, which follow one another, and are equally far.
+/// Whether trainers differ only in their seeds, which are consecutive, and have taken equally many steps.
 fn follow_one_another(trainers: &[&mut Trainer]) -> bool {
     let (first, far) = (&trainers[0].config, trainers[0].position());
     let follows = |(k, other): (usize, &&mut Trainer)| {
@@ -410,12 +410,12 @@ fn ppo_of(trainer: &Trainer) -> Option<&Ppo> {
     algorithm.downcast_ref()
 }
 
-/// One after the other.
+/// Concatenates vectors.
 fn joined(parts: impl Iterator<Item = Tensor<1>>) -> Tensor<1> {
     Tensor::cat(parts.collect(), 0)
 }
 
-/// Moments of agents that have seen the same number of samples.
+/// Concatenates the moments of agents that have seen equally many samples.
 fn all_moments<'a>(parts: impl Iterator<Item = &'a Moments> + Clone) -> Moments {
     Moments {
         mean: joined(parts.clone().map(|one| one.mean.clone())),
@@ -424,7 +424,7 @@ fn all_moments<'a>(parts: impl Iterator<Item = &'a Moments> + Clone) -> Moments 
     }
 }
 
-/// Those of agent `k`.
+/// Moments of agent `k`.
 fn moments_of(all: &Moments, k: usize, agents: usize) -> Moments {
     Moments {
         mean: rows_of(&all.mean, k, agents),
@@ -433,13 +433,13 @@ fn moments_of(all: &Moments, k: usize, agents: usize) -> Moments {
     }
 }
 
-/// Number `k` of `count` equal parts.
+/// Part number `k` of `count` equal parts.
 fn rows_of(all: &Tensor<1>, k: usize, count: usize) -> Tensor<1> {
     let len = all.dims()[0] / count;
     all.clone().narrow(0, k * len, len)
 }
 
-/// Number `k` of `count` equal parts.
+/// Part number `k` of `count` equal parts.
 fn part<T>(all: &[T], k: usize, count: usize) -> &[T] {
     let len = all.len() / count;
     &all[k * len..][..len]

@@ -1,4 +1,4 @@
-//! Policy and environment together: the loop that makes a rollout.
+//! Rollouts: steps of an environment under a policy.
 
 #[cfg(feature = "gpu")]
 use crate::device_collect::collect_on_device;
@@ -15,14 +15,14 @@ use uphill_core::{
 };
 use uphill_envs::{BatchEnv, Step, Stream};
 
-/// For those who go through with it.
+/// For callers that never stop early.
 pub(crate) static NEVER: AtomicBool = AtomicBool::new(false);
 
-/// `steps` steps of every copy under the actor's policy, continuing where the environment stands.
+/// Collects `steps` steps of every copy under the actor's policy, continuing from the environment's current state.
 ///
-/// `seed` and `first_step` (steps taken per copy so far) position the action noise. Inside the loop
-/// only the policy runs; log-probabilities and values follow for the whole rollout in one batch.
-/// `memory` is what the networks remember, before and after.
+/// `seed` and `first_step` (the number of steps per copy so far) determine the position in the stream of action noise.
+/// Only the policy runs inside the loop; values are computed for the whole rollout in one batch, and so are
+/// log-probabilities where the loop is on tensors. `memory` holds the states of networks with memory, before and after.
 pub fn collect(
     (actor, critic): (&Actor, &Critic),
     env: &mut dyn BatchEnv,
@@ -34,7 +34,8 @@ pub fn collect(
     rollout.unwrap_or_else(|| unreachable!("nothing stops it"))
 }
 
-/// [`collect`], unless `stop` is raised meanwhile: `None` then, with the environment anywhere in between.
+/// [`collect`], which returns `None` if `stop` is set meanwhile and then leaves the environment in the middle of the
+/// rollout.
 pub fn collect_unless(
     stop: &AtomicBool,
     (actor, critic): (&Actor, &Critic),
@@ -65,7 +66,7 @@ pub fn collect_unless(
     Some(rollout)
 }
 
-/// What networks remember at the beginning of episodes of `envs` copies: nothing.
+/// Network states at the beginning of episodes of `envs` copies; empty without memory.
 pub fn start(actor: &Actor, critic: &Critic, envs: usize) -> Memory {
     Memory {
         actor: actor.net.start(envs),
@@ -73,10 +74,10 @@ pub fn start(actor: &Actor, critic: &Critic, envs: usize) -> Memory {
     }
 }
 
-/// The first `per_env` episodes of every copy, one per column, and the steps that every copy took
-/// until the last was finished. The environment has been reset; episodes have to end.
+/// Collects the first `per_env` episodes of every copy, one per column, and returns the number of steps that every copy
+/// took until the last of them ended. The environment must have been reset, and episodes must end.
 ///
-/// Where the loop is on tensors, one read-back per step tells when to stop.
+/// A loop on tensors reads back once per step to know when to stop.
 pub fn collect_episodes(
     (actor, critic): (&Actor, &Critic),
     env: &mut dyn BatchEnv,
@@ -87,7 +88,7 @@ pub fn collect_episodes(
     rollout.unwrap_or_else(|| unreachable!("nothing stops it"))
 }
 
-/// [`collect_episodes`], unless `stop` is raised meanwhile.
+/// [`collect_episodes`], which returns `None` if `stop` is set meanwhile.
 pub fn collect_episodes_unless(
     stop: &AtomicBool,
     (actor, critic): (&Actor, &Critic),
@@ -119,11 +120,11 @@ pub fn collect_episodes_unless(
     Some((rollout.columns(&episodes.spans()), episodes.steps))
 }
 
-/// Where the first episodes of every copy end.
+/// Ends of the first episodes of every copy.
 struct Episodes {
     per_env: usize,
     steps: usize,
-    /// Steps after which an episode was over, per copy; the first starts at 0.
+    /// Numbers of steps after which episodes ended, per copy; the first episode starts at 0.
     ends: Vec<Vec<usize>>,
 }
 
@@ -136,7 +137,7 @@ impl Episodes {
         }
     }
 
-    /// Notes which copies `ended` in a step, `[N]`. True if no copy needs another one.
+    /// Records which copies `ended` an episode in a step, `[N]`. Returns true if every copy has enough episodes.
     fn step(&mut self, ended: Vec<bool>) -> bool {
         self.steps += 1;
         for (ends, _) in (self.ends.iter_mut().zip(ended)).filter(|(_, ended)| *ended) {
@@ -157,9 +158,10 @@ impl Episodes {
     }
 }
 
-/// Why the steps of a rollout are Burn's operations one by one, `None` if they are not: a loop on slices, or one kernel.
+/// Reason why the steps of a rollout use Burn's operations one by one; `None` if they run in a loop on slices or in one
+/// kernel.
 ///
-/// `steps` are those of a rollout; `None` if it is whole episodes.
+/// `steps` is the number of steps of a rollout; `None` if it consists of whole episodes.
 pub fn collector_reason(
     (actor, critic): (&Actor, &Critic),
     env: &mut dyn BatchEnv,
@@ -187,13 +189,13 @@ pub fn collector_reason(
     )
 }
 
-/// Experience as it comes in, one entry per step.
+/// Experience collected so far, one entry per step.
 struct Record {
-    /// What the policy acts on next, `[N, O]`.
+    /// Current observations `[N, O]`.
     obs: Tensor<2>,
-    /// What it remembers then.
+    /// Current network state of the policy.
     state: Option<Tensor<2>>,
-    /// What both networks remembered before the first step.
+    /// States of both networks before the first step.
     memory: Memory,
     all_obs: Vec<Tensor<2>>,
     all_next_obs: Vec<Tensor<2>>,
@@ -218,7 +220,7 @@ impl Record {
         }
     }
 
-    /// One step of every copy.
+    /// Takes one step of every copy.
     fn step(&mut self, actor: &Actor, env: &mut dyn BatchEnv, noise: Tensor<2>) {
         let (dist, state) = actor.step(self.obs.clone(), self.state.take());
         let actions = dist.sample(noise);
@@ -233,7 +235,7 @@ impl Record {
         self.truncated.push(step.truncated);
     }
 
-    /// Which episodes the last step ended, read back, `[N]`.
+    /// Whether the last step ended each copy's episode, read back, `[N]`.
     fn ended(&self) -> Vec<bool> {
         let last = self.terminated.last().zip(self.truncated.last());
         let flags = last.map(|(a, b)| a.clone().bool_or(b.clone()).float());
@@ -241,7 +243,7 @@ impl Record {
         flags.into_iter().map(|flag| flag != 0.0).collect()
     }
 
-    /// The rollout, and what the networks remember after it.
+    /// The rollout, and the network states after it.
     fn rollout(self, actor: &Actor, critic: &Critic) -> (Rollout, Memory) {
         let (steps, [envs, _]) = (self.rewards.len(), self.obs.dims());
         let obs = Tensor::stack::<3>(self.all_obs, 0);
@@ -281,7 +283,7 @@ impl Record {
     }
 }
 
-/// The states after a step, cleared where an episode ended.
+/// States after a step, reset where an episode ended.
 pub(crate) fn forget(state: Option<Tensor<2>>, step: &Step) -> Option<Tensor<2>> {
     let state = state?;
     let ended = step.terminated.clone().bool_or(step.truncated.clone());

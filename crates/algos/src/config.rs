@@ -1,4 +1,4 @@
-//! What a run is: environment, budget, network, normalisation, algorithm.
+//! Configuration of a run: environment, budget, network, normalisation, algorithm.
 
 use crate::{
     AlgoConfig, Horizon, check_settings,
@@ -11,7 +11,7 @@ use uphill_core::{
 };
 use uphill_envs::{BatchOptions, EnvConfig};
 
-/// A setting that cannot be, and what would be right.
+/// An invalid setting, and what would be valid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{key}: {problem}")]
 pub struct ConfigError {
@@ -31,36 +31,37 @@ impl ConfigError {
     }
 }
 
-/// A whole run. Running the same configuration again repeats it.
+/// Configuration of a whole run. Running the same configuration again repeats the run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunConfig {
     /// Name and options of the environment.
     pub env: EnvConfig,
-    /// Copies of the environment `N`.
+    /// Number of copies of the environment `N`.
     #[serde(default = "default_num_envs")]
     pub num_envs: usize,
-    /// Environment steps over all copies. The run ends with the iteration that reaches it.
+    /// Number of environment steps over all copies. The run ends with the iteration that reaches it.
     pub total_steps: u64,
-    /// Of every random stream of the run.
+    /// Seed of all random streams of the run.
     #[serde(default = "default_seed")]
     pub seed: u64,
-    /// Environment steps between checkpoints; 0: twenty over the run, or fewer where they would cost much time.
+    /// Number of environment steps between checkpoints; 0: twenty checkpoints over the run, or fewer if they would take
+    /// much time.
     #[serde(default)]
     pub checkpoint_every: u64,
-    /// Start the copies at random ages, so that time limits do not end their episodes in step.
+    /// Whether copies start at random ages, so that time limits do not end their episodes simultaneously.
     #[serde(default)]
     pub random_ages: bool,
-    /// Latest observations that the policy sees as one.
+    /// Number of latest observations that are stacked for the policy.
     #[serde(default = "default_frames")]
     pub frames: usize,
-    /// Step environments on the host also where a kernel could on the device.
+    /// Whether to step environments on the host even if a kernel could step them on the device.
     #[serde(default)]
     pub host_steps: bool,
-    /// Of actor and critic.
+    /// Networks of actor and critic.
     #[serde(default)]
     pub network: NetworkConfig,
-    /// Of observations and rewards.
+    /// Normalisation of observations and rewards.
     #[serde(default)]
     pub normalize: NormalizeConfig,
     /// The algorithm and its settings.
@@ -87,70 +88,70 @@ pub struct NetworkConfig {
     pub hidden: Vec<usize>,
     /// Nonlinearity between layers.
     pub activation: Activation,
-    /// Start of the weights.
+    /// Initialisation of the weights.
     pub init: Init,
-    /// What the networks are.
+    /// Kind of the networks.
     pub module: ModuleKind,
-    /// The policy's distribution.
+    /// Distribution of the policy.
     pub distribution: Distribution,
-    /// What the standard deviations of a (squashed) Gaussian policy depend on.
+    /// Parametrisation of the standard deviations of a (squashed) Gaussian policy.
     pub std: Std,
-    /// Start of their logarithms.
+    /// Initial logarithm of the standard deviations.
     pub log_std: f64,
-    /// What the networks remember of the episode: the hidden layers are followed by a cell.
+    /// Memory of the networks: a recurrent cell after the hidden layers.
     pub memory: MemoryKind,
     /// Width of the cell's state.
     pub memory_width: usize,
-    /// Passes of perceptrons in fused loops and kernels; else on Burn's operations one by one, which are the
+    /// Whether perceptrons use fused loops and kernels; otherwise they use Burn's operations one by one, which are the
     /// reference and slower.
     pub fused: bool,
 }
 
-/// What networks remember of the episode.
+/// Memory of networks within an episode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MemoryKind {
-    /// Nothing: a policy of the latest observation.
+    /// No memory: the policy depends on the latest observation only.
     #[default]
     None,
-    /// The state of a gated recurrent unit.
+    /// Gated recurrent unit.
     Gru,
 }
 
-/// What the networks of actor and critic are.
+/// Kind of the networks of actor and critic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ModuleKind {
-    /// Perceptrons of hidden layers, with a memory behind them where one is asked for.
+    /// Perceptrons with hidden layers, followed by a recurrent cell if there is memory.
     #[default]
     Perceptron,
-    /// What is registered by this name.
+    /// Network registered under this name.
     Own(&'static str),
 }
 
-/// The family of a policy's distribution.
+/// Family of a policy's distribution.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Distribution {
-    /// What the action space needs: categorical for choices, Gaussian for real actions.
+    /// Determined by the action space: categorical for discrete actions, Gaussian for real actions.
     #[default]
     Auto,
-    /// Normal; the environment clips.
+    /// Normal; the environment clips actions to their bounds.
     Gaussian,
     /// Normal, squashed into the bounds by tanh.
     SquashedGaussian,
     /// Beta on the bounds.
     Beta,
-    /// What is registered by this name.
+    /// Distribution registered under this name.
     Own(&'static str),
 }
 
-/// What standard deviations depend on.
+/// Parametrisation of standard deviations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Std {
-    /// Nothing: they are parameters of their own.
+    /// Independent of the observation: separate parameters.
     #[default]
     Independent,
-    /// The observation: they are outputs of the network.
+    /// Dependent on the observation: outputs of the network.
     Dependent,
 }
 
@@ -210,7 +211,7 @@ impl NetworkConfig {
         )
     }
 
-    /// The part that a perceptron is built from.
+    /// Configuration of a perceptron with these settings.
     pub fn mlp(&self) -> MlpConfig {
         MlpConfig {
             hidden: self.hidden.clone(),
@@ -220,17 +221,17 @@ impl NetworkConfig {
     }
 }
 
-/// Code-level optimisations that concern every algorithm (arXiv:2005.12729 §3). All off by default.
+/// Code-level optimisations that apply to every algorithm (arXiv:2005.12729 §3). All off by default.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NormalizeConfig {
-    /// Subtract the running mean from observations and divide by the running standard deviation.
+    /// Whether to subtract the running mean from observations and divide by the running standard deviation.
     pub obs: bool,
-    /// Clip (normalised) observations to ±this; 0: never.
+    /// Bound to which (normalised) observations are clipped, ±this; 0: never.
     pub obs_clip: f64,
-    /// Divide rewards by the running standard deviation of the discounted return.
+    /// Whether to divide rewards by the running standard deviation of the discounted return.
     pub reward: bool,
-    /// Clip (scaled) rewards to ±this; 0: never.
+    /// Bound to which (scaled) rewards are clipped, ±this; 0: never.
     pub reward_clip: f64,
 }
 
@@ -246,7 +247,7 @@ impl NormalizeConfig {
 }
 
 impl RunConfig {
-    /// How copies of the environment are made to train on.
+    /// Options for the batches of environments to train on.
     pub fn batch_options(&self) -> BatchOptions {
         BatchOptions {
             random_ages: self.random_ages,
@@ -255,7 +256,7 @@ impl RunConfig {
         }
     }
 
-    /// A run with the defaults of everything but these.
+    /// A run with defaults for all other settings.
     pub fn new(
         env: impl Into<EnvConfig>,
         num_envs: usize,
@@ -277,7 +278,7 @@ impl RunConfig {
         }
     }
 
-    /// Checks every value that does not need the environment.
+    /// Checks all settings that can be checked without the environment.
     pub fn validate(&self) -> Result<(), ConfigError> {
         check_settings!(self, "", {
             env: _,
@@ -292,7 +293,7 @@ impl RunConfig {
             normalize: _,
             algo: _,
         })?;
-        // TOML, in which a run directory keeps its configuration, has no larger whole numbers.
+        // TOML, the format of configurations in run directories, has no larger integers.
         for (key, value) in [
             ("total_steps", self.total_steps),
             ("seed", self.seed),
@@ -360,7 +361,7 @@ impl RunConfig {
         }
     }
 
-    /// Environment steps between checkpoints.
+    /// Number of environment steps between checkpoints.
     pub fn checkpoint_interval(&self) -> u64 {
         match self.checkpoint_every {
             0 => self.total_steps.div_ceil(20),

@@ -1,4 +1,4 @@
-//! Regression of the value function on returns, as its own step after the policy's.
+//! Fit of the value function to returns, as a separate step after the policy's.
 
 use crate::{
     SequenceUse, UpdateContext, check_settings,
@@ -18,14 +18,14 @@ use uphill_core::{
     schedule::Schedule,
 };
 
-/// What fits the value function.
+/// Method that fits the value function.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CriticMethod {
     /// Adam on minibatches.
     #[default]
     Adam,
-    /// L-BFGS on the whole batch, started afresh in every update.
+    /// L-BFGS on the whole batch, restarted in every update.
     Lbfgs,
 }
 
@@ -33,19 +33,19 @@ pub enum CriticMethod {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CriticConfig {
-    /// Adam or L-BFGS; what follows but `epochs` is of Adam.
+    /// Adam or L-BFGS. The settings below, except `epochs`, apply to Adam.
     pub method: CriticMethod,
-    /// Passes over each rollout; iterations of L-BFGS.
+    /// Number of passes over each rollout, or of iterations of L-BFGS.
     pub epochs: usize,
-    /// Parts that each pass is cut into; `steps × num_envs` has to be divisible by it.
+    /// Number of minibatches per pass; `steps × num_envs` must be divisible by it.
     pub minibatches: usize,
-    /// Of Adam.
+    /// Learning rate of Adam.
     pub learning_rate: Schedule,
     /// ε of Adam.
     pub adam_epsilon: f64,
-    /// Shorten gradients to this norm; 0: never.
+    /// Norm to which longer gradients are scaled down; 0: never.
     pub max_grad_norm: f64,
-    /// Clip the value function's move to ±this; 0: never.
+    /// Bound to which the change of the value function is clipped, ±this; 0: never.
     pub value_clip: f64,
 }
 
@@ -64,7 +64,7 @@ impl Default for CriticConfig {
 }
 
 impl CriticConfig {
-    /// Checks every setting, alone and against a batch of `batch` samples.
+    /// Checks each setting, and their fit to a batch of `batch` samples.
     pub fn validate(&self, batch: usize) -> Result<(), ConfigError> {
         check_settings!(self, "algo.critic.", {
             method: _,
@@ -82,7 +82,7 @@ impl CriticConfig {
                 self.minibatches
             )
         })?;
-        // A line search along directions of a loss that is flat in places finds no way.
+        // A line search along directions of a piecewise flat loss finds no step.
         ensure(
             self.value_clip == 0.0 || self.method == CriticMethod::Adam,
             "algo.critic.value_clip",
@@ -90,7 +90,7 @@ impl CriticConfig {
         )
     }
 
-    /// What it cuts the copies' sequences into.
+    /// How the fit splits the copies' sequences.
     pub(crate) fn sequences(&self) -> SequenceUse {
         match self.method {
             CriticMethod::Lbfgs => SequenceUse::Whole,
@@ -102,7 +102,7 @@ impl CriticConfig {
     }
 }
 
-/// The value fit with its optimiser state.
+/// Value fit with its optimiser state.
 #[derive(Clone, Debug)]
 pub struct CriticFit {
     config: CriticConfig,
@@ -110,7 +110,7 @@ pub struct CriticFit {
 }
 
 impl CriticFit {
-    /// With fresh optimiser state for this critic.
+    /// A value fit with fresh optimiser state for this critic.
     pub fn new(config: CriticConfig, critic: &Critic) -> Self {
         let device = critic.net.device();
         let params = critic.net.num_params();
@@ -118,8 +118,8 @@ impl CriticFit {
         Self { config, rule }
     }
 
-    /// Moves V towards the batch's returns, down ½ mean((V − R)²), or with `value_clip` its clipped
-    /// form. Returns the loss `[1]`: mean over the steps of Adam, or that at the end of L-BFGS.
+    /// Moves V towards the batch's returns by minimising ½ mean((V − R)²), or its clipped form if `value_clip` is set.
+    /// Returns the loss `[1]`: the mean over the steps of Adam, or the final loss of L-BFGS.
     pub fn fit(&mut self, critic: &mut Critic, batch: &Batch, context: UpdateContext) -> Tensor<1> {
         let c = &self.config;
         match c.method {
@@ -153,7 +153,7 @@ impl CriticFit {
         }
     }
 
-    /// The schedule's value during an update.
+    /// Value of the learning-rate schedule during an update.
     pub fn learning_rate(&self, context: UpdateContext) -> f64 {
         self.config.learning_rate.at(context.progress)
     }
@@ -163,7 +163,7 @@ impl CriticFit {
         save_rule(checkpoint, "critic", &self.rule);
     }
 
-    /// Takes the optimiser state back.
+    /// Restores the optimiser state from a checkpoint.
     pub fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
         load_rule(checkpoint, "critic", &mut self.rule)
     }

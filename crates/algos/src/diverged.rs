@@ -1,4 +1,4 @@
-//! What stopped being finite first, and what to do about it.
+//! Diagnosis of a divergence: the first quantity that was not finite, and advice.
 
 use crate::{
     Metrics,
@@ -8,88 +8,88 @@ use burn::tensor::Tensor;
 use std::fmt;
 use uphill_core::{dist::DistKind, read_back};
 
-/// A loss or parameter stopped being finite. The trainer is of no further use; go back to a
-/// checkpoint.
+/// Error that a loss or parameter is not finite. The trainer cannot continue; restore a checkpoint.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("diverged in iteration {iteration} (step {env_steps}): {metric} is {value}; {cause}")]
 pub struct Diverged {
-    /// Iteration in which it happened, from 1.
+    /// Iteration in which it happened, counted from 1.
     pub iteration: u64,
-    /// Environment steps taken.
+    /// Number of environment steps taken.
     pub env_steps: u64,
     /// The first metric that is not finite.
     pub metric: &'static str,
     /// Its value.
     pub value: f64,
-    /// Where it began.
+    /// Where the divergence began.
     pub cause: Box<Cause>,
 }
 
-/// Where a number stopped being finite.
+/// Origin of a divergence.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cause {
-    /// What was not finite first.
+    /// The first quantity that was not finite.
     pub first: First,
-    /// The gradient step in which it was measured, where an update takes several.
+    /// The gradient step in which it was measured, if an update takes several.
     pub step: Option<StepOfUpdate>,
-    /// What was measured before that.
+    /// The last finite measurements before it.
     pub last: Last,
 }
 
-/// What is not finite, from the beginning of an iteration to its end.
+/// Kinds of quantities that may not be finite, in the order in which an iteration computes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum First {
-    /// What the environment shows.
+    /// Observations of the environment.
     Observations,
-    /// What it pays.
+    /// Rewards of the environment.
     Rewards,
-    /// log σ of a Gaussian policy: its entropy depends on nothing else.
+    /// log σ of a Gaussian policy, whose entropy depends on nothing else.
     LogStd,
-    /// Part of the loss with this name.
+    /// The term of the loss with this name.
     Loss(&'static str),
-    /// Of a loss that was finite.
+    /// The gradient of a finite loss.
     Gradient,
-    /// After a step along a gradient that was finite.
+    /// The parameters after a step along a finite gradient.
     Parameters,
 }
 
 /// One gradient step of an update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StepOfUpdate {
-    /// From 1.
+    /// Epoch, counted from 1.
     pub epoch: usize,
-    /// From 1.
+    /// Minibatch, counted from 1.
     pub minibatch: usize,
-    /// Minibatches of an epoch.
+    /// Number of minibatches per epoch.
     pub minibatches: usize,
 }
 
-/// The last finite values; `None` where there are none.
+/// The last finite measurements; `None` where there are none.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Last {
-    /// Nats.
+    /// Entropy, in nats.
     pub entropy: Option<f64>,
-    /// Nats.
+    /// k3 estimate of KL(old ‖ new), in nats.
     pub approx_kl: Option<f64>,
-    /// Before clipping.
+    /// Gradient norm before clipping.
     pub grad_norm: Option<f64>,
     /// Learning rate of the step.
     pub learning_rate: Option<f64>,
 }
 
-/// What an iteration leaves behind to look at once it has diverged, on the device until then.
+/// Data of an iteration from which a divergence can be diagnosed, kept on the device until then.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Evidence {
-    /// Raw, `[B, O]`.
+    /// Raw observations `[B, O]`.
     pub(crate) obs: Option<Tensor<2>>,
-    /// As the environment paid them, `[T, N]`.
+    /// Rewards `[T, N]` before scaling and clipping.
     pub(crate) rewards: Option<Tensor<2>>,
-    /// Of an update that took several.
+    /// Diagnostics of the steps of an update, if it took several.
     pub(crate) steps: Option<UpdateSteps>,
 }
 
 impl Evidence {
-    /// Looks for what was not finite first in an iteration that measured `now` after one that measured `before`.
+    /// Finds the first quantity that was not finite in an iteration with metrics `now`, after one with metrics
+    /// `before`.
     pub(crate) fn cause(self, kind: &DistKind, before: &Metrics, now: &Metrics) -> Cause {
         let finite = |x: Option<f64>| x.filter(|x| x.is_finite());
         let mut cause = Cause {
@@ -142,7 +142,7 @@ fn any_not_finite<const D: usize>(tensor: Option<Tensor<D>>) -> bool {
     tensor.is_some_and(|tensor| read_back::read(tensor).iter().any(|x| !x.is_finite()))
 }
 
-/// What is not finite in the measurements of a step or update, in the order in which they arise.
+/// The first quantity that is not finite in the measurements of a step or update, in order of computation.
 fn first_of(get: impl Fn(&str) -> Option<f64>, kind: &DistKind) -> Option<First> {
     let bad = |name| get(name).is_some_and(|x: f64| !x.is_finite());
     let gaussian = matches!(
@@ -299,7 +299,7 @@ mod tests {
             ..rewards
         };
         assert_eq!(cause(obs, &CHOICE).first, First::Observations);
-        // Without steps the metrics tell, and the last iteration's are those before.
+        // Without steps, the metrics of this iteration and the last one are the measurements.
         let found = cause(Evidence::default(), &CHOICE);
         assert_eq!(
             (found.first, found.last.entropy),

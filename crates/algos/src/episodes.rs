@@ -1,29 +1,28 @@
-//! Statistics of finished episodes.
+//! Statistics of finished episodes: mean return and length, best mean, time to solve.
 
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use uphill_core::peers::Peers;
 use uphill_envs::{Episode, FinishedEpisodes};
 
-/// Episodes that a mean is taken over.
+/// Number of episodes in a mean.
 pub const WINDOW: usize = 100;
 
 /// Returns and lengths of the last [`WINDOW`] episodes, and the best mean so far.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EpisodeStats {
-    /// Finished episodes since the start of the run.
+    /// Number of finished episodes since the start of the run.
     pub episodes: u64,
     /// Highest mean return over a full window.
     pub best: Option<f64>,
-    /// Environment steps when the mean over a full window first reached the environment's reward
-    /// threshold.
+    /// Number of environment steps when the mean over a full window first reached the environment's reward threshold.
     pub solved_at: Option<u64>,
     window: VecDeque<(f64, u32)>,
 }
 
 impl EpisodeStats {
-    /// Takes in the episodes that finished up to `env_steps`. True if the mean return over a full
-    /// window is the best so far.
+    /// Adds the episodes that finished up to `env_steps`. Returns true if the mean return over a full window is the
+    /// best so far.
     pub fn update(&mut self, finished: &[Episode], env_steps: u64, threshold: Option<f64>) -> bool {
         let finished = FinishedEpisodes {
             count: finished.len() as u64,
@@ -32,8 +31,8 @@ impl EpisodeStats {
         self.update_finished(&finished, env_steps, threshold)
     }
 
-    /// [`update`](Self::update) with the number of the finished episodes and the last [`WINDOW`] of them (all,
-    /// if they are fewer), which comes to the same.
+    /// Equivalent of [`update`](Self::update) for the number of finished episodes and the last [`WINDOW`] of them (all,
+    /// if there are fewer).
     pub fn update_finished(
         &mut self,
         finished: &FinishedEpisodes,
@@ -61,17 +60,17 @@ impl EpisodeStats {
         improved
     }
 
-    /// Mean return of the last episodes, at most [`WINDOW`].
+    /// Mean return of up to [`WINDOW`] last episodes.
     pub fn mean_return(&self) -> Option<f64> {
         self.mean(|(episode_return, _)| *episode_return)
     }
 
-    /// Mean length of the last episodes, at most [`WINDOW`].
+    /// Mean length of up to [`WINDOW`] last episodes.
     pub fn mean_length(&self) -> Option<f64> {
         self.mean(|(_, length)| f64::from(*length))
     }
 
-    /// Mean return over exactly [`WINDOW`] episodes, once there are as many.
+    /// Mean return over exactly [`WINDOW`] episodes; `None` before there are as many.
     pub fn full_mean_return(&self) -> Option<f64> {
         (self.window.len() == WINDOW)
             .then(|| self.mean_return())
@@ -84,7 +83,7 @@ impl EpisodeStats {
     }
 }
 
-/// The episodes that finished in all processes, in the order of their ranks.
+/// The episodes that finished in all processes, in order of rank.
 pub(crate) fn of_all(own: FinishedEpisodes, peers: &dyn Peers) -> FinishedEpisodes {
     if peers.size() == 1 {
         return own;
@@ -101,7 +100,7 @@ pub(crate) fn of_all(own: FinishedEpisodes, peers: &dyn Peers) -> FinishedEpisod
     all
 }
 
-/// The first `count` episodes of every copy: those that a rollout of whole episodes learns from.
+/// The first `count` episodes of every copy, from which a rollout of whole episodes is made.
 pub(crate) fn first_of_each_copy(
     episodes: Vec<Episode>,
     count: usize,

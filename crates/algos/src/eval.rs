@@ -1,4 +1,4 @@
-//! How good a policy is, without learning from it.
+//! Evaluation of a policy without learning.
 
 use crate::{collect::forget, random::action_noise};
 use uphill_core::policy::Actor;
@@ -7,7 +7,7 @@ use uphill_envs::{BatchEnv, EnvError, Episode, Stream};
 /// The finished episodes of an evaluation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evaluation {
-    /// Exactly as many as asked for.
+    /// Exactly the requested number of episodes.
     pub episodes: Vec<Episode>,
 }
 
@@ -24,7 +24,7 @@ impl Evaluation {
         (squares.sum::<f64>() / self.episodes.len() as f64).sqrt()
     }
 
-    /// Mean length in steps.
+    /// Mean length, in steps.
     pub fn mean_length(&self) -> f64 {
         let total: f64 = self.episodes.iter().map(|e| f64::from(e.length)).sum();
         total / self.episodes.len() as f64
@@ -36,16 +36,15 @@ impl Evaluation {
     }
 }
 
-/// Runs `episodes` episodes of `actor` from a fresh start with `seed`: what the policy does
-/// without exploring ([`Dist::greedy`](uphill_core::dist::Dist::greedy)), or samples of it where
-/// `stochastic`.
+/// Runs `episodes` episodes of `actor` after a reset with `seed`, with actions without exploration
+/// ([`Dist::greedy`](uphill_core::dist::Dist::greedy)), or sampled ones if `stochastic`.
 ///
-/// Every copy has its own quota. Counting whichever episodes finish first would favour short ones.
-/// Episodes that never end would never be counted: the environment needs a time limit or an end.
+/// Every copy has a quota of episodes: counting the episodes that finish first would favour short ones. Episodes that
+/// never end would never be counted, so the environment needs a time limit or a termination.
 ///
 /// # Errors
 ///
-/// What the environment failed with.
+/// Any failure of the environment.
 pub fn evaluate(
     actor: &Actor,
     env: &mut dyn BatchEnv,

@@ -1,4 +1,4 @@
-//! The memory that a run will want, by part, before it begins.
+//! Estimate of a run's memory, by part, before the run starts.
 
 use crate::{
     AlgoConfig, ConfigError, Horizon, RunConfig,
@@ -8,49 +8,49 @@ use crate::{
 use std::fmt;
 use uphill_envs::EnvSpec;
 
-/// Bytes of a number.
+/// Bytes per number.
 const NUMBER: u128 = 4;
 
-/// Numbers of one copy beside its observations: state, clocks, statistics.
+/// Numbers per copy besides its observations: state, clocks, statistics.
 const STATE: u128 = 32;
 
-/// Numbers of one sample beside observation and action: log-probability, values, reward, advantage, return, flags.
+/// Numbers per sample besides observation and action: log-probability, values, reward, advantage, return, flags.
 const SAMPLE: u128 = 8;
 
-/// Bytes that a processor can address; nothing larger exists.
+/// Bytes that a processor can address.
 const ADDRESSABLE: u128 = 1 << 47;
 
-/// Bytes that A3C keeps of each gradient of each worker to report them.
+/// Bytes of A3C's diagnostics of each gradient of each worker.
 const REPORTED: u128 = 512;
 
-/// An estimate of the memory of a run, rather too low than too high: what no run does without.
+/// An estimate of a run's memory from below: every run needs at least this much.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Footprint {
-    /// In the order of their making.
+    /// Parts in the order of allocation.
     pub parts: Vec<Part>,
-    /// Parameters of actor and critic together.
+    /// Number of parameters of actor and critic together.
     pub params: u128,
 }
 
-/// What one kind of data takes.
+/// Memory of one kind of data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// In words.
+    /// Name of the part.
     pub name: &'static str,
-    /// Bytes.
+    /// Size in bytes.
     pub bytes: u128,
-    /// The setting with the largest share in it.
+    /// The setting that contributes most to it.
     pub key: &'static str,
 }
 
-/// A size of a part: the setting, and its number.
+/// A factor of a part's size: the setting and its value.
 type Size = (&'static str, u128);
 
 impl Footprint {
-    /// Of a run in an environment whose single observations `spec` describes (without `frames`).
+    /// Footprint of a run in an environment whose single observations `spec` describes (without `frames`).
     ///
     /// # Errors
-    /// As [`dist_kind`].
+    /// Those of [`dist_kind`].
     pub fn of(config: &RunConfig, spec: &EnvSpec) -> Result<Self, ConfigError> {
         let copies: Size = ("num_envs", config.num_envs as u128);
         let frames: Size = ("frames", config.frames as u128);
@@ -65,18 +65,18 @@ impl Footprint {
         ];
         let settings = config.algo.settings();
         let minibatch = settings.minibatch(config.num_envs) as u128;
-        // Fused passes carry a few samples at a time.
+        // Fused passes process a few samples at a time.
         let fused = config.network.fused && config.network.memory == MemoryKind::None;
         let activations = if fused { 0 } else { 2 * units };
 
         let (lengths, samples, reported) = match (&config.algo, settings.horizon()) {
             (AlgoConfig::A3c(a3c), _) => {
                 let steps = a3c.steps as u128;
-                // It stops at its budget.
+                // A run stops at its budget.
                 let most = u128::from(config.total_steps).div_ceil(steps * copies.1);
                 let updates = most.min(a3c.updates as u128);
                 let lengths = vec![("algo.steps", steps), ("algo.updates", updates)];
-                // One rollout at a time, and the observations of all.
+                // One rollout at a time, and the observations of all of them.
                 let seen = steps * updates * copies.1 * obs * NUMBER;
                 let reports = updates * a3c.workers as u128 * REPORTED;
                 (lengths, steps * copies.1, seen + reports)
@@ -86,7 +86,7 @@ impl Footprint {
                 (vec![("algo.steps", steps)], steps * copies.1, 0)
             }
             (_, Horizon::Episodes { per_env }) => {
-                // Of one step at least.
+                // Episodes have at least one step.
                 let episodes = per_env as u128;
                 (vec![("algo.episodes", episodes)], episodes * copies.1, 0)
             }
@@ -103,7 +103,7 @@ impl Footprint {
                 copies.1 * (3 * obs + STATE),
                 &[copies, frames],
             ),
-            // With a flat copy for the optimiser's step.
+            // Includes a flat copy for the optimiser's step.
             part("networks", 2 * params, &of_network),
             part("optimiser and gradient", 3 * params, &of_network),
             part("rollout", samples * sample, &of_rollout),
@@ -113,23 +113,23 @@ impl Footprint {
         Ok(Self { parts, params })
     }
 
-    /// Bytes of all parts.
+    /// Size of all parts in bytes.
     pub fn total(&self) -> u128 {
         self.parts.iter().map(|part| part.bytes).sum()
     }
 
-    /// The footprint of a run if a processor can address it.
+    /// The footprint of a run, if a processor can address it.
     ///
     /// # Errors
-    /// As [`within`](Self::within).
+    /// Those of [`within`](Self::within).
     pub fn addressable(config: &RunConfig, spec: &EnvSpec) -> Result<Self, ConfigError> {
         Self::within(config, spec, 1, ADDRESSABLE)
     }
 
-    /// The footprint of a run if `agents` such runs at once fit into `available` bytes.
+    /// The footprint of a run, if `agents` such runs fit into `available` bytes together.
     ///
     /// # Errors
-    /// Names the setting that takes the most, the memory that would be needed and what would fit.
+    /// An error that names the setting that needs most, the memory needed, and a value that would fit.
     pub fn within(
         config: &RunConfig,
         spec: &EnvSpec,
@@ -164,7 +164,7 @@ impl Footprint {
     }
 }
 
-/// `14 GiB of memory (rollout 12 GiB, networks 2.0 GiB)`, the largest parts first and the smallest left out.
+/// For example `14 GiB of memory (rollout 12 GiB, networks 2.0 GiB)`: the largest parts first, without the smallest.
 impl fmt::Display for Footprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let total = self.total();
@@ -178,7 +178,7 @@ impl fmt::Display for Footprint {
     }
 }
 
-/// A number of bytes, shown with two digits and a unit.
+/// A number of bytes, displayed with two digits and a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Bytes(pub u128);
 
@@ -195,11 +195,11 @@ impl fmt::Display for Bytes {
     }
 }
 
-/// Parameters of actor and critic together, and the units that one sample activates in them, where observations have
-/// `inputs` components.
+/// Number of parameters of actor and critic together, and number of units that one sample activates in them, for
+/// observations with `inputs` components.
 ///
 /// # Errors
-/// As [`dist_kind`].
+/// Those of [`dist_kind`].
 pub(crate) fn network(
     network: &NetworkConfig,
     spec: &EnvSpec,
@@ -212,7 +212,7 @@ pub(crate) fn network(
         let mut widths = [&[inputs], hidden.as_slice()].concat();
         let mut params = 0;
         if state > 0 {
-            // Three gates instead of a layer.
+            // A recurrent cell has three gates in place of a layer.
             let before = widths[widths.len() - 1];
             params += 3 * state * (before + 1 + state + 1) - (before + 1) * state;
             widths.push(state);
@@ -226,7 +226,7 @@ pub(crate) fn network(
     Ok((params, actor.1 + critic.1))
 }
 
-/// Of the networks' memory; 0 if they have none.
+/// Width of the recurrent state; 0 without memory.
 fn state_width(network: &NetworkConfig) -> u128 {
     match network.memory {
         MemoryKind::None => 0,
@@ -239,14 +239,14 @@ fn largest(sizes: &[Size]) -> &'static str {
     largest.map_or("num_envs", |(key, _)| key)
 }
 
-/// The value at a dotted key, as a message shows it.
+/// The value at a dotted key, as shown in messages.
 fn value(config: &RunConfig, key: &str) -> Option<String> {
     let config = serde_json::to_value(config).ok()?;
     let value = config.pointer(&pointer(key))?;
     Some(value.to_string().replace(',', ", "))
 }
 
-/// The configuration with half as much at `key`, rounded up to a whole number; `None` if that is no less.
+/// The configuration with half the value at `key`, rounded up; `None` if that is not less.
 fn halved(config: &RunConfig, key: &str) -> Option<RunConfig> {
     let half = |value: &serde_json::Value| Some(value.as_u64()?.div_ceil(2));
     let mut table = serde_json::to_value(config).ok()?;
@@ -260,7 +260,7 @@ fn halved(config: &RunConfig, key: &str) -> Option<RunConfig> {
     smaller.then(|| serde_json::from_value(table).ok())?
 }
 
-/// A dotted key as a JSON pointer.
+/// Converts a dotted key to a JSON pointer.
 fn pointer(key: &str) -> String {
     format!("/{}", key.replace('.', "/"))
 }

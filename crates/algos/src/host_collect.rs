@@ -1,4 +1,4 @@
-//! The loops of [`collect`](crate::collect) in host memory: the same rollouts, on slices.
+//! Collection of rollouts in host memory, on slices.
 
 use crate::random::noise_values;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -10,7 +10,8 @@ use uphill_core::{
 };
 use uphill_envs::{BatchEnv, HostSteps, StepRows, Stream};
 
-/// `None` where policy or environment need tensors, and once `stop` is raised.
+/// Collects like [`collect`](crate::collect::collect); `None` if policy or environment need tensors, or if `stop` is
+/// set.
 pub(crate) fn collect_on_host(
     stop: &AtomicBool,
     (actor, critic): (&Actor, &Critic),
@@ -31,8 +32,8 @@ pub(crate) fn collect_on_host(
     Some(record.rollout(critic, &actor.net.device()))
 }
 
-/// Steps until `enough` says so of the flags of the last one: whether an episode ended, `[N]`. `None` where policy or
-/// environment need tensors, and once `stop` is raised.
+/// Steps until `enough` returns true for the flags of the last step: whether an episode ended, `[N]`. `None` if policy
+/// or environment need tensors, or if `stop` is set.
 pub(crate) fn collect_until(
     stop: &AtomicBool,
     (actor, critic): (&Actor, &Critic),
@@ -56,32 +57,32 @@ pub(crate) fn collect_until(
     }
 }
 
-/// The actor on slices, where the critic has no memory: what it remembers it has to see in order.
+/// The actor on slices, if the critic has no memory: a critic with memory needs the observations in order.
 pub(crate) fn policy((actor, critic): (&Actor, &Critic), env: &dyn BatchEnv) -> Option<HostPolicy> {
     let envs = env.num_envs();
     let policy = HostPolicy::new(actor, envs)?;
     (critic.net.start(envs).is_none()).then_some(policy)
 }
 
-/// A rollout as it fills up, row-major.
+/// A rollout being filled, row-major.
 struct Record {
-    /// `T` so far.
+    /// Number of steps `T` so far.
     steps: usize,
-    /// `N`.
+    /// Number of copies `N`.
     envs: usize,
-    /// `O` and `A`.
+    /// Widths `O` and `A`.
     widths: [usize; 2],
-    /// `[T + 1, N, O]`: the last row is what follows.
+    /// Observations `[T + 1, N, O]`; the last row follows the last step.
     obs: Vec<f32>,
-    /// Of one step, `[N, O]`.
+    /// Observations before autoreset of one step, `[N, O]`.
     next_obs: Vec<f32>,
-    /// Rows of `next_obs` in which an episode ended, in order of step, then of copy.
+    /// Rows of `next_obs` in which an episode ended, ordered by step, then by copy.
     last_obs: Vec<f32>,
-    /// `[T, N, A]`.
+    /// Actions `[T, N, A]`.
     actions: Vec<f32>,
-    /// Of one step, as the environment takes and clips them, `[N, A]`.
+    /// Actions of one step as the environment receives and clips them, `[N, A]`.
     env_actions: Vec<f32>,
-    /// `[T, N]`, like the rest.
+    /// Log-probabilities `[T, N]`; the other fields have the same shape.
     log_probs: Vec<f32>,
     rewards: Vec<f32>,
     terminated: Vec<bool>,
@@ -89,7 +90,7 @@ struct Record {
 }
 
 impl Record {
-    /// With room for so many `steps`; more are possible. `None` if the environment needs tensors.
+    /// A record with capacity for `steps`; more are possible. `None` if the environment needs tensors.
     fn new(actor: &Actor, env: &mut dyn BatchEnv, steps: usize) -> Option<Self> {
         let envs = env.num_envs();
         let widths = [env.spec().obs.dim(), actor.kind.action_width()];
@@ -113,7 +114,7 @@ impl Record {
         })
     }
 
-    /// The next step of every copy.
+    /// Takes the next step of every copy.
     fn step(&mut self, policy: &mut HostPolicy, env: &mut dyn HostSteps, noise: &[f32]) {
         let (envs, [obs_width, action_width]) = (self.envs, self.widths);
         let row = self.steps * envs..(self.steps + 1) * envs;
@@ -144,7 +145,7 @@ impl Record {
         }
     }
 
-    /// Whether the last step ended an episode, `[N]`.
+    /// Whether the last step ended each copy's episode, `[N]`.
     fn ended(&self) -> Vec<bool> {
         let last = self.terminated.len() - self.envs;
         let flags = self.terminated[last..].iter().zip(&self.truncated[last..]);
@@ -156,7 +157,7 @@ impl Record {
         let size = steps * envs;
         let all_obs = rows(self.obs, obs_width, device);
         let mut values = host_values(critic.values(all_obs.clone()));
-        // What follows a step is the next row, but for the last observation of an episode.
+        // The observation after a step is the next row, except at the end of an episode.
         let mut next_values = values[envs..].to_vec();
         if !self.last_obs.is_empty() {
             let last = host_values(critic.values(rows(self.last_obs, obs_width, device)));
@@ -187,7 +188,7 @@ impl Record {
     }
 }
 
-/// `[rows, width]`.
+/// A tensor `[rows, width]`.
 fn rows(values: Vec<f32>, width: usize, device: &Device) -> Tensor<2> {
     let len = values.len() / width;
     Tensor::from_data(TensorData::new(values, [len, width]), device)

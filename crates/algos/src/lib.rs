@@ -1,4 +1,4 @@
-//! Policy-gradient algorithms, one file each, and what happens around an update.
+//! Policy-gradient algorithms, one file each, with trainer, rollouts, checkpoints and configuration.
 //!
 //! ```text
 //! RunConfig ─> Trainer { BatchEnv, Actor, Critic, Algorithm }
@@ -9,9 +9,10 @@
 //!                └─ normalise learn from the observations  => Report
 //! ```
 //!
-//! Several trainers that differ in their seeds alone are one [`Cohort`] on a GPU, which makes their steps at once.
+//! Several trainers that differ only in their seeds can be combined into one [`Cohort`] on a GPU, which takes their
+//! steps together.
 //!
-//! A3C's workers collect and update on their own threads; there a step is a fixed number of updates.
+//! A3C's workers collect and update on separate threads; a step of its trainer is a fixed number of updates.
 //!
 //! The caller owns the loop around [`Trainer::step`]; there are no callbacks.
 
@@ -79,28 +80,28 @@ use uphill_core::{
     rollout::Rollout,
 };
 
-/// When and with which randomness an update happens.
+/// Iteration, progress and seed of an update, with its processes and stop flag.
 #[derive(Clone, Copy, Debug)]
 pub struct UpdateContext<'a> {
-    /// Iterations finished before this one.
+    /// Number of iterations finished before this one.
     pub iteration: u64,
-    /// Share of the step budget spent before this iteration, 0 to 1. Schedules follow it.
+    /// Fraction of the step budget spent before this iteration, 0 to 1. Schedules depend on it.
     pub progress: f64,
     /// The run's seed.
     pub seed: u64,
-    /// The processes that train the agent together; [`Alone`](uphill_core::peers::Alone) for one.
+    /// The processes that train the agent together; [`Alone`](uphill_core::peers::Alone) for a single one.
     pub peers: &'a dyn Peers,
-    /// Raised when the iteration is to be given up: whatever the update comes to will be thrown away.
+    /// Set when the iteration is to be abandoned: the results of the update will be discarded.
     pub stop: &'a AtomicBool,
 }
 
 impl UpdateContext<'_> {
-    /// Whether to end the update early. To be asked wherever more than a few seconds may pass.
+    /// Whether to end the update early. Algorithms check it wherever more than a few seconds may pass.
     pub fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// The random order of the samples in an epoch of the update.
+    /// Random order of the samples in an epoch of the update.
     pub fn order(&self, epoch: usize) -> Order {
         Order {
             seed: self.seed,
@@ -110,9 +111,9 @@ impl UpdateContext<'_> {
     }
 }
 
-/// What an algorithm does with a rollout. It owns its optimiser state and nothing else.
+/// A synchronous algorithm: learns from one rollout at a time. Its optimiser is its only state.
 pub trait Algorithm: Send + Any {
-    /// One iteration of learning: changes the parameters of actor and critic.
+    /// Runs one iteration of learning: changes the parameters of actor and critic.
     fn update(
         &mut self,
         actor: &mut Actor,
@@ -121,8 +122,8 @@ pub trait Algorithm: Send + Any {
         context: UpdateContext<'_>,
     ) -> Measured;
 
-    /// Why updates of this agent take Burn's operations one by one where fused loops or kernels would be several times
-    /// faster; `None` if they do not, or nothing is known.
+    /// Reason why updates of this agent use Burn's operations one by one although fused loops or kernels would be
+    /// several times faster; `None` if they do not, or if it is unknown.
     fn slower_path(&self, actor: &Actor, critic: &Critic) -> Option<&'static str> {
         let _ = (actor, critic);
         None
@@ -131,14 +132,14 @@ pub trait Algorithm: Send + Any {
     /// Adds the optimiser state to a checkpoint.
     fn save(&self, checkpoint: &mut Checkpoint);
 
-    /// Takes the optimiser state back.
+    /// Restores the optimiser state from a checkpoint.
     fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), CheckpointError>;
 }
 
-/// An algorithm with its optimiser state, by how it meets its environments.
+/// An algorithm with its optimiser state, by the way it collects experience.
 pub enum Learner {
-    /// Learns from one rollout of all copies after the other.
+    /// Learns from one rollout of all copies at a time.
     Synchronous(Box<dyn Algorithm>),
-    /// Gathers experience itself, on several threads.
+    /// Collects experience itself, on several threads.
     Asynchronous(Box<a3c::A3c>),
 }

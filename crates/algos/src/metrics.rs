@@ -1,10 +1,10 @@
-//! Named numbers of one update.
+//! Metrics of one update: named numbers.
 
 use crate::descent::{UPDATE, UpdateSteps};
 use burn::tensor::Tensor;
 use uphill_core::read_back;
 
-/// What every algorithm reports first, in this order, whether it has it or not.
+/// Metrics that every algorithm reports first, in this order, if it has them.
 const COMMON: [&str; 8] = [
     "policy_loss",
     "value_loss",
@@ -16,25 +16,24 @@ const COMMON: [&str; 8] = [
     "lr",
 ];
 
-/// What an update measured, in a fixed order. A value that does not exist (the explained variance of
-/// returns that do not vary) is `None`.
+/// Measurements of an update, in a fixed order. An undefined value (such as the explained variance of returns that do
+/// not vary) is `None`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Metrics(pub Vec<(&'static str, Option<f64>)>);
 
-/// What an update measured, still on the device: reading it back is left to whoever has more to read at the
-/// same time.
+/// Measurements of an update, still on the device: they are read back by the caller, together with other values.
 #[derive(Clone, Debug)]
 pub struct Measured {
     names: Vec<&'static str>,
-    /// One after the other, as many as there are names.
+    /// Values, concatenated in the order of the names.
     values: Vec<Tensor<1>>,
     known: Vec<(&'static str, f64)>,
-    /// Where an update took several steps: what was measured of each.
+    /// Diagnostics of each step, if an update took several.
     steps: Option<UpdateSteps>,
 }
 
 impl Measured {
-    /// Scalars `[1]`, and what the host knows already.
+    /// Measurements from scalars `[1]` and from numbers already on the host.
     pub fn new(scalars: Vec<(&'static str, Tensor<1>)>, known: &[(&'static str, f64)]) -> Self {
         let (names, values) = scalars.into_iter().unzip();
         Self {
@@ -45,14 +44,14 @@ impl Measured {
         }
     }
 
-    /// An update by minibatches, and what the host knows already.
+    /// Measurements of an update by minibatches, and numbers already on the host.
     pub fn of_steps(steps: UpdateSteps, known: &[(&'static str, f64)]) -> Self {
         let mut measured = Self::new(vec![], known).with(&UPDATE, steps.summary.clone());
         measured.steps = Some(steps);
         measured
     }
 
-    /// Adds values `[names]` that are one tensor already.
+    /// Adds values `[names]` that are already in one tensor.
     pub fn with(mut self, names: &[&'static str], values: Tensor<1>) -> Self {
         assert_eq!(values.dims(), [names.len()], "number of values");
         self.names.extend(names);
@@ -60,15 +59,15 @@ impl Measured {
         self
     }
 
-    /// What was measured of each step, where an update took several.
+    /// Diagnostics of each step, if an update took several.
     pub(crate) fn steps(&self) -> Option<UpdateSteps> {
         self.steps.clone()
     }
 
-    /// Reads everything back from the device at once, with what else `[K]` there is to read.
+    /// Reads everything back from the device at once, together with other values `[K]`.
     ///
-    /// An explained variance is undefined where the returns do not vary; anything else that is not
-    /// finite is a sign of divergence and stays.
+    /// An explained variance is undefined if the returns do not vary; any other value that is not finite indicates a
+    /// divergence and is kept.
     pub fn read(self, along: Option<Tensor<1>>) -> (Metrics, Vec<f32>) {
         let mut parts = self.values;
         parts.extend(along);
@@ -80,10 +79,10 @@ impl Measured {
 }
 
 impl Metrics {
-    /// From what has been read and what was known.
+    /// Metrics from values read back and numbers already on the host.
     ///
-    /// An explained variance is undefined where the returns do not vary; anything else that is not
-    /// finite is a sign of divergence and stays.
+    /// An explained variance is undefined if the returns do not vary; any other value that is not finite indicates a
+    /// divergence and is kept.
     pub(crate) fn of(
         names: &[&'static str],
         measured: &[f64],
@@ -107,7 +106,7 @@ impl Metrics {
         *value
     }
 
-    /// The first value that is not finite: the sign of a diverged run.
+    /// The first value that is not finite, which indicates a diverged run.
     pub fn first_non_finite(&self) -> Option<(&'static str, f64)> {
         let values = self
             .0

@@ -1,9 +1,9 @@
-//! What [`cohort`](super) offers in a build without GPU backends: nothing.
+//! Stub of the cohort for builds without GPU backends.
 
 use crate::{Report, StepError, Trainer, checkpoint::Checkpoint};
 use std::convert::Infallible;
 
-/// Agents at once on a GPU, of which this build knows none.
+/// Agents trained together on a GPU; uninhabited in this build.
 #[derive(Debug)]
 pub struct Cohort(Infallible);
 

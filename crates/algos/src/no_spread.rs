@@ -1,12 +1,12 @@
-//! Warnings, once in a run, that something to be scaled or explained does not vary.
+//! Warnings, once per run, about constant rewards, observations or returns.
 
 use crate::metrics::Metrics;
 use burn::tensor::Tensor;
 use uphill_core::normalize::{ObsNorm, RewardScaler};
 
-/// Which of the numbers that are scaled do not vary, `[K]`, read along with the metrics of an iteration: the return that
-/// scales rewards in the first, the columns of observations in the second, when their moments are those of a whole
-/// rollout. `None` in every other iteration.
+/// Flags for quantities that are scaled although they do not vary, `[K]`, read along with the metrics of an iteration:
+/// in the first iteration the return that scales rewards, in the second the columns of observations, whose moments are
+/// then those of a whole rollout. `None` in every other iteration.
 pub(crate) fn flags(
     iteration: u64,
     scaler: Option<&RewardScaler>,
@@ -20,7 +20,7 @@ pub(crate) fn flags(
     Some(moments.flat().float())
 }
 
-/// Says what [`flags`] found, and after the first iteration whether there was a variance to explain.
+/// Warns about the [`flags`], and after the first iteration if there was no variance to explain.
 pub(crate) fn warn(iteration: u64, flags: &[f32], metrics: &Metrics) {
     if let Some(message) = message(iteration, flags) {
         tracing::warn!("{message}");

@@ -1,4 +1,4 @@
-//! Natural policy gradient: steps of a fixed size in the policy, not in its parameters.
+//! Natural policy gradient: policy steps of a fixed size, measured by KL.
 //!
 //! Kakade (2001), "A natural policy gradient"; with the normalised step size of Rajeswaran et al.,
 //! arXiv:1703.02660 §3.
@@ -25,26 +25,26 @@ use uphill_core::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NpgConfig {
-    /// Steps per copy in one rollout, `T`.
+    /// Number of steps per copy in one rollout, `T`.
     pub steps: usize,
     /// Discount γ.
     pub gamma: f64,
     /// λ of generalised advantage estimation.
     pub gae_lambda: f64,
-    /// δ: size of the policy's step as ½ dᵀ(F + λI)d, nats.
+    /// δ: size of the policy's step as ½ dᵀ(F + λI)d, in nats.
     pub max_kl: Schedule,
-    /// Iterations of conjugate gradient.
+    /// Number of conjugate-gradient iterations.
     pub cg_steps: usize,
-    /// Added to the diagonal of the Fisher matrix.
+    /// Damping λ, added to the diagonal of the Fisher matrix.
     pub cg_damping: f64,
-    /// Share of the samples (of the sequences, for networks with memory), drawn at random, that the
-    /// Fisher matrix is estimated from.
+    /// Fraction of the samples (of the sequences, for networks with memory), drawn at random, from which the Fisher
+    /// matrix is estimated.
     pub fisher_subsample: f64,
-    /// Bring advantages to mean 0 and standard deviation 1 over the batch.
+    /// Whether to standardise advantages to mean 0 and standard deviation 1 over the batch.
     pub normalize_advantages: bool,
     /// Weight of the entropy bonus.
     pub entropy_coef: Schedule,
-    /// Of the value fit after the policy's step.
+    /// Value fit after the policy's step.
     pub critic: CriticConfig,
 }
 
@@ -116,7 +116,7 @@ pub struct Npg {
 }
 
 impl Npg {
-    /// With fresh optimiser state for this critic.
+    /// NPG with fresh optimiser state for this critic.
     pub fn new(config: NpgConfig, critic: &Critic) -> Self {
         let critic_fit = CriticFit::new(config.critic.clone(), critic);
         Self { config, critic_fit }

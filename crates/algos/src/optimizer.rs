@@ -1,4 +1,4 @@
-//! One optimiser for actor and critic together, or one each; and its place in a checkpoint.
+//! Optimisers of actor and critic, shared or separate, with checkpoints of their state.
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use burn::tensor::Tensor;
@@ -23,16 +23,16 @@ pub enum OptimizerKind {
 /// Learning rates and clipping of one gradient step.
 #[derive(Clone, Copy, Debug)]
 pub struct StepSize {
-    /// Of both networks, or of the actor.
+    /// Learning rate of both networks, or of the actor.
     pub learning_rate: f64,
-    /// Of the critic, where the optimisers are separate.
+    /// Learning rate of the critic if the optimisers are separate.
     pub critic_learning_rate: f64,
-    /// Gradients are shortened to this norm; 0: never.
+    /// Norm to which longer gradients are scaled down; 0: never.
     pub max_grad_norm: f64,
 }
 
 impl StepSize {
-    /// The same for fused loops and kernels.
+    /// The same settings for fused loops and kernels.
     pub(crate) fn fused(self, kind: OptimizerKind) -> HostStep {
         let joint = kind == OptimizerKind::Shared;
         let critic_rate = if joint {
@@ -52,9 +52,9 @@ impl StepSize {
 #[derive(Clone, Debug)]
 #[allow(clippy::large_enum_variant)] // tensor handles; there is one of these in a run
 pub enum Optimizer {
-    /// Over the concatenated parameters, the actor's first.
+    /// One state over the concatenated parameters, the actor's first.
     Shared(Rule),
-    /// The actor's and the critic's.
+    /// One state for the actor and one for the critic.
     Separate(Rule, Rule),
 }
 
@@ -76,7 +76,7 @@ impl Optimizer {
         }
     }
 
-    /// Whether it is one or two.
+    /// Whether the optimiser is shared or separate.
     pub fn kind(&self) -> OptimizerKind {
         match self {
             Self::Shared(_) => OptimizerKind::Shared,
@@ -84,8 +84,7 @@ impl Optimizer {
         }
     }
 
-    /// One step down the gradients of both networks. Returns the norm `[1]` of both together, before
-    /// clipping.
+    /// Takes one step along the gradients of both networks. Returns their joint norm `[1]` before clipping.
     pub fn step(
         &mut self,
         actor: &mut Net,
@@ -120,7 +119,7 @@ impl Optimizer {
         }
     }
 
-    /// Adam's states for the actor, which has `len` parameters, and for the critic; `None` under another rule.
+    /// Adam's states for the actor, which has `len` parameters, and for the critic; `None` for another rule.
     pub fn adams(&self, len: usize) -> Option<[Adam; 2]> {
         match self {
             Self::Shared(Rule::Adam(adam)) => Some(adam.split(len)),
@@ -131,7 +130,7 @@ impl Optimizer {
         }
     }
 
-    /// Takes the states of [`adams`](Self::adams) back.
+    /// Sets the states returned by [`adams`](Self::adams).
     pub fn set_adams(&mut self, [actor, critic]: [Adam; 2]) {
         *self = match self {
             Self::Shared(_) => Self::Shared(Rule::Adam(Adam::joined([actor, critic]))),
@@ -139,7 +138,7 @@ impl Optimizer {
         };
     }
 
-    /// Adam's state for the actor's parameters, followed by the critic's; `None` under another rule.
+    /// Adam's state for the actor's parameters followed by the critic's; `None` for another rule.
     pub fn joined(&self) -> Option<Adam> {
         match self {
             Self::Shared(Rule::Adam(adam)) => Some(adam.clone()),
@@ -150,7 +149,7 @@ impl Optimizer {
         }
     }
 
-    /// Takes the state of [`joined`](Self::joined) back; the actor has `len` parameters.
+    /// Sets the state returned by [`joined`](Self::joined); the actor has `len` parameters.
     pub fn set_joined(&mut self, adam: Adam, len: usize) {
         *self = match self {
             Self::Shared(_) => Self::Shared(Rule::Adam(adam)),
@@ -172,7 +171,7 @@ impl Optimizer {
         }
     }
 
-    /// Adds states whose moments `[P]` have been read already, the actor's `len` first.
+    /// Adds states whose moments `[P]` have already been read back, the actor's `len` first.
     #[cfg(feature = "gpu")]
     pub(crate) fn save_moments(
         &self,
@@ -195,7 +194,7 @@ impl Optimizer {
         }
     }
 
-    /// Takes the states back.
+    /// Restores the states from a checkpoint.
     pub fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
         match self {
             Self::Shared(rule) => load_rule(checkpoint, "shared", rule),
@@ -207,8 +206,8 @@ impl Optimizer {
     }
 }
 
-/// One step of one network down a gradient `[P]` that is shortened to `max_grad_norm` first (0: never).
-/// Returns its norm `[1]` before that.
+/// Takes one step of one network along a gradient `[P]` that is first scaled down to `max_grad_norm` if it is longer
+/// (0: never). Returns the norm `[1]` before scaling.
 pub fn descend(
     net: &mut Net,
     rule: &mut Rule,
@@ -221,7 +220,7 @@ pub fn descend(
     norm
 }
 
-/// Where a checkpoint keeps a part of the state of the optimiser called `name`.
+/// Key in a checkpoint of a part of the state of the optimiser called `name`.
 fn key(name: &str, part: &str) -> String {
     format!("optimizer.{name}.{part}")
 }
@@ -240,7 +239,7 @@ pub fn save_rule(checkpoint: &mut Checkpoint, name: &str, rule: &Rule) {
     }
 }
 
-/// Takes the state of the optimiser called `name` back.
+/// Restores the state of the optimiser called `name` from a checkpoint.
 pub fn load_rule(
     checkpoint: &Checkpoint,
     name: &str,

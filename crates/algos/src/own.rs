@@ -1,4 +1,4 @@
-//! Networks and distributions of a user's own, by the names that `[network]` calls them by.
+//! Registry of user-defined networks and distributions for `[network]`.
 
 use crate::config::{ConfigError, Distribution, ModuleKind, NetworkConfig};
 use burn::tensor::Device;
@@ -7,31 +7,31 @@ use std::sync::{PoisonError, RwLock};
 use uphill_core::{dist::DistKind, network::Net};
 use uphill_envs::{EnvSpec, Philox};
 
-/// What a network of one's own is to be made for.
+/// Requirements for a user-defined network.
 #[derive(Clone, Copy, Debug)]
 pub struct NetworkRequest<'a> {
-    /// The environment: observations `[B, O]` come in.
+    /// Specification of the environment, with observations `[B, O]`.
     pub spec: &'a EnvSpec,
-    /// Outputs `W`: distribution parameters of an actor, 1 for a critic.
+    /// Number of outputs `W`: distribution parameters for an actor, 1 for a critic.
     pub outputs: usize,
-    /// Gain of the last layer's start that is usual here: small for an actor, 1 for a critic.
+    /// Usual gain for initialising the last layer: small for an actor, 1 for a critic.
     pub gain: f64,
-    /// The `[network]` table, of which it may use what it likes.
+    /// The `[network]` table, whose settings it may use or ignore.
     pub config: &'a NetworkConfig,
-    /// Where it is to live.
+    /// Device of the parameters.
     pub device: &'a Device,
 }
 
-/// Makes a network; all randomness comes from the generator, so that a seed repeats a run.
+/// Makes a network. All randomness comes from the generator, so that a seed reproduces a run.
 pub type MakeNetwork = fn(NetworkRequest<'_>, &mut Philox) -> Net;
 
-/// Makes the distribution for the actions of an environment, or says why there is none.
+/// Makes the distribution for the actions of an environment, or returns the reason why there is none.
 pub type MakeDistribution = fn(&EnvSpec) -> Result<DistKind, String>;
 
 static NETWORKS: Names<MakeNetwork> = Names::new();
 static DISTRIBUTIONS: Names<MakeDistribution> = Names::new();
 
-/// Has configurations know a network by its name: `network.module = "…"`. Actor and critic are each made by it.
+/// Registers a network for configurations: `network.module = "…"`. Actor and critic are both made by it.
 ///
 /// ```
 /// use uphill_algos::{RunConfig, Trainer, ppo::PpoConfig, register_network};
@@ -52,15 +52,15 @@ static DISTRIBUTIONS: Names<MakeDistribution> = Names::new();
 /// ```
 ///
 /// # Errors
-/// If the name is taken.
+/// If the name is already registered.
 pub fn register_network(name: &'static str, make: MakeNetwork) -> Result<(), ConfigError> {
     NETWORKS.put("network.module", &ModuleKind::BUILT_IN, (name, make))
 }
 
-/// Has configurations know a distribution by its name: `network.distribution = "…"`.
+/// Registers a distribution for configurations: `network.distribution = "…"`.
 ///
 /// # Errors
-/// If the name is taken.
+/// If the name is already registered.
 pub fn register_distribution(
     name: &'static str,
     make: MakeDistribution,
@@ -69,17 +69,17 @@ pub fn register_distribution(
     DISTRIBUTIONS.put("network.distribution", &built_in, (name, make))
 }
 
-/// The network that is registered by this name.
+/// The network registered under this name.
 pub(crate) fn network(name: &str) -> Option<MakeNetwork> {
     NETWORKS.get(name).map(|(_, make)| make)
 }
 
-/// The distribution that is registered by this name.
+/// The distribution registered under this name.
 pub(crate) fn distribution(name: &str) -> Option<MakeDistribution> {
     DISTRIBUTIONS.get(name).map(|(_, make)| make)
 }
 
-/// Values by names that live as long as the program.
+/// Values by name, kept for the life of the program.
 struct Names<T: 'static>(RwLock<Vec<(&'static str, T)>>);
 
 impl<T: Copy> Names<T> {
@@ -108,7 +108,7 @@ impl<T: Copy> Names<T> {
         entries.iter().find(|(known, _)| *known == name).copied()
     }
 
-    /// That there is none of this name, in the words in which serde says so.
+    /// Error message for an unknown name, in serde's wording.
     fn unknown(&self, name: &str, built_in: &[&str]) -> String {
         let entries = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let known = built_in.iter().chain(entries.iter().map(|(name, _)| name));
@@ -123,7 +123,7 @@ impl<T: Copy> Names<T> {
 impl ModuleKind {
     const BUILT_IN: [&'static str; 1] = ["perceptron"];
 
-    /// As configurations call it.
+    /// Name in configurations.
     pub fn name(self) -> &'static str {
         match self {
             Self::Perceptron => Self::BUILT_IN[0],
@@ -167,7 +167,7 @@ impl Distribution {
         ("beta", Self::Beta),
     ];
 
-    /// As configurations call it.
+    /// Name in configurations.
     pub fn name(self) -> &'static str {
         if let Self::Own(name) = self {
             return name;

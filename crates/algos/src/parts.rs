@@ -1,4 +1,4 @@
-//! Whether a caller's own environment, actor and critic fit each other and the configuration.
+//! Checks that user-supplied environment, actor and critic fit each other and the configuration.
 
 use crate::{
     Demands,
@@ -18,10 +18,10 @@ use uphill_core::{
 };
 use uphill_envs::{BatchEnv, BatchOptions, EnvSpec};
 
-/// Copies whose observations the dry pass takes.
+/// Number of copies whose observations the dry pass uses.
 const ROWS: usize = 2;
 
-/// Refuses settings that parts of the caller's own would make void, and networks that do not fit.
+/// Rejects settings that user-supplied parts would ignore, and networks that do not fit.
 pub(crate) fn check(
     config: &RunConfig,
     envs: &[Box<dyn BatchEnv>],
@@ -39,9 +39,9 @@ pub(crate) fn check(
     check_agent(config, env.as_ref(), (actor, critic))
 }
 
-/// Whether networks and distribution of the caller's own fit an environment and the algorithm.
+/// Checks that user-supplied networks and distribution fit an environment and the algorithm.
 ///
-/// One pass of each network over the observations of up to two copies shows what comes out of it.
+/// One pass of each network over the observations of up to two copies reveals the shape of its outputs.
 pub(crate) fn check_agent(
     config: &RunConfig,
     env: &dyn BatchEnv,
@@ -58,7 +58,7 @@ pub(crate) fn check_agent(
     check_distribution(config, kind, &actor.dist(obs))
 }
 
-/// Whether the policy's distribution has all that the algorithm asks for, where it is the caller's own.
+/// Checks that a user-defined distribution has everything that the algorithm needs.
 fn check_distribution(config: &RunConfig, kind: &DistKind, dist: &Dist) -> Result<(), ConfigError> {
     let demands = config.algo.settings().demands();
     let lacks = |what: &str| {
@@ -76,7 +76,7 @@ fn check_distribution(config: &RunConfig, kind: &DistKind, dist: &Dist) -> Resul
     )
 }
 
-/// How copies are made is decided by whoever makes them.
+/// Rejects settings of the environment that only apply to environments made from the configuration.
 fn check_env_settings(config: &RunConfig, spec: &EnvSpec) -> Result<(), ConfigError> {
     ensure(config.env.name == spec.name, "env", || {
         format!(
@@ -102,7 +102,7 @@ fn check_env_settings(config: &RunConfig, spec: &EnvSpec) -> Result<(), ConfigEr
     })
 }
 
-/// Whether the algorithm learns from memory, where only the networks tell that they have one.
+/// Checks that the algorithm supports memory, if the networks turn out to have it.
 fn check_memory(config: &RunConfig, (actor, critic): (&Actor, &Critic)) -> Result<(), ConfigError> {
     let remembers = [&actor.net, &critic.net].map(|net| net.start(1).is_some());
     if config.network.memory != MemoryKind::None || remembers == [false, false] {
@@ -119,8 +119,8 @@ fn check_memory(config: &RunConfig, (actor, critic): (&Actor, &Critic)) -> Resul
     .validate()
 }
 
-/// Whether `[network]`, where it says anything, describes the networks that were given. The distribution is
-/// checked elsewhere.
+/// Checks that `[network]`, if it differs from the defaults, describes the given networks. The distribution is checked
+/// elsewhere.
 fn check_network_settings(
     config: &RunConfig,
     spec: &EnvSpec,
@@ -152,7 +152,7 @@ fn check_network_settings(
     Ok(())
 }
 
-/// One pass over observations `[B, O]`: does `net` take them, and are its outputs `[B, wanted]`?
+/// Runs `net` on observations `[B, O]` and checks that its outputs are `[B, wanted]`.
 fn check_network(
     who: &str,
     net: &Net,
@@ -170,7 +170,7 @@ fn check_network(
             format!("its network takes {inputs} inputs, an observation has {width}")
         })?;
     }
-    // What a module does with inputs of the wrong width is up to the module; most panic.
+    // Modules may do anything with inputs of the wrong width; most panic.
     let pass = catch_unwind(AssertUnwindSafe(|| net.step(obs.clone(), net.start(rows))));
     let (outputs, state) = pass.map_err(|cause| {
         let problem = format!(
@@ -194,7 +194,7 @@ fn check_network(
     (net.check_shape()).map_err(|problem| ConfigError::new(who, problem))
 }
 
-/// What a panic said.
+/// Message of a panic.
 fn message(cause: &(dyn Any + Send)) -> &str {
     let text = cause.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| cause.downcast_ref::<&str>().copied())

@@ -1,4 +1,4 @@
-//! Gradient steps of a policy alone, up the policy gradient of a whole rollout.
+//! Policy-gradient steps of an actor alone, over a whole rollout.
 
 use crate::optimizer::descend;
 use burn::tensor::Tensor;
@@ -10,31 +10,31 @@ use uphill_core::{
     rollout::{Batch, Rollout},
 };
 
-/// A step of a policy up J + c_H H, with J = `scale` · mean(w log π(a|s)).
+/// Settings of a policy step that increases J + c_H H, with J = `scale` · mean(w log π(a|s)).
 #[derive(Clone, Copy, Debug)]
 pub struct PolicyAscent {
-    /// What the mean over samples is multiplied by.
+    /// Factor of the mean over samples.
     pub scale: f64,
     /// c_H.
     pub entropy_coef: f64,
-    /// Of the update rule.
+    /// Learning rate of the update rule.
     pub learning_rate: f64,
-    /// Gradients are shortened to this norm; 0: never.
+    /// Norm to which longer gradients are scaled down; 0: never.
     pub max_grad_norm: f64,
 }
 
-/// What was measured before a step, `[1]` each.
+/// Diagnostics of a step, measured before it, `[1]` each.
 #[derive(Clone, Debug)]
 pub struct PolicyMeans {
     /// −J.
     pub policy_loss: Tensor<1>,
-    /// Mean entropy H, nats.
+    /// Mean entropy H, in nats.
     pub entropy: Tensor<1>,
-    /// Norm of the gradient before it was shortened.
+    /// Norm of the gradient before clipping.
     pub grad_norm: Tensor<1>,
 }
 
-/// One step of `rule`, with the batch's advantages as weights w.
+/// Takes one step of `rule`, with the batch's advantages as weights w.
 pub fn ascend(
     actor: &mut Actor,
     rule: &mut Rule,
@@ -42,7 +42,7 @@ pub fn ascend(
     step: PolicyAscent,
     peers: &dyn Peers,
 ) -> PolicyMeans {
-    // J is a sum over trajectories, as many in every process; H is a mean over samples.
+    // J is a sum over trajectories, equally many in every process; H is a mean over samples.
     let entropy_coef = step.entropy_coef * peers::share(peers, batch.len());
     let (grad, policy_loss, entropy) = policy_gradient(actor, batch, step.scale, entropy_coef);
     let grad = peers::mean(peers, grad);
@@ -54,7 +54,7 @@ pub fn ascend(
     }
 }
 
-/// ∇ of −J − c_H H `[P]`, −J and H `[1]`.
+/// ∇(−J − c_H H) `[P]`, −J and H `[1]`.
 fn policy_gradient(
     actor: &Actor,
     batch: &Batch,
@@ -72,8 +72,8 @@ fn policy_gradient(
     (grad, policy_loss, entropy.without_autodiff())
 }
 
-/// ĝ = (1/N) Σ_n Σ_t w_t ∇ log π(a_t|s_t), `[P]`: what ascends J, from weights `[T, N]`. Each column
-/// counts as one trajectory.
+/// ĝ = (1/N) Σ_n Σ_t w_t ∇ log π(a_t|s_t), `[P]`, the gradient of J for weights `[T, N]`. Each column is one
+/// trajectory.
 pub fn estimate(actor: &Actor, rollout: &Rollout, weights: Tensor<2>) -> Tensor<1> {
     let batch = rollout.flatten(weights, rollout.values.clone());
     let [_, trajectories] = rollout.dims();
@@ -81,7 +81,7 @@ pub fn estimate(actor: &Actor, rollout: &Rollout, weights: Tensor<2>) -> Tensor<
     policy_gradient(actor, &batch, scale, 0.0).0.neg()
 }
 
-/// k3 estimate of KL(old ‖ new) `[1]` after a step.
+/// k3 estimate `[1]` of KL(old ‖ new) after a step.
 pub(crate) fn moved(actor: &Actor, batch: &Batch, peers: &dyn Peers) -> Tensor<1> {
     let log_probs = actor.dist_on(batch).log_prob(batch.actions.clone());
     let kl = approx_kl(log_probs - batch.log_probs.clone());

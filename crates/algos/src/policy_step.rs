@@ -1,5 +1,4 @@
-//! The page that steepest ascent, natural gradient and TRPO share: one step of the policy for each batch,
-//! a measurement of what it did, and a fit of the value function.
+//! Policy step shared by steepest ascent, natural gradient and TRPO, with diagnostics and value fit.
 
 use crate::{Measured, UpdateContext, critic_fit::CriticFit, descent::param_norm, random::subset};
 use burn::tensor::Tensor;
@@ -15,22 +14,22 @@ use uphill_core::{
     trust_region::{NaturalGradient, NaturalStep, natural_step_by},
 };
 
-/// Settings of the objective that these algorithms climb.
+/// Settings of the objective of these algorithms.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ObjectiveSettings {
     pub(crate) gamma: f64,
     pub(crate) gae_lambda: f64,
-    /// Bring advantages to mean 0 and standard deviation 1 over the batch.
+    /// Whether to standardise advantages to mean 0 and standard deviation 1 over the batch.
     pub(crate) normalize_advantages: bool,
     /// c_H.
     pub(crate) entropy_coef: f64,
 }
 
-/// E[ρ A] + c_H · H over one batch, with ρ = π / π_old the ratios to the policy that acted, and its
-/// gradient there.
+/// E[ρ A] + c_H · H over one batch, with ρ = π / π_old the ratios to the policy that acted, and its gradient at that
+/// policy.
 pub(crate) struct Objective<'a> {
     pub(crate) batch: Batch,
-    /// By the policy's parameters, `[P]`.
+    /// Gradient with respect to the policy's parameters, `[P]`.
     pub(crate) gradient: Tensor<1>,
     advantages: Tensor<1>,
     entropy_coef: f64,
@@ -40,7 +39,8 @@ pub(crate) struct Objective<'a> {
 }
 
 impl<'a> Objective<'a> {
-    /// Around `actor`, the policy that acted, with generalised advantages and the value targets R = A + V.
+    /// The objective around `actor`, the policy that acted, with generalised advantages and the value targets R = A +
+    /// V.
     pub(crate) fn new(
         actor: &Actor,
         rollout: &Rollout,
@@ -69,7 +69,7 @@ impl<'a> Objective<'a> {
         objective
     }
 
-    /// By how much a policy is better than the one that acted, `[1]`: mean((ρ − 1) A) + c_H (H − H_old).
+    /// Improvement of a policy over the one that acted, `[1]`: mean((ρ − 1) A) + c_H (H − H_old).
     fn improvement(&self, dist: &Dist) -> Tensor<1> {
         let log_ratios = dist.log_prob(self.batch.actions.clone()) - self.old_log_probs.clone();
         let surrogate = surrogate_improvement(log_ratios, self.advantages.clone());
@@ -77,7 +77,7 @@ impl<'a> Objective<'a> {
         surrogate + entropy * self.entropy_coef
     }
 
-    /// Gradient by the policy's parameters `[P]` at the policy that acted, where it is the policy
+    /// Gradient with respect to the policy's parameters `[P]` at the policy that acted, where it equals the policy
     /// gradient E[∇log π · A] + c_H ∇H.
     fn gradient_at(&self, actor: &Actor) -> Tensor<1> {
         let net = actor.net.tracked();
@@ -86,8 +86,8 @@ impl<'a> Objective<'a> {
         peers::mean(self.context.peers, gradient)
     }
 
-    /// The natural gradient's step from the policy that acted, with a Fisher matrix that is estimated from a random
-    /// `subsample` of the batch.
+    /// Natural-gradient step from the policy that acted, with a Fisher matrix estimated from a random `subsample` of
+    /// the batch.
     pub(crate) fn natural_step(
         &self,
         actor: &Actor,
@@ -99,7 +99,7 @@ impl<'a> Objective<'a> {
         natural_step_by(product, self.gradient.clone(), size)
     }
 
-    /// What a step from the policy that acted to `actor` did.
+    /// Effect of a step from the policy that acted to `actor`.
     pub(crate) fn compare(&self, actor: &Actor) -> Change {
         let (dist, peers) = (actor.dist_on(&self.batch), self.context.peers);
         let kl = self.old.kl(&dist);
@@ -111,8 +111,8 @@ impl<'a> Objective<'a> {
         }
     }
 
-    /// Fits the values after the policy's step, and gathers what every such update reports, `further` last. The norm of all
-    /// parameters is in it because a run may diverge in its very last step.
+    /// Fits the values after the policy's step, and collects the metrics common to these updates, `further` last. They
+    /// include the norm of all parameters, because a run may diverge in its last step.
     pub(crate) fn finish(
         &self,
         change: Change,
@@ -138,7 +138,7 @@ impl<'a> Objective<'a> {
     }
 }
 
-/// What second-order theory says of a step, as metrics.
+/// Second-order predictions of a step, as metrics.
 pub(crate) fn predictions(step: NaturalStep) -> Vec<(&'static str, Tensor<1>)> {
     vec![
         ("predicted_improvement", step.predicted_improvement),
@@ -147,15 +147,15 @@ pub(crate) fn predictions(step: NaturalStep) -> Vec<(&'static str, Tensor<1>)> {
     ]
 }
 
-/// What a step did to the policy over one batch, `[1]` each, on the device.
+/// Effect of a step on the policy over one batch, `[1]` each, on the device.
 pub(crate) struct Change {
-    /// Of the objective.
+    /// Improvement of the objective.
     improvement: Tensor<1>,
-    /// Mean KL(old ‖ new), nats.
+    /// Mean KL(old ‖ new), in nats.
     mean_kl: Tensor<1>,
-    /// Largest KL(old ‖ new) over the observations, nats.
+    /// Largest KL(old ‖ new) over the observations, in nats.
     max_kl: Tensor<1>,
-    /// Mean entropy of the new policy, nats.
+    /// Mean entropy of the new policy, in nats.
     entropy: Tensor<1>,
 }
 

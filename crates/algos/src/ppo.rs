@@ -1,8 +1,8 @@
-//! Proximal policy optimisation: clipped surrogate, or penalised KL divergence.
+//! PPO, proximal policy optimisation, with a clipped surrogate or a penalised KL divergence.
 //!
-//! Schulman et al., arXiv:1707.06347 §3 and §4, with each code-level optimisation of Engstrom et al.,
-//! arXiv:2005.12729, as a setting of its own (those that concern observations, rewards and networks
-//! are in [`RunConfig`](crate::RunConfig), because every algorithm has them).
+//! Schulman et al., arXiv:1707.06347 §3 and §4, with each code-level optimisation of Engstrom et al., arXiv:2005.12729,
+//! as a separate setting (those for observations, rewards and networks are in [`RunConfig`](crate::RunConfig), because
+//! they apply to every algorithm).
 
 #[cfg(feature = "gpu")]
 use crate::optimizer::Optimizer;
@@ -27,44 +27,44 @@ use uphill_core::{
     schedule::Schedule,
 };
 
-/// Over what advantages are brought to mean 0 and standard deviation 1.
+/// Normalisation of advantages to mean 0 and standard deviation 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AdvantageNorm {
-    /// Left as they are.
+    /// No normalisation.
     None,
-    /// Each minibatch by itself.
+    /// Separately in each minibatch.
     #[default]
     Minibatch,
-    /// The whole batch, once.
+    /// Once over the whole batch.
     Batch,
 }
 
-/// What keeps the policy near the one that acted.
+/// Objective that keeps the policy close to the one that acted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Objective {
     /// Ratios are clipped to 1 ± `clip` (§3).
     #[default]
     Clip,
-    /// β KL(old ‖ new) is subtracted, with a β that follows `kl_target` (§4).
+    /// β KL(old ‖ new) is subtracted, where β is adapted to `kl_target` (§4).
     Kl,
 }
 
-/// Settings of PPO. The defaults are those of the paper's MuJoCo experiments as the reference
-/// implementations have them; a learning rate that falls to 0 is the annealing of arXiv:2005.12729.
+/// Settings of PPO. The defaults are those of the paper's MuJoCo experiments in the reference implementations; a
+/// learning rate that decreases to 0 is the annealing of arXiv:2005.12729.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PpoConfig {
-    /// Steps per copy in one rollout, `T`.
+    /// Number of steps per copy in one rollout, `T`.
     pub steps: usize,
-    /// Passes over each rollout.
+    /// Number of passes over each rollout.
     pub epochs: usize,
-    /// Parts that each pass is cut into; `steps × num_envs` has to be divisible by it.
+    /// Number of minibatches per pass; `steps × num_envs` must be divisible by it.
     pub minibatches: usize,
-    /// Of Adam; of the actor alone where the optimisers are separate.
+    /// Learning rate of Adam; of the actor alone if the optimisers are separate.
     pub learning_rate: Schedule,
-    /// Of the critic's Adam, where the optimisers are separate.
+    /// Learning rate of the critic's Adam if the optimisers are separate.
     pub critic_learning_rate: Schedule,
     /// One optimiser for actor and critic, or one each.
     pub optimizer: OptimizerKind,
@@ -74,25 +74,25 @@ pub struct PpoConfig {
     pub gamma: f64,
     /// λ of generalised advantage estimation.
     pub gae_lambda: f64,
-    /// What keeps the policy near the one that acted.
+    /// Objective that keeps the policy close to the one that acted.
     pub objective: Objective,
     /// ε of the clipped surrogate.
     pub clip: Schedule,
-    /// β at the start, with the objective `"kl"`.
+    /// Initial β, with the objective `"kl"`.
     pub kl_coef: f64,
-    /// Mean KL (nats) of one update that β is adapted to, with the objective `"kl"`.
+    /// Mean KL (nats) of one update to which β is adapted, with the objective `"kl"`.
     pub kl_target: f64,
-    /// Clip the value function's move to ±this; 0: never.
+    /// Bound to which the change of the value function is clipped, ±this; 0: never.
     pub value_clip: f64,
     /// Weight of the value loss.
     pub value_coef: f64,
     /// Weight of the entropy bonus.
     pub entropy_coef: Schedule,
-    /// Shorten gradients to this norm; 0: never.
+    /// Norm to which longer gradients are scaled down; 0: never.
     pub max_grad_norm: f64,
-    /// Over what advantages are normalised.
+    /// Normalisation of advantages.
     pub normalize_advantages: AdvantageNorm,
-    /// Stop the epochs once one of them ends with a mean KL (k3 estimate, nats) above this; 0: never.
+    /// Mean KL of an epoch (k3 estimate, nats) above which no further epoch is started; 0: never.
     pub target_kl: f64,
 }
 
@@ -199,7 +199,7 @@ pub struct Ppo {
 }
 
 impl Ppo {
-    /// With fresh optimiser state for these networks.
+    /// PPO with fresh optimiser state for these networks.
     pub fn new(config: PpoConfig, actor: &Actor, critic: &Critic) -> Self {
         let (rule, epsilon) = (RuleKind::Adam, config.adam_epsilon);
         Self {
@@ -209,20 +209,20 @@ impl Ppo {
         }
     }
 
-    /// Its optimiser state.
+    /// Optimiser state.
     #[cfg(feature = "gpu")]
     pub(crate) fn optimizer(&self) -> &Optimizer {
         self.descent.optimizer()
     }
 
-    /// Adds everything but the optimiser state to a checkpoint.
+    /// Adds everything except the optimiser state to a checkpoint.
     pub(crate) fn save_rest(&self, checkpoint: &mut Checkpoint) {
         checkpoint.put_ints(KL_COEF, &[self.kl_coef.to_bits()]);
     }
 }
 
 impl PpoConfig {
-    /// What an update goes down after this share of the step budget.
+    /// Loss and step size of an update after this fraction of the step budget.
     pub(crate) fn goal(&self, progress: f64, kl_coef: f64) -> Goal {
         let clip = self.clip.at(progress);
         Goal {
@@ -246,7 +246,7 @@ impl PpoConfig {
     }
 }
 
-/// Where a checkpoint keeps the bits of β.
+/// Key of the bits of β in a checkpoint.
 const KL_COEF: &str = "ppo.kl_coef";
 
 impl Algorithm for Ppo {

@@ -1,7 +1,7 @@
-//! Noise and permutations, from counter-based streams.
+//! Action noise and permutations from counter-based random streams.
 //!
-//! Every number is a function of (seed, stream, step, copy), so a position in a stream is a step
-//! count that the checkpoint holds anyway, and the numbers are the same on every device.
+//! Every number is a function of (seed, stream, step, copy), so a position in a stream is a step count, which the
+//! checkpoint holds anyway, and the numbers are the same on every device.
 
 use crate::UpdateContext;
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -11,7 +11,7 @@ use uphill_core::{
 };
 use uphill_envs::{Philox, Stream};
 
-/// Noise `[T, N, ..]` for `steps` steps of `envs` copies, beginning at step `first` of `stream`.
+/// Noise `[T, N, ..]` for `steps` steps of `envs` copies, starting at step `first` of `stream`.
 pub fn action_noise(
     kind: &DistKind,
     position: (u64, Stream, u64),
@@ -45,28 +45,28 @@ pub(crate) fn noise_values(
     values
 }
 
-/// A random order of samples: that of one epoch of one update.
+/// Random order of the samples in one epoch of one update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Order {
     /// The run's seed.
     pub seed: u64,
-    /// Iterations finished before the update.
+    /// Number of iterations finished before the update.
     pub iteration: u64,
-    /// Epochs finished before this one.
+    /// Number of epochs finished before this one.
     pub epoch: usize,
 }
 
 impl Order {
-    /// The numbers below `len` in this order, cut into `parts` equal parts `[len / parts]`.
+    /// The indices below `len` in this order, cut into `parts` equal parts `[len / parts]`.
     ///
-    /// Fisher–Yates on the host: the order depends on the seed alone. `len` has to be divisible by
-    /// `parts`.
+    /// Fisher–Yates on the host: the order depends on the seed alone. `len` must be divisible by `parts`.
     pub fn minibatches(self, len: usize, parts: usize) -> Vec<Vec<i32>> {
         let order = shuffled(len, self.seed, self.iteration, self.epoch as u32);
         order.chunks_exact(len / parts).map(<[_]>::to_vec).collect()
     }
 
-    /// What a GPU makes its order of the samples from, another one than that of [`minibatches`](Self::minibatches).
+    /// Key from which a GPU derives its order of the samples, which differs from that of
+    /// [`minibatches`](Self::minibatches).
     pub fn key(self) -> [u32; 2] {
         let (iteration, epoch) = (self.iteration as u32, self.epoch as u32);
         let mut rng = Philox::new(self.seed, Stream::Shuffle, iteration, epoch);
@@ -80,13 +80,13 @@ pub fn index_tensor(indices: Vec<i32>, device: &Device) -> Tensor<1, Int> {
     Tensor::from_data(TensorData::new(indices, [len]), device)
 }
 
-/// Seed of the environments in a rollout that begins with fresh starts: another one in every
-/// iteration, because a batch's start states depend on the seed of its reset alone.
+/// Seed of the environments for a rollout of whole episodes: a different one in every iteration, because start states
+/// depend on the seed of the reset alone.
 pub(crate) fn fresh_start_seed(seed: u64, iteration: u64) -> u64 {
     derived_seed(seed, Stream::FreshStart, iteration as u32)
 }
 
-/// Seed of a worker's environments and actions; the first worker has the run's own.
+/// Seed of a worker's environments and actions; the first worker uses the run's seed.
 pub(crate) fn worker_seed(seed: u64, worker: usize) -> u64 {
     if worker == 0 {
         return seed;
@@ -105,15 +105,15 @@ fn derived_seed(seed: u64, stream: Stream, position: u32) -> u64 {
     word() << 32 | word()
 }
 
-/// A random `share` (above 0, at most 1) of the samples of a batch, or of its sequences where networks
-/// have a memory; another one in every iteration.
+/// A random fraction `share` (above 0, at most 1) of the samples of a batch, or of its sequences if networks have
+/// memory; a different one in every iteration.
 pub(crate) fn subset(batch: &Batch, share: f64, context: UpdateContext) -> Batch {
     let units = batch.units();
     let count = (share * units as f64).ceil() as usize;
     if count >= units {
         return batch.clone();
     }
-    // Beyond the epochs of any minibatches.
+    // An epoch number that no minibatches use.
     let mut order = shuffled(units, context.seed, context.iteration, u32::MAX);
     order.truncate(count);
     batch.select(index_tensor(order, &batch.obs.device()))

@@ -1,4 +1,4 @@
-//! Every algorithm there is. A new one is one more line at the end of this file; one of a user's own is registered.
+//! Registry of the built-in algorithms, one line each, and of user-defined ones.
 
 mod custom;
 
@@ -7,8 +7,8 @@ pub use custom::{Custom, CustomSettings, register_algorithm};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use toml::{Table, Value};
 
-/// From one line per algorithm (name in configurations, variant, its settings, what it is) to
-/// everything that has to know all of them.
+/// Generates everything that lists all algorithms, from one line per algorithm: name in configurations, variant,
+/// settings, description.
 macro_rules! algorithms {
     ($($name:literal => $variant:ident($settings:ty), $about:literal;)+) => {
         /// An algorithm and its settings: the `[algo]` table of a configuration.
@@ -21,7 +21,7 @@ macro_rules! algorithms {
                 #[serde(rename = $name)]
                 $variant($settings),
             )+
-            /// One of a user's own; made by [`custom`](AlgoConfig::custom).
+            /// A user-defined algorithm; made by [`custom`](AlgoConfig::custom).
             #[serde(skip)]
             Custom(Custom),
         }
@@ -38,7 +38,7 @@ macro_rules! algorithms {
         )+
 
         impl AlgoConfig {
-            /// The named algorithm with its paper's settings.
+            /// The named algorithm with its default settings.
             pub fn default_for(name: &str) -> Option<Self> {
                 match name {
                     $($name => Some(Self::$variant(<$settings>::default())),)+
@@ -46,7 +46,7 @@ macro_rules! algorithms {
                 }
             }
 
-            /// As it is called in a configuration.
+            /// Name in configurations.
             pub fn name(&self) -> &'static str {
                 match self {
                     $(Self::$variant(_) => $name,)+
@@ -54,7 +54,7 @@ macro_rules! algorithms {
                 }
             }
 
-            /// Its settings.
+            /// Settings of the algorithm.
             pub fn settings(&self) -> &dyn Settings {
                 match self {
                     $(Self::$variant(settings) => settings,)+
@@ -65,12 +65,12 @@ macro_rules! algorithms {
     };
 }
 
-/// Name and one-line description of every algorithm, also of those of a user's own that are registered.
+/// Name and one-line description of every algorithm, including registered user-defined ones.
 pub fn algorithms() -> Vec<(&'static str, &'static str)> {
     [ALGORITHMS.to_vec(), custom::registered()].concat()
 }
 
-// The derived functions know the built-in ones.
+// The derived implementations cover the built-in algorithms.
 impl Serialize for AlgoConfig {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {

@@ -1,13 +1,13 @@
 //! REINFORCE: the log-derivative estimator with Monte-Carlo returns.
 //!
-//! Williams (1992), "Simple statistical gradient-following algorithms for connectionist reinforcement
-//! learning". With N trajectories of whole episodes,
+//! Williams (1992), "Simple statistical gradient-following algorithms for connectionist reinforcement learning". With N
+//! trajectories of whole episodes,
 //!
 //! ĝ = (1/N) Σ_i Σ_t γᵗ ∇ log π(a_t|s_t) (G_t − b),
 //!
-//! an unbiased estimate of the gradient of E[Σ_t γᵗ r_t] for every return G_t and baseline b here
-//! (`crates/algos/tests/gradients.rs` enumerates it). Two settings are exceptions: steps that
-//! are not discounted, and a value function that goes on where the clock cut an episode off.
+//! an unbiased estimate of the gradient of E[Σ_t γᵗ r_t] for each of the returns G_t and baselines b here
+//! (`crates/algos/tests/gradients.rs` verifies this by enumeration). There are two exceptions: undiscounted steps, and
+//! bootstrapping from a value function where the time limit cut an episode off.
 
 use crate::{
     Algorithm, Horizon, Learner, Measured, SequenceUse, Settings, UpdateContext, check_settings,
@@ -30,64 +30,64 @@ use uphill_core::{
     schedule::Schedule,
 };
 
-/// What an action is credited with.
+/// Return credited to an action.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Credit {
-    /// The return of the whole trajectory, what came before the action included.
+    /// The return of the whole trajectory, including rewards before the action.
     Trajectory,
-    /// What came after it. The rest has expectation zero and only adds noise.
+    /// The rewards from the action on. Earlier rewards have expectation zero and only add noise.
     #[default]
     RewardToGo,
 }
 
-/// What is subtracted from the return. Those made of other trajectories leave the one out that they
-/// are subtracted from, so that the estimate stays unbiased.
+/// Baselines, subtracted from the return. Those computed from trajectories leave out the trajectory that they are
+/// subtracted from, so that the estimate remains unbiased.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Baseline {
-    /// Nothing.
+    /// No baseline.
     None,
-    /// The mean return of the other trajectories; of each time step, for rewards to go.
+    /// The mean return of the other trajectories; for rewards to go, separately for each time step.
     #[default]
     Average,
-    /// The constant of least variance: returns weighted by squared score norms. Costs as much again as
-    /// the gradient itself for each of scores and gradients of the trajectories.
+    /// The constant of least variance: returns weighted by squared score norms. The scores and the gradients of single
+    /// trajectories each cost as much as the gradient itself.
     Optimal,
     /// A value function V(s), fitted after each step of the policy.
     Value,
 }
 
-/// Settings of REINFORCE. The paper has no experiments to take numbers from: rates are ours, the value
-/// fit is that of Spinning Up's VPG.
+/// Settings of REINFORCE. The paper has no experiments to take numbers from: learning rates are our own, the value fit
+/// is that of Spinning Up's VPG.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReinforceConfig {
-    /// Whole episodes of every copy in one rollout; an update has `num_envs` times as many.
+    /// Number of whole episodes of every copy in one rollout; an update uses `num_envs` times as many.
     pub episodes: usize,
-    /// What an action is credited with.
+    /// Return credited to an action.
     pub credit: Credit,
-    /// What is subtracted from it.
+    /// Baseline subtracted from it.
     pub baseline: Baseline,
     /// Discount γ.
     pub gamma: f64,
-    /// Weigh the reward to go of step t by γᵗ, as the gradient of the discounted return demands. Leaving
-    /// it out is usual where γ only tames variance, and follows the gradient of no objective
-    /// (arXiv:1906.07073).
+    /// Whether to weight the reward to go of step t by γᵗ, as the gradient of the discounted return requires. Omitting
+    /// the factor is usual if γ only serves to reduce variance, but then the estimate is not the gradient of any
+    /// objective (arXiv:1906.07073).
     pub discount_steps: bool,
-    /// Of the policy.
+    /// Learning rate of the policy.
     pub learning_rate: Schedule,
     /// Update rule of the policy.
     pub rule: RuleKind,
     /// ε of Adam and RMSProp.
     pub epsilon: f64,
-    /// Shorten the policy's gradients to this norm; 0: never.
+    /// Norm to which longer policy gradients are scaled down; 0: never.
     pub max_grad_norm: f64,
     /// Weight of the entropy bonus.
     pub entropy_coef: Schedule,
-    /// Of the critic's Adam, with the baseline `"value"`.
+    /// Learning rate of the critic's Adam, with the baseline `"value"`.
     pub critic_learning_rate: Schedule,
-    /// Steps of the critic after each of the policy, with the baseline `"value"`.
+    /// Number of critic steps after each policy step, with the baseline `"value"`.
     pub critic_steps: usize,
 }
 
@@ -141,7 +141,7 @@ impl Settings for ReinforceConfig {
             critic_learning_rate: POSITIVE,
             critic_steps: COUNT,
         })?;
-        // An episode has at least one step.
+        // Episodes have at least one step.
         rollout_samples("algo.episodes", self.episodes, num_envs).map(|_| ())
     }
 
@@ -154,8 +154,8 @@ impl Settings for ReinforceConfig {
     }
 }
 
-/// G_t = Σ_l γˡ r_{t+l}, `[T, N]`. Without a critic an episode that was cut off counts as it stands, with
-/// one its value goes on.
+/// G_t = Σ_l γˡ r_{t+l}, `[T, N]`. The return of a truncated episode is bootstrapped if there is a critic, and left as
+/// it is otherwise.
 fn returns_to_go(config: &ReinforceConfig, rollout: &Rollout) -> Tensor<2> {
     let mut trace = rollout.trace();
     if config.baseline != Baseline::Value {
@@ -164,8 +164,8 @@ fn returns_to_go(config: &ReinforceConfig, rollout: &Rollout) -> Tensor<2> {
     discounted_returns(&trace, config.gamma)
 }
 
-/// What the difference of return and baseline is multiplied by at each step, `[T, N]`: γᵗ, or 1 for whole
-/// trajectories. What one earned is counted from its start, so nothing remains of γᵗ.
+/// Factor of return minus baseline at each step, `[T, N]`: γᵗ for rewards to go, and 1 for whole trajectories, whose
+/// returns are discounted from their start already.
 pub fn step_scale(credit: Credit, rollout: &Rollout, gamma: f64) -> Tensor<2> {
     let [steps, trajectories] = rollout.dims();
     match credit {
@@ -176,8 +176,7 @@ pub fn step_scale(credit: Credit, rollout: &Rollout, gamma: f64) -> Tensor<2> {
     }
 }
 
-/// What multiplies ∇ log π(a_t|s_t): γᵗ (G_t − b), `[T, N]`, for a rollout of whole episodes. What
-/// stands in padded entries means nothing.
+/// Weights of ∇ log π(a_t|s_t): γᵗ (G_t − b), `[T, N]`, for a rollout of whole episodes. Padded entries are arbitrary.
 pub fn weights(config: &ReinforceConfig, actor: &Actor, rollout: &Rollout) -> Tensor<2> {
     let [steps, trajectories] = rollout.dims();
     let to_go = returns_to_go(config, rollout);
@@ -222,7 +221,7 @@ pub struct Reinforce {
 }
 
 impl Reinforce {
-    /// With fresh optimiser state for these networks.
+    /// REINFORCE with fresh optimiser state for these networks.
     pub fn new(config: ReinforceConfig, actor: &Actor, critic: &Critic) -> Self {
         let device = actor.net.device();
         let rule = |kind, len| Rule::new(kind, len, config.epsilon, &device);
@@ -246,7 +245,7 @@ impl Algorithm for Reinforce {
         let returns = returns_to_go(c, &rollout);
         let batch = rollout.flatten(weights(c, actor, &rollout), returns);
 
-        // Sums over trajectories, means over their number.
+        // Sums over trajectories, divided by their number.
         let [_, trajectories] = rollout.dims();
         let ascent = PolicyAscent {
             scale: batch.len() as f64 / trajectories as f64,

@@ -1,4 +1,4 @@
-//! What every algorithm's configuration has to tell, and the checks that they share.
+//! Trait of all algorithm settings: horizon, discount, validation, construction.
 
 mod range;
 
@@ -8,82 +8,82 @@ pub use range::{
 };
 use uphill_core::policy::{Actor, Critic};
 
-/// What one rollout is.
+/// Extent of one rollout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Horizon {
-    /// This many steps of every copy, `T`, going on where the last rollout stopped.
+    /// This many steps of every copy, `T`, continuing where the last rollout stopped.
     Steps(usize),
-    /// Whole episodes from fresh starts: exactly the first `per_env` of every copy. The rollout lasts
-    /// until the last copy has finished; what other copies do meanwhile counts as environment steps
-    /// and is not learnt from, because counting whichever episodes finish first would favour short
-    /// ones.
+    /// Whole episodes after a reset: exactly the first `per_env` of every copy. The rollout lasts until the last copy
+    /// has finished; further steps of other copies count as environment steps but are not used, because using the
+    /// episodes that finish first would favour short ones.
     Episodes {
-        /// Episodes of each copy.
+        /// Number of episodes of each copy.
         per_env: usize,
     },
 }
 
 /// The settings of one algorithm: the `[algo]` table without its name.
 pub trait Settings {
-    /// What one rollout is.
+    /// Extent of one rollout.
     fn horizon(&self) -> Horizon;
 
-    /// Discount γ, which reward scaling has to share.
+    /// Discount γ, which reward scaling uses too.
     fn gamma(&self) -> f64;
 
-    /// Samples per gradient step with `num_envs` copies, roughly: it helps to choose a device.
+    /// Approximate number of samples per gradient step with `num_envs` copies; used to choose a device.
     fn minibatch(&self, num_envs: usize) -> usize;
 
-    /// Checks every setting, alone and against the number of copies.
+    /// Checks each setting, and their fit to the number of copies.
     fn validate(&self, num_envs: usize) -> Result<(), ConfigError>;
 
-    /// Threads that gather experience, each with an equal share of the copies.
+    /// Number of threads that collect experience, each with an equal share of the copies.
     fn workers(&self) -> usize {
         1
     }
 
-    /// How it learns from the sequences of networks with memory.
+    /// Use of sequences when networks have memory.
     fn sequences(&self) -> SequenceUse {
         SequenceUse::Refused
     }
 
-    /// What it asks of the policy's distribution beyond densities and entropy. Every built-in one has all of it.
+    /// Requirements on the policy's distribution beyond densities and entropy. Built-in distributions fulfil all of
+    /// them.
     fn demands(&self) -> Demands {
         Demands::Densities
     }
 
-    /// The algorithm, with fresh optimiser state for these networks.
+    /// Builds the algorithm, with fresh optimiser state for these networks.
     fn build(&self, actor: &Actor, critic: &Critic) -> Learner;
 }
 
-/// What an algorithm asks of a policy's distribution, each with what stands before it.
+/// Requirements of an algorithm on the policy's distribution; each includes the preceding ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Demands {
     /// Log-probabilities and entropy.
     Densities,
     /// KL divergences.
     Kl,
-    /// Products with the Fisher matrix.
+    /// Fisher-vector products.
     Fisher,
 }
 
-/// How an algorithm learns from the copies' sequences where networks have a memory.
+/// Use of the copies' sequences by an algorithm when networks have memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SequenceUse {
-    /// It does not.
+    /// Memory is not supported.
     Refused,
-    /// From all of them at once.
+    /// All sequences at once.
     Whole,
-    /// From minibatches of whole sequences.
+    /// Minibatches of whole sequences.
     Parts {
-        /// The setting that says how many.
+        /// The setting for their number.
         key: &'static str,
         /// Their number.
         parts: usize,
     },
 }
 
-/// `Err` about `key` unless `right` holds.
+/// `Err` about `key` unless `right`.
 pub(crate) fn ensure(
     right: bool,
     key: &str,
@@ -96,11 +96,11 @@ pub(crate) fn ensure(
     }
 }
 
-/// The largest number of samples, units or parameters: on every device they are counted in 32 bits.
+/// The largest number of samples, units or parameters, which are counted in 32 bits on every device.
 pub(crate) const LARGEST: usize = i32::MAX as usize;
 
-/// Samples in `count` steps or episodes (of `key`) of `num_envs` copies; a rollout has to be addressable on every
-/// device.
+/// Number of samples in `count` steps or episodes (the setting `key`) of `num_envs` copies; an error if a rollout would
+/// not be addressable on every device.
 pub(crate) fn rollout_samples(
     key: &str,
     count: usize,

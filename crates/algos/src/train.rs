@@ -1,4 +1,4 @@
-//! A run in memory: everything that changes from one iteration to the next.
+//! Trainer: a run in memory, and one iteration of it.
 
 mod build;
 mod state;
@@ -28,10 +28,10 @@ use uphill_core::{
 };
 use uphill_envs::{BatchEnv, EnvError, Finished, FinishedEpisodes};
 
-/// Why a run cannot start.
+/// Errors of starting a run.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
-    /// A setting is impossible.
+    /// A setting is invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The environment cannot be made.
@@ -42,40 +42,40 @@ pub enum TrainError {
     Checkpoint(#[from] CheckpointError),
 }
 
-/// Why an iteration could not be finished. The trainer is of no further use; go back to a checkpoint.
+/// Errors that stop an iteration. The trainer cannot continue; restore a checkpoint.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum StepError {
-    /// A loss or parameter stopped being finite.
+    /// A loss or parameter is not finite.
     #[error(transparent)]
     Diverged(#[from] Diverged),
     /// The environment failed.
     #[error("stopped in iteration {iteration} (step {env_steps}): {error}")]
     Env {
-        /// Iteration in which it happened, from 1.
+        /// Iteration in which it happened, counted from 1.
         iteration: u64,
-        /// Environment steps taken before it.
+        /// Number of environment steps taken before it.
         env_steps: u64,
-        /// What happened.
+        /// Error of the environment.
         error: EnvError,
     },
 }
 
-/// What one iteration did.
+/// Results of one iteration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
-    /// Iterations finished.
+    /// Number of finished iterations.
     pub iteration: u64,
-    /// Environment steps taken, over all copies.
+    /// Number of environment steps taken, over all copies.
     pub env_steps: u64,
-    /// Episodes finished.
+    /// Number of finished episodes.
     pub episodes: u64,
     /// Mean return of the last 100 finished episodes (fewer at the start).
     pub episode_return_mean: Option<f64>,
-    /// Mean length of the same, in steps.
+    /// Mean length of the same episodes, in steps.
     pub episode_length_mean: Option<f64>,
-    /// The mean return over 100 episodes is the best so far: a checkpoint worth keeping.
+    /// Whether the mean return over 100 episodes is the best so far, which makes a checkpoint worth keeping.
     pub improved: bool,
-    /// What the algorithm measured.
+    /// Metrics of the algorithm.
     pub metrics: Metrics,
 }
 
@@ -87,19 +87,19 @@ pub struct Trainer {
     pub(crate) actor: Actor,
     pub(crate) critic: Critic,
     pub(crate) learner: Learner,
-    /// Why rollouts are collected step by step on a device, if they are.
+    /// Reason why rollouts are collected step by step on a device, if they are.
     collector: Option<&'static str>,
-    /// Of networks with memory, between rollouts.
+    /// States of networks with memory between rollouts.
     memory: Memory,
     pub(crate) reward_scaler: Option<RewardScaler>,
     counters: Counters,
-    /// What the last iteration measured; nothing at the start.
+    /// Metrics of the last iteration; empty at the start.
     metrics: Metrics,
     /// The processes that train the agent together.
     peers: Arc<dyn Peers>,
 }
 
-/// What is counted, and saved as JSON inside a checkpoint.
+/// Counters, saved as JSON inside a checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Counters {
     iteration: u64,
@@ -108,7 +108,7 @@ struct Counters {
 }
 
 impl Counters {
-    /// In the iteration that follows.
+    /// The error of an environment in the iteration in progress.
     fn stopped_at(&self, error: &EnvError) -> StepError {
         StepError::Env {
             iteration: self.iteration + 1,
@@ -119,8 +119,8 @@ impl Counters {
 }
 
 impl Trainer {
-    /// Why this run takes Burn's operations one by one instead of the fused loops of the CPU or the kernels of a GPU,
-    /// which are several times faster where networks are small; `None` if it does not.
+    /// Reason why this run uses Burn's operations one by one instead of fused CPU loops or GPU kernels, which are
+    /// several times faster for small networks; `None` if it does not.
     pub fn slower_path(&self) -> Option<String> {
         let agent = (&self.actor, &self.critic);
         let cause = if self.config.network.fused {
@@ -137,25 +137,25 @@ impl Trainer {
         ))
     }
 
-    /// One iteration: a rollout and an update.
+    /// Runs one iteration: a rollout and an update.
     ///
     /// # Errors
     ///
-    /// [`StepError`]. An environment that failed is heard of before anything is learned from it.
+    /// [`StepError`]. The failure of an environment is reported before anything is learned from it.
     pub fn step(&mut self) -> Result<Report, StepError> {
         let report = self.step_unless(&NEVER)?;
         Ok(report.unwrap_or_else(|| unreachable!("nothing stops it")))
     }
 
-    /// [`step`](Self::step), unless `stop` is raised meanwhile: `None` then. It is looked at after every step of the
+    /// Runs one iteration, or returns `None` if `stop` is set meanwhile. The flag is checked after every step of the
     /// environments and every pass over a rollout.
     ///
-    /// After that the trainer has an unfinished iteration in it and is of no use until it is
-    /// [restored](Self::restore); what was [saved](Self::save) before the call goes on exactly.
+    /// After `None` the trainer is in the middle of an iteration and must be [restored](Self::restore) before it can
+    /// continue; the state [saved](Self::save) before the call continues exactly.
     ///
     /// # Errors
     ///
-    /// As [`step`](Self::step).
+    /// Those of [`step`](Self::step).
     pub fn step_unless(&mut self, stop: &AtomicBool) -> Result<Option<Report>, StepError> {
         let (context, first_step) = self.position();
         let remaining = self
@@ -214,7 +214,7 @@ impl Trainer {
                 let norm = agent.0.obs_norm.as_ref();
                 let flat = no_spread::flags(context.iteration, self.reward_scaler.as_ref(), norm);
                 let flags = flat.as_ref().map_or(0, |flat| flat.dims()[0]);
-                // The one wait for the device in an iteration.
+                // The only wait for the device in an iteration.
                 let (metrics, finished, flat) = match finished {
                     Finished::Host(finished) => {
                         let (metrics, flat) = measured.read(flat);
@@ -247,7 +247,7 @@ impl Trainer {
 
         let finished = of_all(finished, &*peers);
         let report = self.report(steps, metrics, &finished, evidence)?;
-        // After the update, so that every ratio compared policies on the same inputs.
+        // After the update, so that every ratio compares policies on the same inputs.
         if let Some(norm) = &mut self.actor.obs_norm
             && self.config.normalize.obs
         {
@@ -257,8 +257,8 @@ impl Trainer {
         Ok(Some(report))
     }
 
-    /// When the next update happens, and how many steps every copy has taken, which is the position of the action
-    /// noise.
+    /// Context of the next update, and the number of steps that every copy has taken, which is the position in the
+    /// stream of action noise.
     pub(crate) fn position(&self) -> (UpdateContext<'static>, u64) {
         let context = UpdateContext {
             iteration: self.counters.iteration,
@@ -273,17 +273,17 @@ impl Trainer {
         )
     }
 
-    /// True once the step budget is spent.
+    /// Whether the step budget is spent.
     pub fn finished(&self) -> bool {
         self.counters.env_steps >= self.config.total_steps
     }
 
-    /// The run's configuration.
+    /// Configuration of the run.
     pub fn config(&self) -> &RunConfig {
         &self.config
     }
 
-    /// The environment's description.
+    /// Specification of the environment.
     pub fn spec(&self) -> &uphill_envs::EnvSpec {
         self.envs[0].spec()
     }
@@ -298,12 +298,12 @@ impl Trainer {
         &self.critic
     }
 
-    /// Iterations finished.
+    /// Number of finished iterations.
     pub fn iteration(&self) -> u64 {
         self.counters.iteration
     }
 
-    /// Environment steps taken, over all copies.
+    /// Number of environment steps taken, over all copies.
     pub fn env_steps(&self) -> u64 {
         self.counters.env_steps
     }
@@ -313,7 +313,7 @@ impl Trainer {
         &self.counters.stats
     }
 
-    /// Counts an iteration of `steps` steps of every copy and says what came of it.
+    /// Counts an iteration of `steps` steps of every copy and returns its report.
     pub(crate) fn report(
         &mut self,
         steps: usize,
@@ -350,7 +350,7 @@ impl Trainer {
     }
 }
 
-/// Brings rewards to the scale that the configuration asks for.
+/// Scales rewards as configured.
 fn scale_rewards(
     rollout: &mut Rollout,
     scaler: &mut Option<RewardScaler>,
@@ -364,7 +364,7 @@ fn scale_rewards(
     clip_rewards(rollout, config);
 }
 
-/// Clips rewards as the configuration asks for.
+/// Clips rewards as configured.
 pub(crate) fn clip_rewards(rollout: &mut Rollout, config: &RunConfig) {
     let clip = config.normalize.reward_clip;
     if clip > 0.0 {

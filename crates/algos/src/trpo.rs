@@ -1,4 +1,4 @@
-//! Trust region policy optimisation: the natural gradient with a line search that makes sure.
+//! TRPO, trust region policy optimisation: natural-gradient steps with a line search.
 //!
 //! Schulman et al., arXiv:1502.05477.
 
@@ -27,30 +27,30 @@ use uphill_core::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrpoConfig {
-    /// Steps per copy in one rollout, `T`.
+    /// Number of steps per copy in one rollout, `T`.
     pub steps: usize,
     /// Discount γ.
     pub gamma: f64,
     /// λ of generalised advantage estimation.
     pub gae_lambda: f64,
-    /// δ: largest mean KL(old ‖ new) of a step, nats.
+    /// δ: largest mean KL(old ‖ new) of a step, in nats.
     pub max_kl: Schedule,
-    /// Iterations of conjugate gradient.
+    /// Number of conjugate-gradient iterations.
     pub cg_steps: usize,
-    /// Added to the diagonal of the Fisher matrix.
+    /// Damping, added to the diagonal of the Fisher matrix.
     pub cg_damping: f64,
-    /// Share of the samples (of the sequences, for networks with memory), drawn at random, that the
-    /// Fisher matrix is estimated from.
+    /// Fraction of the samples (of the sequences, for networks with memory), drawn at random, from which the Fisher
+    /// matrix is estimated.
     pub fisher_subsample: f64,
-    /// The line search multiplies a step that it refuses by this …
+    /// Factor by which the line search shrinks a rejected step.
     pub line_search_shrink: f64,
-    /// … and gives up after this many.
+    /// Number of trials of the line search.
     pub line_search_tries: usize,
-    /// Bring advantages to mean 0 and standard deviation 1 over the batch.
+    /// Whether to standardise advantages to mean 0 and standard deviation 1 over the batch.
     pub normalize_advantages: bool,
     /// Weight of the entropy bonus.
     pub entropy_coef: Schedule,
-    /// Of the value fit after the policy's step.
+    /// Value fit after the policy's step.
     pub critic: CriticConfig,
 }
 
@@ -126,7 +126,7 @@ pub struct Trpo {
 }
 
 impl Trpo {
-    /// With fresh optimiser state for this critic.
+    /// TRPO with fresh optimiser state for this critic.
     pub fn new(config: TrpoConfig, critic: &Critic) -> Self {
         let critic_fit = CriticFit::new(config.critic.clone(), critic);
         Self { config, critic_fit }
@@ -157,7 +157,7 @@ impl Algorithm for Trpo {
         let objective = Objective::new(actor, &rollout, settings, context);
         let step = objective.natural_step(actor, size, c.fisher_subsample);
 
-        // One read-back per try: the first or second usually does.
+        // Each trial reads back once; usually the first or second succeeds.
         let start = actor.net.flat();
         let taken = backtrack(c.line_search_shrink, c.line_search_tries, |scale| {
             let params = start.clone() + step.step.clone() * scale;
@@ -171,7 +171,7 @@ impl Algorithm for Trpo {
                 actor.net = net;
                 (1.0, shrinks, change)
             }
-            // The parameters were never touched.
+            // The parameters remain unchanged.
             None => (0.0, c.line_search_tries, objective.compare(actor)),
         };
 
@@ -199,8 +199,8 @@ impl Algorithm for Trpo {
     }
 }
 
-/// C = 4εγ / (1 − γ)² `[1]` with ε = max |A| `[1]`: weight of the largest KL in the bound that
-/// guarantees improvement (theorem 1). Theory only: the steps that it allows are far too short.
+/// C = 4εγ / (1 − γ)² `[1]` with ε = max |A| `[1]`: the weight of the largest KL in the bound that guarantees
+/// improvement (theorem 1). It is only reported: the steps that it allows are far too short.
 fn penalty(epsilon: Tensor<1>, gamma: f64) -> Tensor<1> {
     epsilon * (4.0 * gamma / (1.0 - gamma).powi(2))
 }

@@ -1,8 +1,7 @@
-//! Policy gradient with steps of a fixed length in the parameters.
+//! Policy gradient with steps of a fixed length in parameter space.
 //!
-//! The steepest ascent among all steps with ‖d‖² ≤ ε: what a gradient step is when its size, and not
-//! its rate, is given (Peters & Schaal 2008 §3). [`npg`](crate::npg) measures the same step in the
-//! policy instead.
+//! The steepest ascent among all steps with ‖d‖² ≤ ε: a gradient step whose size is given instead of its rate (Peters &
+//! Schaal 2008 §3). [`npg`](crate::npg) measures the step in policy space instead.
 
 use crate::{
     Algorithm, Demands, Horizon, Learner, Measured, SequenceUse, Settings, UpdateContext,
@@ -26,7 +25,7 @@ use uphill_core::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrustRegionConfig {
-    /// Steps per copy in one rollout, `T`.
+    /// Number of steps per copy in one rollout, `T`.
     pub steps: usize,
     /// Discount γ.
     pub gamma: f64,
@@ -34,12 +33,12 @@ pub struct TrustRegionConfig {
     pub gae_lambda: f64,
     /// ε: squared length of the policy's step.
     pub epsilon: Schedule,
-    /// Bring advantages to mean 0 and standard deviation 1 over the batch. The step's length does not
+    /// Whether to standardise advantages to mean 0 and standard deviation 1 over the batch. The step's length does not
     /// depend on their scale, but its direction depends on their mean.
     pub normalize_advantages: bool,
     /// Weight of the entropy bonus.
     pub entropy_coef: Schedule,
-    /// Of the value fit after the policy's step.
+    /// Value fit after the policy's step.
     pub critic: CriticConfig,
 }
 
@@ -105,7 +104,7 @@ pub struct TrustRegion {
 }
 
 impl TrustRegion {
-    /// With fresh optimiser state for this critic.
+    /// Steepest ascent with fresh optimiser state for this critic.
     pub fn new(config: TrustRegionConfig, critic: &Critic) -> Self {
         let critic_fit = CriticFit::new(config.critic.clone(), critic);
         Self { config, critic_fit }

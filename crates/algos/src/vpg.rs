@@ -1,5 +1,4 @@
-//! Vanilla policy gradient: one step along the policy gradient with generalised advantages, then many
-//! of the value function.
+//! VPG, vanilla policy gradient: one policy step with generalised advantages, then many value steps.
 //!
 //! As in Spinning Up (Achiam 2018); advantages after Schulman et al., arXiv:1506.02438.
 
@@ -27,25 +26,25 @@ use uphill_core::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct VpgConfig {
-    /// Steps per copy in one rollout, `T`.
+    /// Number of steps per copy in one rollout, `T`.
     pub steps: usize,
     /// Discount γ.
     pub gamma: f64,
     /// λ of generalised advantage estimation.
     pub gae_lambda: f64,
-    /// Bring advantages to mean 0 and standard deviation 1.
+    /// Whether to standardise advantages to mean 0 and standard deviation 1.
     pub normalize_advantages: bool,
-    /// Of the policy's Adam.
+    /// Learning rate of the policy's Adam.
     pub learning_rate: Schedule,
-    /// Of the critic's Adam.
+    /// Learning rate of the critic's Adam.
     pub critic_learning_rate: Schedule,
-    /// Steps of the critic, each over the whole rollout, after one of the policy.
+    /// Number of critic steps, each over the whole rollout, after each policy step.
     pub critic_steps: usize,
     /// ε of both Adams.
     pub adam_epsilon: f64,
     /// Weight of the entropy bonus.
     pub entropy_coef: Schedule,
-    /// Shorten the policy's gradients to this norm; 0: never.
+    /// Norm to which longer policy gradients are scaled down; 0: never.
     pub max_grad_norm: f64,
 }
 
@@ -113,7 +112,7 @@ pub struct Vpg {
 }
 
 impl Vpg {
-    /// With fresh optimiser state for these networks.
+    /// VPG with fresh optimiser state for these networks.
     pub fn new(config: VpgConfig, actor: &Actor, critic: &Critic) -> Self {
         let device = actor.net.device();
         let adam = |len| Rule::new(RuleKind::Adam, len, config.adam_epsilon, &device);

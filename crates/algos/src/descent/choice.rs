@@ -1,4 +1,4 @@
-//! The choice of the engine for an update: loops on the CPU, kernels of a GPU, or Burn's tensors.
+//! Choice of the engine for an update: CPU loops, GPU kernels, or Burn's tensors.
 
 use uphill_core::{
     loss::{ActorCriticLoss, Surrogate},
@@ -6,12 +6,12 @@ use uphill_core::{
     policy::{Actor, Critic},
 };
 
-/// What is several times faster than tensors where networks are small.
+/// Engines that are several times faster than tensors for small networks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fast {
     /// Loops on slices in host memory.
     Cpu,
-    /// Kernels.
+    /// Kernels on a GPU.
     Gpu,
 }
 
@@ -25,7 +25,7 @@ const NO_FITS: &str =
     "a GPU has kernels for the steps of PPO, A2C and A3C, in which actor and critic learn together";
 const NO_DEVICE: &str = "there are no loops or kernels for this device and its float type";
 
-/// What takes the gradients of a loss of actor and critic, or why tensors do.
+/// The fast engine for gradients of an actor-critic loss, or the reason why tensors are used.
 pub(crate) fn of_agent(
     (actor, critic): (&Actor, &Critic),
     loss: &ActorCriticLoss,
@@ -49,8 +49,8 @@ pub(crate) fn of_agent(
     }
 }
 
-/// Why steps of actor or critic alone take tensors all the way: passes through their networks, which is where the
-/// time goes, are not fused. `None` if they are.
+/// Reason why steps of actor or critic alone use tensors throughout: passes through their networks, which take most of
+/// the time, are not fused. `None` if they are.
 pub(crate) fn slower_alone((actor, critic): (&Actor, &Critic)) -> Option<&'static str> {
     let nets = [&actor.net, &critic.net];
     if nets.iter().all(|net| net.fused()) {

@@ -1,4 +1,4 @@
-//! Gradients of a loss of actor and critic over a batch.
+//! Gradients of an actor-critic loss over a batch.
 
 use super::choice::{self, Fast};
 use super::measured::Means;
@@ -11,18 +11,18 @@ use uphill_core::{
     rollout::Batch,
 };
 
-/// Gradients of a loss by the parameters of actor and critic, and what was measured on the way.
+/// Gradients of a loss with respect to the parameters of actor and critic, and diagnostics.
 #[derive(Clone, Debug)]
 pub struct Gradient {
-    /// `[P]` of the actor.
+    /// Gradient of the actor's parameters, `[P]`.
     pub actor: Tensor<1>,
-    /// `[P]` of the critic.
+    /// Gradient of the critic's parameters, `[P]`.
     pub critic: Tensor<1>,
-    /// Over the samples.
+    /// Diagnostics over the samples.
     pub means: Means<Tensor<1>>,
 }
 
-/// ∇ of `loss` over the samples of all processes; `old` is the policy that gathered them.
+/// Gradient of `loss` over the samples of all processes; `old` is the policy that collected them.
 pub fn gradient(
     agent: (&Actor, &Critic),
     old: &Actor,
@@ -58,7 +58,7 @@ fn of_this_process(
     batch: &Batch,
     loss: &ActorCriticLoss,
 ) -> Gradient {
-    // A penalty is measured from the policy that acted, which loops take the present one for.
+    // The penalty refers to the policy that acted, but the loops assume that it is the current one.
     let fast = match loss.surrogate {
         Surrogate::Penalised { .. } => None,
         _ => match choice::of_agent(agent, loss) {
@@ -70,7 +70,7 @@ fn of_this_process(
     fast.unwrap_or_else(|| on_tensors(agent, old, batch, loss))
 }
 
-/// The reference.
+/// The reference, on tensors.
 fn on_tensors(
     (actor, critic): (&Actor, &Critic),
     old: &Actor,
@@ -119,7 +119,7 @@ fn on_gpu(
     loss: &ActorCriticLoss,
 ) -> Option<Gradient> {
     let ([of_actor, of_critic], means) = device_gradient(actor, critic, batch, &loss.in_f32())?;
-    // As the kernel writes them.
+    // In the order in which kernels write them.
     let [surrogate, entropy, approx_kl, clip_fraction, value_loss] =
         [0, 1, 2, 3, 4].map(|i| means.clone().narrow(0, i, 1));
     Some(Gradient {

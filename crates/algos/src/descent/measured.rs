@@ -1,9 +1,9 @@
-//! Diagnostics of gradient steps, by name.
+//! Diagnostics of gradient steps: their names, order and means.
 
 use burn::tensor::Tensor;
 use uphill_core::loss::{Parts, Surrogate, approx_kl, clip_fraction};
 
-/// What is measured of a gradient step, in the order of a row.
+/// Diagnostics of a gradient step, in the order of a row.
 pub(crate) const STEP: [&str; 6] = [
     "policy_loss",
     "value_loss",
@@ -13,8 +13,8 @@ pub(crate) const STEP: [&str; 6] = [
     "grad_norm",
 ];
 
-/// What is measured of an update: the means over its steps, then the explained variance of the values before it and the
-/// norm of all parameters after it.
+/// Diagnostics of an update: means over its steps, then the explained variance of the values before it and the norm of
+/// all parameters after it.
 pub(crate) const UPDATE: [&str; 8] = [
     "policy_loss",
     "value_loss",
@@ -26,23 +26,23 @@ pub(crate) const UPDATE: [&str; 8] = [
     "param_norm",
 ];
 
-/// Means over the samples of one gradient step, before it: numbers, or tensors `[1]` on a device.
+/// Means over the samples of a gradient step, measured before it: numbers, or tensors `[1]` on a device.
 #[derive(Clone, Debug)]
 pub struct Means<T> {
     /// −J.
     pub policy_loss: T,
     /// L_V.
     pub value_loss: T,
-    /// H, nats.
+    /// H, in nats.
     pub entropy: T,
-    /// k3 estimate of KL(old ‖ new), nats.
+    /// k3 estimate of KL(old ‖ new), in nats.
     pub approx_kl: T,
-    /// Share of ratios outside 1 ± ε.
+    /// Fraction of ratios outside 1 ± ε.
     pub clip_fraction: T,
 }
 
 impl<T> Means<T> {
-    /// With the gradient's norm, in the order of [`STEP`].
+    /// These means and the gradient's norm, in the order of [`STEP`].
     pub(crate) fn row(self, grad_norm: T) -> [T; STEP.len()] {
         [
             self.policy_loss,
@@ -67,7 +67,7 @@ impl Means<Tensor<1>> {
     }
 }
 
-/// Position of a measurement in a row.
+/// Position of a diagnostic in a row.
 pub(crate) fn column(name: &str) -> usize {
     STEP.iter()
         .position(|n| *n == name)

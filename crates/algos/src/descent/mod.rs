@@ -1,4 +1,4 @@
-//! Gradient descent: the one place that chooses what computes gradients and takes steps, and can say why.
+//! Gradient descent of actor and critic: engine choice, optimiser state, gradients, steps.
 //!
 //! ```text
 //! Descent (optimiser) ── begin ──> Update ── epoch, epoch, .. ── finish ──> UpdateSteps (measurements)
@@ -7,7 +7,7 @@
 //! fit_values          steps of a critic alone
 //! ```
 //!
-//! Three engines compute the same: Burn's tensors, the reference; loops in host memory; kernels of a GPU.
+//! Three engines compute the same: Burn's tensors, which are the reference, CPU loops in host memory, and GPU kernels.
 //! Algorithms name none of them.
 
 mod choice;
@@ -40,11 +40,11 @@ use uphill_core::{
     rollout::Batch,
 };
 
-/// Gradient descent of actor and critic, with the state of its optimiser.
+/// Gradient descent of actor and critic, with its optimiser state.
 #[derive(Debug)]
 pub struct Descent {
     optimizer: Optimizer,
-    /// What the next update on a GPU takes over from the last. No part of the state: it can be made anew.
+    /// GPU learner reused by the next update. It is not part of the state: it can be rebuilt.
     kept: Option<DeviceLearner>,
 }
 
@@ -57,19 +57,19 @@ impl Clone for Descent {
     }
 }
 
-/// What an update goes down, and how.
+/// Loss and step size of an update.
 #[derive(Clone, Debug)]
 pub struct Goal {
     /// The loss of a minibatch.
     pub loss: ActorCriticLoss,
-    /// Of every step.
+    /// Step size of every step.
     pub size: StepSize,
-    /// Equal parts that an epoch is cut into.
+    /// Number of minibatches per epoch.
     pub minibatches: usize,
 }
 
 impl Descent {
-    /// With fresh optimiser state for these networks; `epsilon` as in [`uphill_core::optim::Rule::new`].
+    /// Descent with fresh optimiser state for these networks; `epsilon` as in [`uphill_core::optim::Rule::new`].
     pub fn new(
         kind: OptimizerKind,
         rule: RuleKind,
@@ -82,7 +82,7 @@ impl Descent {
         }
     }
 
-    /// Begins an update by minibatches of a batch that this actor gathered.
+    /// Starts an update by minibatches of a batch that this actor collected.
     pub fn begin<'a>(
         &'a mut self,
         (actor, critic): (&'a mut Actor, &'a mut Critic),
@@ -105,8 +105,8 @@ impl Descent {
         }
     }
 
-    /// One step down the gradient of `loss` over the whole batch. Returns what was measured before it, and the norm of
-    /// the gradient before it was shortened, `[1]` each.
+    /// Takes one step on `loss` over the whole batch. Returns the diagnostics before the step, and the norm of the
+    /// gradient before clipping, `[1]` each.
     pub fn step(
         &mut self,
         (actor, critic): (&mut Actor, &mut Critic),
@@ -154,7 +154,7 @@ impl Descent {
         engine.unwrap_or(Engine::Gradients)
     }
 
-    /// Its optimiser state.
+    /// Optimiser state.
     #[cfg(feature = "gpu")]
     pub(crate) fn optimizer(&self) -> &Optimizer {
         &self.optimizer
@@ -165,19 +165,19 @@ impl Descent {
         self.optimizer.save(checkpoint);
     }
 
-    /// Takes the optimiser state back.
+    /// Restores the optimiser state from a checkpoint.
     pub fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
         self.optimizer.load(checkpoint)
     }
 }
 
-/// Why gradients of this loss are taken on Burn's tensors, where small networks are several times slower than on the loops
-/// of the CPU or the kernels of a GPU; `None` if they are not.
+/// Reason why gradients of this loss are computed on Burn's tensors, which for small networks are several times slower
+/// than CPU loops or GPU kernels; `None` if they are not.
 pub fn slower_path(agent: (&Actor, &Critic), loss: &ActorCriticLoss) -> Option<&'static str> {
     choice::of_agent(agent, loss).err()
 }
 
-/// What takes the gradients of this loss, and why.
+/// Engine of the gradients of this loss, and the reason for it.
 pub fn reason(agent: (&Actor, &Critic), loss: &ActorCriticLoss) -> String {
     match choice::of_agent(agent, loss) {
         Ok(Fast::Cpu) => "loops on the CPU, which know these networks and this policy".to_owned(),
@@ -191,34 +191,34 @@ pub fn slower_path_alone(agent: (&Actor, &Critic)) -> Option<&'static str> {
     choice::slower_alone(agent)
 }
 
-/// What takes the steps of an update.
+/// Engine of the steps of an update.
 #[allow(clippy::large_enum_variant)] // there is one of these in an update
 enum Engine {
     Cpu(HostLearner),
     Gpu(DeviceLearner),
-    /// Nothing for all of them at once: one [`gradient`] after the other.
+    /// No engine for whole steps: one [`gradient`] after the other.
     Gradients,
 }
 
-/// An update by minibatches, under way.
+/// An update by minibatches in progress.
 pub struct Update<'a> {
     descent: &'a mut Descent,
     actor: &'a mut Actor,
     critic: &'a mut Critic,
-    /// The policy that gathered the batch.
+    /// The policy that collected the batch.
     old: Actor,
     batch: &'a Batch,
     goal: Goal,
     peers: &'a dyn Peers,
     engine: Engine,
-    /// What was measured of the steps of one epoch or several, `[M, 6]` each.
+    /// Diagnostics of the steps, `[M, 6]` for one or several epochs.
     rows: Vec<Tensor<2>>,
-    /// Epochs that a GPU has not been told of.
+    /// Epochs not yet launched on a GPU.
     waiting: Vec<Order>,
 }
 
 impl Update<'_> {
-    /// A step on each minibatch of the batch in the given order. A GPU begins when somebody wants to know what came of it.
+    /// Takes a step on each minibatch of the batch in the given order. A GPU starts only when results are requested.
     pub fn epoch(&mut self, order: Order) {
         match &mut self.engine {
             Engine::Cpu(learner) => {
@@ -251,7 +251,7 @@ impl Update<'_> {
         }
     }
 
-    /// One step on the samples or sequences at `part`. Returns its row.
+    /// Takes one step on the samples or sequences in `part`. Returns its row of diagnostics.
     fn step(&mut self, part: Vec<i32>) -> Tensor<1> {
         let minibatch = (self.batch).select(index_tensor(part, &self.batch.obs.device()));
         let agent = (&*self.actor, &*self.critic);
@@ -273,7 +273,7 @@ impl Update<'_> {
         }
     }
 
-    /// Mean over the minibatches of the last epoch of the k3 estimate of KL(old ‖ new), in nats. Waits for the device.
+    /// k3 estimate of KL(old ‖ new), in nats, averaged over the minibatches of the last epoch. Waits for the device.
     pub fn approx_kl(&mut self) -> f64 {
         self.launch();
         let last = self.rows.last().cloned();
@@ -281,7 +281,7 @@ impl Update<'_> {
         kl.map_or(0.0, |kl| read_back::read(kl)[0])
     }
 
-    /// Hands networks and optimiser back, and what was measured.
+    /// Returns the networks and the optimiser, and the diagnostics.
     pub fn finish(mut self) -> UpdateSteps {
         self.launch();
         let (actor, critic) = (self.actor, self.critic);
@@ -309,30 +309,30 @@ impl Update<'_> {
     }
 }
 
-/// What was measured of an update, still on the device.
+/// Diagnostics of an update, still on the device.
 #[derive(Clone, Debug)]
 pub struct UpdateSteps {
-    /// In the order of [`UPDATE`].
+    /// Values in the order of [`UPDATE`].
     pub(crate) summary: Tensor<1>,
-    /// In the order of [`STEP`], one row for each step: `[M, 6]` for one epoch or several.
+    /// Values in the order of [`STEP`], one row per step: `[M, 6]` for one or several epochs.
     pub(crate) rows: Vec<Tensor<2>>,
-    /// Steps of an epoch.
+    /// Number of steps per epoch.
     pub(crate) minibatches: usize,
 }
 
-/// Means over minibatches `[M, 6]` of one or more epochs, still on the device, `[6]`.
+/// Mean `[6]` of rows `[M, 6]` of one or several epochs, on the device.
 fn mean_of(rows: Vec<Tensor<2>>) -> Tensor<1> {
     Tensor::cat(rows, 0).mean_dim(0).squeeze_dim(0)
 }
 
-/// [`UPDATE`], still on the device.
+/// Values in the order of [`UPDATE`], on the device.
 fn summary(rows: &[Tensor<2>], batch: &Batch, (actor, critic): (&Actor, &Critic)) -> Tensor<1> {
     let explained = explained_variance(batch.values.clone(), batch.returns.clone());
     let size = param_norm([&actor.net, &critic.net]);
     Tensor::cat(vec![mean_of(rows.to_vec()), explained, size], 0)
 }
 
-/// Euclidean norm of all parameters `[1]`: what shows that a run diverged in its very last step.
+/// Euclidean norm of all parameters `[1]`, which reveals a divergence in the last step of a run.
 pub(crate) fn param_norm(nets: [&Net; 2]) -> Tensor<1> {
     let [actor, critic] = nets.map(|net| net.flat().square().sum());
     (actor + critic).sqrt()

@@ -15,34 +15,35 @@ use uphill_core::{
     rollout::Batch,
 };
 
-/// Steps of a value fit.
+/// Settings of the steps of a value fit.
 #[derive(Clone, Copy, Debug)]
 pub struct ValueSteps {
-    /// Passes over the batch.
+    /// Number of passes over the batch.
     pub epochs: usize,
-    /// Equal parts that each pass is cut into.
+    /// Number of minibatches per pass.
     pub minibatches: usize,
-    /// Order of the samples in the first pass; later ones have the next epochs'. `None`: that of the batch.
+    /// Order of the samples in the first pass; later passes use that of the following epochs. `None`: the order of the
+    /// batch.
     pub order: Option<Order>,
-    /// Of the update rule.
+    /// Learning rate of the update rule.
     pub learning_rate: f64,
-    /// Gradients are shortened to this norm; 0: never.
+    /// Norm to which longer gradients are scaled down; 0: never.
     pub max_grad_norm: f64,
-    /// Clip the move of the values to ± this; 0: never.
+    /// Bound to which the change of the values is clipped, ±this; 0: never.
     pub value_clip: f64,
 }
 
 /// Losses `[1]` of the steps of a fit, each measured before its step.
 #[derive(Clone, Debug)]
 pub struct ValueLosses {
-    /// Of the first step; 0 if there was none.
+    /// Loss of the first step; 0 if there was none.
     pub first: Tensor<1>,
     /// Mean over all steps.
     pub mean: Tensor<1>,
 }
 
 impl ValueSteps {
-    /// One step on the whole batch, as it is.
+    /// One step on the whole batch in its order.
     pub fn whole(learning_rate: f64) -> Self {
         Self {
             epochs: 1,
@@ -54,7 +55,7 @@ impl ValueSteps {
         }
     }
 
-    /// Minibatches of a pass over `units` samples or sequences; `None`: the batch as it is.
+    /// Minibatches of a pass over `units` samples or sequences; `None`: the batch unchanged.
     fn minibatches(&self, units: usize, epoch: usize) -> Option<Vec<Vec<i32>>> {
         let first = self.order?;
         let order = Order {
@@ -65,8 +66,8 @@ impl ValueSteps {
     }
 }
 
-/// Moves V towards the returns of the batch, down ½ mean((V − R)²) or its clipped form, by steps of `rule`. Ends after
-/// the pass in which `stop` is raised.
+/// Moves V towards the returns of the batch by minimising ½ mean((V − R)²) or its clipped form, with steps of `rule`.
+/// Ends after the pass in which `stop` is set.
 pub fn fit_values(
     critic: &mut Critic,
     rule: &mut Rule,
@@ -105,7 +106,7 @@ pub fn fit_values(
     }
 }
 
-/// The reference.
+/// The reference, on tensors.
 fn on_tensors(
     critic: &mut Critic,
     rule: &mut Rule,
@@ -143,7 +144,8 @@ fn on_tensors(
     }
 }
 
-/// The value loss `[1]` over the samples of all processes and its gradient by the critic's parameters `[P]`.
+/// The value loss `[1]` over the samples of all processes, and its gradient with respect to the critic's parameters
+/// `[P]`.
 pub(crate) fn value_gradient(
     critic: &Critic,
     batch: &Batch,

@@ -1,4 +1,4 @@
-//! The estimators that are compared, as functions of a rollout of whole episodes.
+//! Estimators to compare, as functions of a rollout of whole episodes.
 
 use crate::{
     policy_gradient::estimate,
@@ -8,33 +8,32 @@ use burn::tensor::Tensor;
 use std::fmt;
 use uphill_core::{advantage::Estimator, policy::Actor, rollout::Rollout};
 
-/// One way to estimate the policy gradient: ĝ = (1/N) Σ_i Σ_t w_t ∇ log π(a_t|s_t), the weights w being
-/// what they differ in.
+/// Estimators of the policy gradient: ĝ = (1/N) Σ_i Σ_t w_t ∇ log π(a_t|s_t), which differ in their weights w.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum GradientEstimator {
-    /// w = γᵗ (G_t − b) as [`reinforce::weights`] has it.
+    /// w = γᵗ (G_t − b), as in [`reinforce::weights`].
     Reinforce {
-        /// What an action is credited with.
+        /// Return credited to an action.
         credit: Credit,
-        /// What is subtracted from it.
+        /// Baseline subtracted from it.
         baseline: Baseline,
     },
-    /// The same with a given number as baseline: what the optimal one has to beat.
+    /// The same with a given number as the baseline, to compare the optimal one with.
     Constant {
-        /// What an action is credited with.
+        /// Return credited to an action.
         credit: Credit,
         /// b.
         constant: f64,
     },
-    /// w = γᵗ A_t, an advantage that leans on a value function.
+    /// w = γᵗ A_t, with an advantage that depends on a value function.
     Advantage(Estimator),
 }
 
 impl GradientEstimator {
-    /// The weights, `[T, N]`. What stands in padded entries means nothing.
+    /// Weights `[T, N]`. Padded entries are arbitrary.
     ///
-    /// Every estimator here weighs step t by γᵗ, as the gradient of the discounted return demands
-    /// (arXiv:1906.07073); training usually leaves that out of advantages.
+    /// Every estimator here weights step t by γᵗ, as the gradient of the discounted return requires (arXiv:1906.07073);
+    /// training usually omits this factor from advantages.
     pub fn weights(self, actor: &Actor, rollout: &Rollout, gamma: f64) -> Tensor<2> {
         match self {
             Self::Reinforce { credit, baseline } => {
@@ -57,7 +56,7 @@ impl GradientEstimator {
         estimate(actor, rollout, self.weights(actor, rollout, gamma))
     }
 
-    /// Whether the rollout's values of states have a part in it.
+    /// Whether the estimator uses the rollout's values of states.
     pub fn uses_values(self) -> bool {
         match self {
             Self::Reinforce { baseline, .. } => baseline == Baseline::Value,
@@ -68,8 +67,8 @@ impl GradientEstimator {
 }
 
 impl fmt::Display for GradientEstimator {
-    /// `reward-to-go average`, `reward-to-go b=1.5`, `gae 0.95`, `n-step 6`: that many rewards before V
-    /// takes over, as A2C's `n_step` counts.
+    /// For example `reward-to-go average`, `reward-to-go b=1.5`, `gae 0.95`, `n-step 6`: this many rewards before the
+    /// bootstrap, counted as A2C's `n_step`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Reinforce { credit, baseline } => {
@@ -92,7 +91,7 @@ impl fmt::Display for GradientEstimator {
     }
 }
 
-/// As tables and pictures call it.
+/// Name in tables and figures.
 pub fn credit_name(credit: Credit) -> &'static str {
     match credit {
         Credit::Trajectory => "trajectory",

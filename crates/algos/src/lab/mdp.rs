@@ -1,4 +1,4 @@
-//! A Markov decision process small enough to enumerate.
+//! Markov decision processes small enough to enumerate.
 
 use burn::tensor::{Device, Int, Tensor, TensorData, assert_shape};
 use uphill_core::{
@@ -7,36 +7,36 @@ use uphill_core::{
 };
 use uphill_envs::{ActionSpace, EnvSpec, ObsSpace, Philox};
 
-/// `S` states, `K` actions, and episodes of at most `H` steps. Observations are one-hot states, `O` = `S`;
-/// the policy does not see the clock.
+/// A process with `S` states, `K` actions, and episodes of at most `H` steps. Observations are one-hot states, `O` =
+/// `S`; the policy does not observe the time.
 #[derive(Clone, Debug)]
 pub struct TinyMdp {
-    /// Longest episode `H`, at least 1.
+    /// Maximum length of an episode `H`, at least 1.
     pub horizon: usize,
     /// P(s₀), `[S]`.
     pub start: Vec<f64>,
-    /// P(s'|s, a), `[S][K][S]`. What a row lacks to 1 is the probability that the episode ends.
+    /// P(s'|s, a), `[S][K][S]`. The difference between a row's sum and 1 is the probability that the episode ends.
     pub transitions: Vec<Vec<Vec<f64>>>,
     /// r(s, a), `[S][K]`.
     pub rewards: Vec<Vec<f64>>,
 }
 
-/// One way that an episode can go.
+/// One possible course of an episode.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trajectory {
-    /// States, from the first.
+    /// States, starting with the first.
     pub states: Vec<usize>,
     /// Actions, as many as states.
     pub actions: Vec<usize>,
-    /// P(s₀) Π P(s_{t+1}|s_t, a_t): what the policy has no part in.
+    /// P(s₀) Π P(s_{t+1}|s_t, a_t): the probability without the policy's factors.
     pub chance: f64,
 }
 
 impl TinyMdp {
-    /// Names that [`named`](Self::named) knows.
+    /// Names of the processes that [`named`](Self::named) returns.
     pub const NAMES: [&str; 2] = ["TinyMdp", "TinyWalk"];
 
-    /// [`example`](Self::example) as `TinyMdp`, [`walk`](Self::walk) as `TinyWalk`.
+    /// The process with this name: [`example`](Self::example) for `TinyMdp`, [`walk`](Self::walk) for `TinyWalk`.
     pub fn named(name: &str) -> Option<Self> {
         match name {
             "TinyMdp" => Some(Self::example()),
@@ -45,8 +45,8 @@ impl TinyMdp {
         }
     }
 
-    /// Two states, two actions, three steps at most. Actions matter at once and later, episodes differ in
-    /// length, and no two things are worth the same.
+    /// Two states, two actions, at most three steps. Actions have immediate and delayed effects, episodes differ in
+    /// length, and all values differ.
     pub fn example() -> Self {
         Self {
             horizon: 3,
@@ -59,10 +59,10 @@ impl TinyMdp {
         }
     }
 
-    /// Five states in a row, steps to the left and to the right of which one in five goes the wrong way,
-    /// twenty of them at most. Being at the right end pays, moving there costs, and from there one step in
-    /// four ends the episode. Long enough for n-step and λ to matter; too long to enumerate, but gradient
-    /// and values are exact by dynamic programming.
+    /// Five states in a row with steps to the left and right, one in five of which goes the wrong way, and at most
+    /// twenty steps. Being at the right end yields reward, moving there costs, and from there one step in four ends the
+    /// episode. Episodes are long enough for n-step and λ to matter and too long to enumerate, but gradient and values
+    /// are exact by dynamic programming.
     pub fn walk() -> Self {
         const STATES: usize = 5;
         const SLIP: f64 = 0.2;
@@ -95,7 +95,7 @@ impl TinyMdp {
         }
     }
 
-    /// What networks need to know about it, under this name.
+    /// Specification of the process under this name, for building networks.
     pub fn spec(&self, name: &str) -> EnvSpec {
         EnvSpec {
             name: name.to_owned(),
@@ -116,12 +116,12 @@ impl TinyMdp {
         self.rewards[0].len()
     }
 
-    /// Every trajectory that can happen.
+    /// All possible trajectories.
     pub fn trajectories(&self) -> Vec<Trajectory> {
         self.few_trajectories(usize::MAX).unwrap_or_default()
     }
 
-    /// The same, if there are at most so many.
+    /// All possible trajectories, if there are at most `most`.
     pub fn few_trajectories(&self, most: usize) -> Option<Vec<Trajectory>> {
         let begin = |(state, &chance): (usize, &f64)| Trajectory {
             states: vec![state],
@@ -161,7 +161,7 @@ impl TinyMdp {
         (ended.len() <= most).then_some(ended)
     }
 
-    /// One trajectory at random under the policy π(a|s) `[S · K]`.
+    /// One random trajectory under the policy π(a|s) `[S · K]`.
     pub fn sample(&self, policy: &[f64], rng: &mut Philox) -> Trajectory {
         let count = self.actions();
         let mut state = draw(&self.start, rng).unwrap_or(0);
@@ -171,7 +171,7 @@ impl TinyMdp {
             chance: self.start[state],
         };
         loop {
-            // Probabilities that rounding leaves short of 1 give what they lack to the last.
+            // If rounding leaves the probabilities below 1, the last action gets the difference.
             let action = draw(&policy[state * count..][..count], rng).unwrap_or(count - 1);
             path.states.push(state);
             path.actions.push(action);
@@ -192,7 +192,7 @@ impl TinyMdp {
         }
     }
 
-    /// log π(a|s) of all states and actions, `[S, K]`.
+    /// log π(a|s) for all states and actions, `[S, K]`.
     pub fn log_probs(&self, actor: &Actor) -> Tensor<2> {
         let device = actor.net.device();
         let (states, actions) = (self.states(), self.actions());
@@ -205,8 +205,8 @@ impl TinyMdp {
         Tensor::stack((0..actions).map(column).collect(), 1)
     }
 
-    /// Exact values at each time step, `[H, S]`, of a policy with these `log_probs` `[S, K]`:
-    /// V_t(s) = Σ_a π(a|s) (r(s, a) + γ Σ_s' P(s'|s, a) V_{t+1}(s')).
+    /// Exact values at each time step, `[H, S]`, of a policy with these `log_probs` `[S, K]`: V_t(s) = Σ_a π(a|s) (r(s,
+    /// a) + γ Σ_s' P(s'|s, a) V_{t+1}(s')).
     pub fn values(&self, log_probs: Tensor<2>, gamma: f64) -> Tensor<2> {
         let (states, actions) = (self.states(), self.actions());
         assert_shape!(log_probs, [states, actions]);
@@ -256,8 +256,8 @@ impl TinyMdp {
         rewards.rev().fold(0.0, |later, r| r + gamma * later)
     }
 
-    /// The trajectories as the columns of a rollout of whole episodes. V(s_t) is taken from `values`
-    /// `[H, S]` at time t.
+    /// The trajectories as the columns of a rollout of whole episodes. V(s_t) is the entry of `values` `[H, S]` at time
+    /// t.
     pub fn rollout(
         &self,
         trajectories: &[&Trajectory],
@@ -269,7 +269,7 @@ impl TinyMdp {
         let mut obs = vec![0.0; steps * count * states];
         let (mut actions, mut rewards) = (vec![0.0; steps * count], vec![0.0; steps * count]);
         let mut terminated = vec![false; steps * count];
-        // Where V(s_t) and V(s_{t+1}) are in the table; padding and ends point anywhere.
+        // Indices of V(s_t) and V(s_{t+1}) in the table; those of padding and ends are arbitrary.
         let (mut now, mut next) = (vec![0_i32; steps * count], vec![0_i32; steps * count]);
         for (n, path) in trajectories.iter().enumerate() {
             let len = path.actions.len();
@@ -310,7 +310,7 @@ impl TinyMdp {
     }
 }
 
-/// An index with these probabilities, or none with what they lack to 1.
+/// An index with these probabilities, or none with the probability missing to 1.
 fn draw(probabilities: &[f64], rng: &mut Philox) -> Option<usize> {
     let mut left = f64::from(rng.uniform());
     probabilities.iter().position(|p| {

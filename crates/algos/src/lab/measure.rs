@@ -1,4 +1,4 @@
-//! Bias, variance and direction of an estimator, from repeated estimates.
+//! Measurement of an estimator's bias, variance and direction from repeated estimates.
 
 use crate::lab::estimator::GradientEstimator;
 use burn::tensor::Tensor;
@@ -7,12 +7,12 @@ use uphill_core::{
     rollout::{Rollout, Span},
 };
 
-/// What estimates are compared with.
+/// Reference gradient that estimates are compared with.
 #[derive(Clone, Debug)]
 pub struct Reference {
     /// g, `[P]`.
     pub gradient: Tensor<1>,
-    /// √E‖g − E\[g\]‖²: 0 where the gradient is exact.
+    /// √E‖g − E\[g\]‖²: 0 for an exact gradient.
     pub standard_error: f64,
 }
 
@@ -42,18 +42,18 @@ impl Reference {
     }
 }
 
-/// How estimates ĝ_r, r = 1…R, lie around a reference g.
+/// Distribution of estimates ĝ_r, r = 1…R, around a reference g.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Measurement {
     /// Number of estimates `R`.
     pub repeats: usize,
-    /// Number of parameters `P`: divided by it, squared bias and variance are means over parameters.
+    /// Number of parameters `P`; squared bias and variance divided by it are means over parameters.
     pub params: usize,
-    /// ‖ḡ − g‖ with ḡ the mean estimate: bias and noise together.
+    /// ‖ḡ − g‖ with ḡ the mean estimate: bias and noise combined.
     pub distance: f64,
-    /// SE = √(variance / R + SE_g²), the distance to be expected without any bias.
+    /// SE = √(variance / R + SE_g²), the expected distance without bias.
     pub standard_error: f64,
-    /// ‖E\[ĝ\] − g‖² estimated without bias: distance² − SE². Negative by chance where there is none.
+    /// Unbiased estimate of ‖E\[ĝ\] − g‖²: distance² − SE². May be negative by chance if there is no bias.
     pub bias_squared: f64,
     /// E‖ĝ − E\[ĝ\]‖², the trace of the covariance: Σ_r ‖ĝ_r − ḡ‖² / (R − 1).
     pub variance: f64,
@@ -66,9 +66,9 @@ pub struct Measurement {
 }
 
 impl Measurement {
-    /// Distance in standard errors. About 1 for an unbiased estimator, and above 3 in fewer than 3 of
-    /// 1000 cases, however many parameters share the noise, if `R` is large enough for the mean to be normal.
-    /// Where nothing scatters: 0 without a distance, otherwise infinite.
+    /// Distance in standard errors. About 1 for an unbiased estimator, and above 3 in fewer than 3 of 1000 cases,
+    /// however many parameters share the noise, if `R` is large enough for the mean to be normal. Without any variance
+    /// it is 0 for a zero distance and infinite otherwise.
     pub fn z(&self) -> f64 {
         if self.distance == 0.0 {
             return 0.0;
@@ -76,13 +76,13 @@ impl Measurement {
         self.distance / self.standard_error
     }
 
-    /// Whether the distance is more than chance.
+    /// Whether the distance is larger than chance explains.
     pub fn is_biased(&self) -> bool {
         self.z() > 3.0
     }
 }
 
-/// Bias, variance and direction of `estimates` `[R, P]`, `R` at least 2.
+/// Bias, variance and direction of `estimates` `[R, P]`, with `R` at least 2.
 pub fn compare(estimates: Tensor<2>, reference: &Reference) -> Measurement {
     let [repeats, params] = estimates.dims();
     assert!(repeats >= 2, "a variance needs two estimates");
@@ -113,7 +113,7 @@ pub fn compare(estimates: Tensor<2>, reference: &Reference) -> Measurement {
     }
 }
 
-/// [`compare`] for an estimator that sees one of `groups` at a time.
+/// [`compare`] for the estimates from each of `groups`.
 pub fn measure(
     estimator: GradientEstimator,
     actor: &Actor,
@@ -125,8 +125,7 @@ pub fn measure(
     compare(Tensor::stack(estimates.collect(), 0), reference)
 }
 
-/// `count` rollouts of `size` trajectories each, from the columns of one of whole episodes, none of them
-/// twice.
+/// Splits the columns of a rollout of whole episodes into `count` disjoint rollouts of `size` trajectories each.
 ///
 /// # Panics
 /// If there are fewer than `count · size` columns.
@@ -160,7 +159,7 @@ fn norm(vector: &Tensor<1>) -> f64 {
         .sqrt()
 }
 
-/// As numbers on the host: the laboratory reports, it does not learn.
+/// Numbers on the host: the laboratory reports and does not learn.
 pub(crate) fn read_back(tensor: Tensor<1>) -> Vec<f64> {
     tensor.into_data().iter::<f64>().collect()
 }

@@ -1,8 +1,8 @@
-//! Estimators of the policy gradient under the magnifying glass.
+//! Laboratory: bias and variance of policy-gradient estimators.
 //!
-//! Two ways to know how good they are. In decision processes so small that every trajectory can be
-//! enumerated ([`mdp`], [`enumerate`]), expectations and variances are exact. Anywhere else, and with any
-//! number of trajectories, they are measured from repeated estimates ([`study`](mod@study)):
+//! In decision processes so small that every trajectory can be enumerated ([`mdp`], [`enumerate`]), expectations and
+//! variances are exact. In other environments, and for any number of trajectories, they are measured from repeated
+//! estimates ([`study`](mod@study)):
 //!
 //! ```text
 //! Problem, Actor ─> Study: reference g, rollouts of whole episodes
@@ -20,7 +20,7 @@ use crate::lab::mdp::{TinyMdp, Trajectory};
 use burn::tensor::Tensor;
 use uphill_core::{policy::Actor, rollout::Rollout};
 
-/// ∇_θ E[Σ_t γᵗ r_t], `[P]`: by dynamic programming through the values of all states, without
+/// ∇_θ E[Σ_t γᵗ r_t], `[P]`, by differentiating the dynamic program for the values of all states, without
 /// log-derivatives.
 pub fn exact_gradient(mdp: &TinyMdp, actor: &Actor, gamma: f64) -> Tensor<1> {
     let net = actor.net.tracked();
@@ -28,7 +28,7 @@ pub fn exact_gradient(mdp: &TinyMdp, actor: &Actor, gamma: f64) -> Tensor<1> {
     net.flat_grad(&mdp.objective(log_probs, gamma).backward())
 }
 
-/// Mean and spread of an estimator of the gradient.
+/// Mean and variance of an estimator of the gradient.
 #[derive(Clone, Debug)]
 pub struct Spread {
     /// E\[ĝ\], `[P]`.
@@ -37,8 +37,8 @@ pub struct Spread {
     pub variance: Tensor<1>,
 }
 
-/// The exact mean and variance of an estimator that sees `count` independent trajectories as the columns
-/// of a rollout: every combination of trajectories there is, weighted with its probability.
+/// Exact mean and variance of an estimator that receives `count` independent trajectories as the columns of a rollout:
+/// a sum over all combinations of trajectories, weighted by their probabilities.
 ///
 /// `values` `[H, S]` become the rollout's values of states.
 pub fn enumerate(
@@ -69,7 +69,7 @@ pub fn enumerate(
     }
 }
 
-/// `code` written with `count` digits to the base `base`.
+/// The digits of `code` to the base `base`, `count` of them.
 fn digits(mut code: usize, base: usize, count: usize) -> Vec<usize> {
     let mut digits = Vec::with_capacity(count);
     for _ in 0..count {

@@ -1,4 +1,4 @@
-//! Where trajectories come from, and the value functions that estimators may lean on.
+//! Problems of the laboratory: sources of trajectories, with their value functions.
 
 use crate::{
     collect::collect_episodes,
@@ -14,14 +14,14 @@ use uphill_core::{
 };
 use uphill_envs::{BatchEnv, Philox, Stream};
 
-/// What a policy acts in.
+/// Source of trajectories.
 #[allow(clippy::large_enum_variant)] // tensor handles; there is one of these in a study
 pub enum Problem {
-    /// A decision process whose gradient and values are computed.
+    /// A decision process whose gradient and values can be computed.
     Mdp(TinyMdp),
-    /// Any environment, with one critic to lean on and another to be led astray by.
+    /// Any environment, with a better and a worse critic.
     Env {
-        /// Copies that whole episodes are collected from; they have to end.
+        /// Copies from which whole episodes are collected; episodes must end.
         env: Box<dyn BatchEnv>,
         /// The better critic.
         good: Critic,
@@ -30,17 +30,17 @@ pub enum Problem {
     },
 }
 
-/// Which value function goes with trajectories.
+/// Choice of the value function for trajectories.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Values {
-    /// The exact one of each time step, or the better critic.
+    /// The exact values at each time step, or the better critic.
     Good = 0,
-    /// Half of the exact one, or the worse critic: here λ and n trade bias for variance.
+    /// Half of the exact values, or the worse critic: here λ and n trade bias for variance.
     Poor = 1,
 }
 
 impl Values {
-    /// As tables call it.
+    /// Name in tables.
     pub fn name(self, problem: &Problem) -> &'static str {
         match (problem, self) {
             (Problem::Mdp(_), Self::Good) => "exact",
@@ -52,8 +52,8 @@ impl Values {
 }
 
 impl Problem {
-    /// `count` independent whole episodes, one per column. The same seed gives the same episodes with
-    /// either value function.
+    /// `count` independent whole episodes, one per column. The same seed gives the same episodes for both value
+    /// functions.
     pub fn sample(
         &mut self,
         actor: &Actor,
@@ -88,7 +88,7 @@ impl Problem {
     }
 }
 
-/// `count` trajectories of a policy with these `log_probs` `[S, K]`.
+/// `count` trajectories under a policy with these `log_probs` `[S, K]`.
 fn trajectories(mdp: &TinyMdp, log_probs: Tensor<2>, count: usize, seed: u64) -> Vec<Trajectory> {
     let policy = read_back(log_probs.exp().flatten(0, 1));
     let sample = |i| mdp.sample(&policy, &mut Philox::new(seed, Stream::Lab, i as u32, 0));
@@ -104,7 +104,7 @@ fn first(rollout: &Rollout, count: usize) -> Rollout {
     rollout.columns(&spans)
 }
 
-/// The rollout of the same task where the time limit is a part of it: what was cut off has ended.
+/// The rollout of the task whose time limit is a part of it: truncations become terminations.
 pub fn with_final_limit(rollout: &Rollout) -> Rollout {
     let ended = rollout.ended();
     Rollout {

@@ -1,9 +1,8 @@
-//! Everything that is measured about one policy in one problem.
+//! Study: all measurements of one policy in one problem.
 //!
-//! Three samples of trajectories, independent of each other: one that the critic and the constants are
-//! fitted to, one that the reference is made of, and one that is cut into `R` groups of `N` to be
-//! estimated from. Estimators see the same groups, so that differences between them are not those
-//! between their samples.
+//! There are three independent samples of trajectories: one to which the critic and the constants are fitted, one for
+//! the reference, and one that is cut into `R` groups of `N` trajectories to estimate from. All estimators receive the
+//! same groups, so that differences between them are not differences between samples.
 
 use crate::{
     collect::NEVER,
@@ -29,40 +28,39 @@ use uphill_core::{
     rollout::Rollout,
 };
 
-/// λ of the generalised advantages that are measured.
+/// Values of λ of the generalised advantages.
 pub const LAMBDAS: [f64; 6] = [0.0, 0.5, 0.9, 0.95, 0.97, 1.0];
-/// n of the n-step advantages that are measured, counted from zero as [`Estimator::NStep`] does: n + 1
-/// rewards each.
+/// Values of n of the n-step advantages, counted from zero as in [`Estimator::NStep`]: n + 1 rewards each.
 pub const N_STEPS: [usize; 5] = [0, 1, 2, 5, 10];
-/// Constant baselines that are measured, as multiples of the optimal one.
+/// Constant baselines, as multiples of the optimal one.
 pub const MULTIPLES: [f64; 5] = [-1.0, 0.5, 1.0, 1.5, 2.0];
 
 const CREDITS: [Credit; 2] = [Credit::Trajectory, Credit::RewardToGo];
-/// Independent parts of the reference's sample, whose scatter is its standard error.
+/// Number of independent parts of the reference's sample, whose variance gives its standard error.
 pub const PARTS: usize = 64;
 
-/// Sample sizes and the like.
+/// Settings of a study, such as sample sizes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StudyConfig {
     /// Discount γ of the objective E[Σ_t γᵗ r_t].
     pub gamma: f64,
-    /// Estimates `R` per measurement, at least 2.
+    /// Number of estimates `R` per measurement, at least 2.
     pub repeats: usize,
-    /// Trajectories that a reference is made of where there is no exact one: at least 2, above 64 rounded up
-    /// to a multiple of that.
+    /// Number of trajectories for a reference that cannot be computed exactly: at least 2; above 64, rounded up to a
+    /// multiple of 64.
     pub reference: usize,
-    /// Trajectories that critic and constants are fitted to. Where there are no more than so many, constants
+    /// Number of trajectories to which critic and constants are fitted. If no more trajectories exist, the constants
     /// are exact.
     pub fit: usize,
-    /// Steps of Adam of the critic's fit.
+    /// Number of Adam steps of the critic's fit.
     pub critic_steps: usize,
-    /// Their rate.
+    /// Learning rate of the critic's fit.
     pub critic_learning_rate: f64,
-    /// Of every sample.
+    /// Seed of all samples.
     pub seed: u64,
 }
 
-/// Independent samples.
+/// The independent samples.
 #[derive(Clone, Copy)]
 enum Sample {
     Fit = 0,
@@ -70,8 +68,8 @@ enum Sample {
     Measured = 2,
 }
 
-/// `count` trajectories. What is estimated is the gradient of the return of one episode, whose time limit
-/// belongs to it: its end is final for every estimator, none bootstraps beyond.
+/// `count` trajectories. The estimated gradient is that of the return of one episode, whose time limit is part of the
+/// task: its end is final for every estimator, and none bootstraps beyond it.
 fn sample(
     problem: &mut Problem,
     actor: &Actor,
@@ -82,8 +80,8 @@ fn sample(
     with_final_limit(&problem.sample(actor, values, count, (config.gamma, seed)))
 }
 
-/// Fits the better critic of an environment to returns of a sample of its own: `critic_steps` steps on
-/// ½ mean (V − G)². Nothing to do for a decision process.
+/// Fits the better critic of an environment to returns of its own sample: `critic_steps` steps on ½ mean (V − G)². Does
+/// nothing for a decision process.
 pub fn fit_critic(problem: &mut Problem, actor: &Actor, config: &StudyConfig) {
     let what = (Sample::Fit, Values::Good, config.fit);
     let rollout = sample(problem, actor, config, what);
@@ -109,9 +107,9 @@ fn returns(rollout: &Rollout, gamma: f64) -> Tensor<2> {
     discounted_returns(&rollout.trace(), gamma)
 }
 
-/// The gradient of E[Σ_t γᵗ r_t] over one episode, its time limit included: exact for a decision process;
-/// elsewhere the mean of 64 independent estimates with rewards to go and the better critic as baseline,
-/// which are unbiased however wrong it is.
+/// The gradient of E[Σ_t γᵗ r_t] over one episode, including its time limit. Exact for a decision process; otherwise
+/// the mean of 64 independent estimates with rewards to go and the better critic as the baseline, which are unbiased
+/// however inaccurate the critic is.
 pub fn reference(problem: &mut Problem, actor: &Actor, config: &StudyConfig) -> Reference {
     if let Problem::Mdp(mdp) = problem {
         return Reference::exact(exact_gradient(mdp, actor, config.gamma));
@@ -129,7 +127,7 @@ pub fn reference(problem: &mut Problem, actor: &Actor, config: &StudyConfig) -> 
     Reference::mean_of(Tensor::stack(estimates.iter().map(estimate).collect(), 0))
 }
 
-/// `count` trajectories for estimates, the same ones with either value function.
+/// `count` trajectories for estimates, the same for both value functions.
 pub fn measured(
     problem: &mut Problem,
     actor: &Actor,
@@ -139,14 +137,14 @@ pub fn measured(
     sample(problem, actor, config, (Sample::Measured, values, count))
 }
 
-/// Share of the variance of returns that the rollout's values explain: 1 is a perfect critic.
+/// Fraction of the variance of returns that the rollout's values explain: 1 for a perfect critic.
 pub fn explained(rollout: &Rollout, gamma: f64) -> f64 {
     let returns = returns(rollout, gamma);
     let batch = rollout.flatten(returns.clone(), returns);
     read_back(explained_variance(batch.values, batch.returns))[0]
 }
 
-/// What is measured: every credit with every baseline, constants around the optimal one, GAE and n-step
+/// All estimators to measure: every credit with every baseline, constants around the optimal one, GAE and n-step
 /// advantages.
 pub fn estimators(
     problem: &mut Problem,
@@ -180,8 +178,8 @@ pub fn estimators(
     all
 }
 
-/// What the optimal constants come from: every trajectory there is with its probability `[M]`, where there
-/// are few; elsewhere a sample of its own.
+/// Trajectories from which optimal constants are computed: all possible ones with their probabilities `[M]` if there
+/// are few; otherwise a separate sample.
 fn fitted_to(problem: &mut Problem, actor: &Actor, config: &StudyConfig) -> (Rollout, Tensor<1>) {
     if let Problem::Mdp(mdp) = &*problem
         && let Some(trajectories) = mdp.few_trajectories(config.fit)
@@ -199,8 +197,8 @@ fn fitted_to(problem: &mut Problem, actor: &Actor, config: &StudyConfig) -> (Rol
     (rollout, equal)
 }
 
-/// The constant baseline of least variance for single trajectories like the rollout's, which have the
-/// weights `[M]` ([`optimal_constant`]).
+/// The constant baseline of least variance ([`optimal_constant`]) for single trajectories like the rollout's, which
+/// have the weights `[M]`.
 fn best_constant(
     credit: Credit,
     actor: &Actor,

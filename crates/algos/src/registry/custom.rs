@@ -1,4 +1,4 @@
-//! Algorithms of a user's own, by the names that configurations call them by.
+//! Registry of user-defined algorithms for `[algo]`.
 
 use super::{ALGORITHMS, AlgoConfig, algorithms};
 use crate::Settings;
@@ -10,10 +10,11 @@ use std::{
 };
 use toml::{Table, Value};
 
-/// The settings of an algorithm of one's own: a plain struct with defaults, and what every algorithm tells.
+/// The settings of a user-defined algorithm: a plain struct with defaults and the common
+/// [`Settings`](crate::settings::Settings).
 ///
-/// [`AlgoConfig::custom`] makes them the algorithm of a run. From [`register`](crate::register_algorithm) on,
-/// `name = "…"` in the `[algo]` table of a configuration finds them, and so does a checkpoint.
+/// [`AlgoConfig::custom`] makes it the algorithm of a run. After [`register_algorithm`](crate::register_algorithm),
+/// configurations select it by `name = "…"` in the `[algo]` table, and checkpoints can be read.
 pub trait CustomSettings:
     Settings
     + Clone
@@ -26,13 +27,13 @@ pub trait CustomSettings:
     + Sync
     + 'static
 {
-    /// As the algorithm is called in configurations.
+    /// Name of the algorithm in configurations.
     const NAME: &'static str;
-    /// What it is, in a line.
+    /// One-line description.
     const ABOUT: &'static str;
 }
 
-/// What is known of a registered algorithm.
+/// Functions and names of a registered algorithm.
 #[derive(Clone, Copy)]
 struct Entry {
     name: &'static str,
@@ -43,10 +44,10 @@ struct Entry {
 
 static ENTRIES: RwLock<Vec<Entry>> = RwLock::new(Vec::new());
 
-/// Has configurations and checkpoints know an algorithm of one's own by its name. Doing so again changes nothing.
+/// Registers a user-defined algorithm for configurations and checkpoints. Registering it again changes nothing.
 ///
 /// # Panics
-/// If another algorithm has that name.
+/// If another algorithm has the same name.
 pub fn register_algorithm<S: CustomSettings>() {
     let name = S::NAME;
     let built_in = ALGORITHMS.iter().any(|(known, _)| *known == name);
@@ -71,7 +72,7 @@ pub fn register_algorithm<S: CustomSettings>() {
     }
 }
 
-/// Name and description of those that are registered.
+/// Names and descriptions of the registered algorithms.
 pub(super) fn registered() -> Vec<(&'static str, &'static str)> {
     let entries = ENTRIES.read().unwrap_or_else(PoisonError::into_inner);
     entries
@@ -80,20 +81,19 @@ pub(super) fn registered() -> Vec<(&'static str, &'static str)> {
         .collect()
 }
 
-/// A registered algorithm with its own defaults.
+/// A registered algorithm with its default settings.
 pub(super) fn default_for(name: &str) -> Option<Custom> {
     find(name).map(|entry| (entry.default)())
 }
 
-/// From an `[algo]` table; `None` if its algorithm is none that is registered.
+/// Reads an `[algo]` table; `None` if its algorithm is not registered.
 pub(super) fn read(table: &mut Table) -> Option<Result<Custom, String>> {
     let entry = find(table.get("name")?.as_str()?)?;
     table.remove("name");
     Some((entry.read)(std::mem::take(table)))
 }
 
-/// An error in serde's words, but with the registered names too, if an `[algo]` table names an algorithm that there is
-/// not.
+/// An error in serde's wording, including the registered names, if an `[algo]` table names an unknown algorithm.
 pub(super) fn known(table: &Table) -> Result<(), String> {
     let algorithms = algorithms();
     match table.get("name").and_then(Value::as_str) {
@@ -113,12 +113,12 @@ fn find(name: &str) -> Option<Entry> {
     entries.iter().find(|entry| entry.name == name).copied()
 }
 
-/// What a deserialiser complains about.
+/// Message of a deserialisation error.
 pub(super) fn said(error: toml::de::Error) -> String {
     error.message().to_owned()
 }
 
-/// Settings of an algorithm of one's own whose type is forgotten.
+/// Type-erased settings of a user-defined algorithm.
 pub struct Custom {
     name: &'static str,
     settings: Box<dyn AnySettings>,
@@ -144,7 +144,7 @@ impl Custom {
         self.settings.any().is::<S>()
     }
 
-    /// The whole `[algo]` table.
+    /// The complete `[algo]` table.
     pub(super) fn table(&self) -> Result<Table, String> {
         let mut table = self.settings.table()?;
         table.insert("name".to_owned(), Value::String(self.name.to_owned()));
@@ -153,16 +153,16 @@ impl Custom {
 }
 
 impl AlgoConfig {
-    /// An algorithm of one's own with these settings; registers it.
+    /// A user-defined algorithm with these settings; registers it.
     ///
     /// # Panics
-    /// As [`register_algorithm`].
+    /// Under the conditions of [`register_algorithm`].
     pub fn custom<S: CustomSettings>(settings: S) -> Self {
         register_algorithm::<S>();
         Self::Custom(Custom::new(settings))
     }
 
-    /// The settings of a registered algorithm, if they are of this type.
+    /// The settings of a user-defined algorithm, if they are of this type.
     pub fn custom_settings<S: CustomSettings>(&self) -> Option<&S> {
         match self {
             Self::Custom(custom) => custom.settings.any().downcast_ref(),
@@ -192,7 +192,7 @@ impl PartialEq for Custom {
     }
 }
 
-/// [`CustomSettings`] without its type.
+/// [`CustomSettings`] with the type erased.
 trait AnySettings: fmt::Debug + Send + Sync {
     fn settings(&self) -> &dyn Settings;
     fn any(&self) -> &dyn Any;

@@ -1,23 +1,23 @@
-//! What a number in a configuration may be: one range per kind of setting.
+//! Ranges of numeric settings, one per kind of setting.
 //!
-//! A setting is read in double precision and used in single precision, so a range is checked there: `1e-46` would
-//! be used as 0, and `1e300` as infinity.
+//! A setting is read in double precision and used in single precision, so ranges are checked in single precision:
+//! `1e-46` would be used as 0, and `1e300` as infinity.
 
 use super::{LARGEST, ensure};
 use crate::config::ConfigError;
 use std::fmt::Display;
 use uphill_core::schedule::Schedule;
 
-/// The numbers that one kind of setting may be.
+/// Valid numbers for one kind of setting.
 #[derive(Clone, Copy, Debug)]
 pub struct Range {
-    /// Whether a number belongs to it.
+    /// Whether a number is in the range.
     pub holds: fn(f64) -> bool,
-    /// What a message asks for, after "is 2, ".
+    /// Description of the range for messages, following "is 2, ".
     pub must: &'static str,
 }
 
-/// Whole numbers from 1, of what is counted in 32 bits.
+/// Whole numbers from 1 that are counted in 32 bits.
 pub const COUNT: Range = Range {
     holds: |x| (1.0..=LARGEST as f64).contains(&x),
     must: "must be at least 1",
@@ -27,45 +27,45 @@ pub const FROM_ONE: Range = Range {
     holds: |x| x >= 1.0,
     must: "must be at least 1",
 };
-/// A probability, a discount, a decay.
+/// Probabilities, discounts, decay rates.
 pub const SHARE: Range = Range {
     holds: |x| (0.0..=1.0).contains(&x),
     must: "must lie between 0 and 1",
 };
-/// A part of something that cannot be nothing.
+/// Nonzero fractions.
 pub const PART: Range = Range {
     holds: |x| 0.0 < x && x <= 1.0,
     must: "must be a share above 0 and at most 1",
 };
-/// A factor that makes smaller.
+/// Factors below 1.
 pub const SHRINKING: Range = Range {
     holds: |x| 0.0 < x && x < 1.0,
     must: "must lie between 0 and 1, for example 0.8",
 };
-/// A rate or a size. A schedule of these may have 0 at one end.
+/// Rates and sizes. A schedule of these may have 0 at one end.
 pub const POSITIVE: Range = Range {
     holds: |x| x > 0.0 && x.is_finite(),
     must: "must be a positive finite number",
 };
-/// A weight, or a limit whose 0 means "never".
+/// Weights, and limits for which 0 means "never".
 pub const NOT_NEGATIVE: Range = Range {
     holds: |x| x >= 0.0 && x.is_finite(),
     must: "must be a finite number from 0",
 };
-/// Half the width of an interval that numbers are clipped to.
+/// Half-widths of clipping intervals.
 pub const CLIP: Range = Range {
     holds: |x| x >= 0.0 && x.is_finite(),
     must: "must be a positive number, or 0 for no clipping",
 };
-/// The logarithm of a standard deviation: outside, log-probabilities leave single precision after the first update.
+/// Logarithms of standard deviations; beyond, log-probabilities leave single precision after the first update.
 pub const LOG_STD: Range = Range {
     holds: |x| (-10.0..=10.0).contains(&x),
     must: "must lie between -10 and 10",
 };
 
-/// A setting that has a [`Range`].
+/// Settings that can be checked against a [`Range`].
 pub trait InRange {
-    /// An error about `key` unless all of it lies in `range`.
+    /// An error about `key` unless all values lie in `range`.
     fn check(&self, key: &str, range: Range) -> Result<(), ConfigError>;
 }
 
@@ -113,8 +113,7 @@ impl InRange for u64 {
     }
 }
 
-/// An error unless every value is 0 or an ordinary number of single precision. Smaller ones count as 0 on some
-/// devices.
+/// An error unless every value is 0 or a normal number in single precision. Smaller numbers count as 0 on some devices.
 fn fits_single(
     values: &[f64],
     shown: &dyn Display,
@@ -129,7 +128,7 @@ fn fits_single(
     })
 }
 
-/// A number in a message; with an exponent where it would be a long row of zeros.
+/// A number as shown in messages, with an exponent instead of a long row of zeros.
 fn shown(x: f64) -> String {
     if x != 0.0 && x.is_finite() && !(1e-6..1e16).contains(&x.abs()) {
         format!("{x:e}")
@@ -138,10 +137,10 @@ fn shown(x: f64) -> String {
     }
 }
 
-/// Checks the fields of `Self` against their ranges; the value is a `Result<(), ConfigError>`.
+/// Checks the fields of `Self` against their ranges; evaluates to a `Result<(), ConfigError>`.
 ///
-/// Every field is listed, those that are no numbers with `_`: a field that is not listed does not compile. The
-/// string is the table that the struct is in a configuration.
+/// Every field must be listed, with `_` if it is not a number: an unlisted field is a compile error. The string is the
+/// configuration table of the struct.
 ///
 /// ```
 /// use uphill_algos::{ConfigError, check_settings, settings::{COUNT, POSITIVE, SHARE}};

@@ -1,4 +1,4 @@
-//! How a run begins: from a configuration, from parts of the caller's, as one process of several.
+//! Construction of a trainer: from a configuration, from user-supplied parts, as one of several processes.
 
 use super::{Counters, TrainError, Trainer, state::inexact_resume};
 use crate::{
@@ -21,7 +21,7 @@ use uphill_core::{
 use uphill_envs::BatchEnv;
 
 impl Trainer {
-    /// A fresh run of an environment that is known by its name, with the configured networks.
+    /// A new run of a registered environment with the configured networks.
     pub fn new(config: RunConfig, device: &Device) -> Result<Self, TrainError> {
         config.validate()?;
         Footprint::addressable(&config, &uphill_envs::spec(&config.env)?)?;
@@ -45,17 +45,18 @@ impl Trainer {
         Ok(trainer)
     }
 
-    /// A fresh run from the caller's own environment, actor or critic. They have to live on the same
-    /// device; `env.num_envs()` has to equal `config.num_envs`, and `config.env` the name in its specification.
+    /// A new run with user-supplied environment, actor and critic. They must be on the same device; `env.num_envs()`
+    /// must equal `config.num_envs`, and `config.env` the name in its specification.
     ///
-    /// Both networks see observations through one normaliser: the actor's, or if it has none the one
-    /// that `config.normalize` asks for.
+    /// Both networks use one observation normaliser: the actor's, or if it has none, the one that `config.normalize`
+    /// configures.
     ///
     /// # Errors
-    /// Names what does not fit: a network with another width than the observations or the distribution have (each
-    /// makes one pass over a few of the environment's observations), a module that is another perceptron than it
-    /// claims, an algorithm without memory for networks with one, and settings that would be without effect:
-    /// `frames`, `random_ages`, `host_steps`, and a `network` that does not describe these networks.
+    /// A description of what does not fit: a network whose width differs from that of the observations or the
+    /// distribution (each network makes one pass over a few observations of the environment), a module that computes a
+    /// different perceptron from the one it describes, an algorithm without support for networks with memory, and
+    /// settings that would have no effect: `frames`, `random_ages`, `host_steps`, and a `network` that does not
+    /// describe these networks.
     pub fn from_parts(
         config: RunConfig,
         env: Box<dyn BatchEnv>,
@@ -65,8 +66,7 @@ impl Trainer {
         Self::from_workers(config, vec![env], actor, critic)
     }
 
-    /// Like [`from_parts`](Self::from_parts) for an algorithm with several workers: one batch of
-    /// environments for each.
+    /// [`from_parts`](Self::from_parts) for an algorithm with several workers: one batch of environments for each.
     pub fn from_workers(
         config: RunConfig,
         envs: Vec<Box<dyn BatchEnv>>,
@@ -142,13 +142,13 @@ impl Trainer {
         })
     }
 
-    /// This run as one process of several, which train one agent on `num_envs` copies each. Starts the environments anew, so
-    /// that every process has other copies; call it before the first [`step`](Self::step), or before
-    /// [`restore`](Self::restore).
+    /// This run as one of several processes, which train one agent on `num_envs` copies each. Restarts the
+    /// environments, so that every process has different copies; to be called before the first [`step`](Self::step), or
+    /// before [`restore`](Self::restore).
     ///
     /// # Errors
     ///
-    /// With A3C, whose workers share parameters in the memory of one process.
+    /// For A3C, whose workers share parameters in the memory of one process.
     pub fn among(mut self, peers: Arc<dyn Peers>) -> Result<Self, TrainError> {
         let workers = self.envs.len();
         ensure(

@@ -1,4 +1,4 @@
-//! A run in a checkpoint, and back.
+//! Saving a run to a checkpoint and restoring it.
 
 use super::{TrainError, Trainer};
 use crate::{
@@ -10,12 +10,13 @@ use uphill_core::{policy::Actor, rollout::Memory};
 use uphill_envs::BatchEnv;
 
 impl Trainer {
-    /// That a checkpoint of this run does not hold its environments, if so: the run then goes on from the start of episodes.
+    /// A notice that checkpoints of this run do not contain its environments, if so: the run then resumes from the
+    /// start of episodes.
     pub fn inexact_resume(&self) -> Option<String> {
         inexact_resume(&self.envs)
     }
 
-    /// Everything needed to go on exactly from here.
+    /// Saves everything that is needed to continue exactly from here.
     pub fn save(&self) -> Checkpoint {
         let mut checkpoint = Checkpoint::default();
         checkpoint.put_net("actor", &self.actor.net);
@@ -45,17 +46,17 @@ impl Trainer {
         checkpoint
     }
 
-    /// Adds what is counted, and the configuration.
+    /// Adds the counters and the configuration.
     pub(crate) fn save_progress(&self, checkpoint: &mut Checkpoint) {
         checkpoint.put_json("counters", &self.counters);
         checkpoint.put_config(&self.config);
     }
 
-    /// Goes back to where `checkpoint` was saved. After an error a part may have been taken over:
-    /// build a new trainer.
+    /// Continues from the state in `checkpoint`. After an error, some of it may have been restored: build a new
+    /// trainer.
     ///
-    /// What comes after is what would have come then if the configuration is [the same](Checkpoint::config); only
-    /// what has to fit is checked here.
+    /// The continuation is exact if the configuration is [the same](Checkpoint::config); only what must fit is checked
+    /// here.
     pub fn restore(&mut self, checkpoint: &Checkpoint) -> Result<(), TrainError> {
         load_actor(&mut self.actor, checkpoint)?;
         self.critic.net = checkpoint.net("critic", &self.critic.net)?;
@@ -89,7 +90,7 @@ impl Trainer {
     }
 }
 
-/// That environments cannot be saved, if so.
+/// A notice that environments cannot be saved, if so.
 pub(super) fn inexact_resume(envs: &[Box<dyn BatchEnv>]) -> Option<String> {
     let env = envs.iter().find(|env| !env.saves_copies())?;
     let name = &env.spec().name;
@@ -99,7 +100,7 @@ pub(super) fn inexact_resume(envs: &[Box<dyn BatchEnv>]) -> Option<String> {
     ))
 }
 
-/// Takes an actor's parameters and normaliser from a checkpoint.
+/// Restores an actor's parameters and normaliser from a checkpoint.
 pub fn load_actor(actor: &mut Actor, checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
     actor.net = checkpoint.net("actor", &actor.net)?;
     if let Some(norm) = &mut actor.obs_norm {
