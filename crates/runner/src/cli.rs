@@ -1,4 +1,4 @@
-//! The command line.
+//! Command line: arguments of all subcommands.
 
 use crate::device::DeviceArg;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -29,17 +29,17 @@ pub(crate) struct Cli {
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
-    /// Train an agent, or go on with a stopped run
+    /// Train an agent, or resume a stopped run
     Train(TrainArgs),
-    /// Measure how good a trained policy is
+    /// Evaluate a trained policy
     Eval(EvalArgs),
-    /// Measure what PPO's code-level optimisations are worth, each off in turn (arXiv:2005.12729)
+    /// Measure the effect of PPO's code-level optimisations, by switching each off in turn (arXiv:2005.12729)
     Ablate(AblateArgs),
     /// Measure bias and variance of policy-gradient estimators
     Lab(LabArgs),
-    /// Measure how fast this machine's devices train, and where a GPU begins to pay
+    /// Measure how fast this machine's devices train, and from which size a GPU is faster
     Bench(BenchArgs),
-    /// Show what there is: environments, algorithms, devices, presets
+    /// List environments, algorithms, devices and presets
     List(ListArgs),
 }
 
@@ -74,33 +74,33 @@ pub(crate) struct TrainArgs {
     #[arg(required_unless_present = "resume", conflicts_with = "resume")]
     pub(crate) config: Option<String>,
 
-    /// Go on with the run in this directory
+    /// Resume the run in this directory
     #[arg(long, value_name = "RUN")]
     pub(crate) resume: Option<PathBuf>,
 
-    /// With --resume: the checkpoint to go on from. From the best one, all that came after it is
-    /// dropped: rows of metrics.csv and the latest checkpoint [default: latest]
+    /// With --resume: the checkpoint to resume from. From the best one, everything after it is dropped: rows of
+    /// metrics.csv and the latest checkpoint [default: latest]
     #[arg(long, value_enum, conflicts_with = "config")]
     pub(crate) checkpoint: Option<Which>,
 
-    /// Change one value of the configuration; may be repeated. With --resume only total_steps and
-    /// checkpoint_every may change
+    /// Change one value of the configuration; may be repeated. With --resume only total_steps and checkpoint_every may
+    /// change
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
 
-    /// Where to compute: auto, flex, ndarray, wgpu or cuda; wgpu:1 is the second of its kind (see `uphill list devices`)
-    /// [default: auto, or with --resume the device of the run]
+    /// Where to compute: auto, flex, ndarray, wgpu or cuda; wgpu:1 is the second of its kind (see `uphill list
+    /// devices`) [default: auto, or with --resume the device of the run]
     #[arg(long)]
     pub(crate) device: Option<DeviceArg>,
 
-    /// Seed of every random stream, in place of the configuration's; the same configuration, seed and device repeat a run bit by bit
-    /// (but for a3c with several workers)
+    /// Seed of all random streams, instead of the configuration's; the same configuration, seed and device repeat a run
+    /// bit by bit (except for a3c with several workers)
     #[arg(long, conflicts_with = "resume", value_parser = whole::<u64>(0..=LAST_SEED))]
     pub(crate) seed: Option<u64>,
 
-    /// Train this many agents at once, with seeds SEED, SEED+1, …: each as it would be trained alone, in a run
-    /// directory of its own (DIR/seed-1, …), and at the end what they come to together (DIR/summary.json).
-    /// On the CPU as many at a time as there are cores, each on one; on a GPU they take turns
+    /// Train this many agents, with seeds SEED, SEED+1, …: each as it would be trained alone, in its own run directory
+    /// (DIR/seed-1, …), with a summary of all of them at the end (DIR/summary.json). On the CPU as many at a time as
+    /// there are cores, each on one core; on a GPU all together if possible, otherwise in turns
     #[arg(long, value_name = "N", conflicts_with = "resume", value_parser = whole::<u64>(1..=10_000))]
     pub(crate) seeds: Option<u64>,
 
@@ -108,11 +108,11 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     pub(crate) out: Option<PathBuf>,
 
-    /// Check everything, print what the run would be and the memory that it would want, and write nothing
+    /// Check everything, print a description of the run and the memory it needs, and write nothing
     #[arg(long, conflicts_with = "resume")]
     pub(crate) dry_run: bool,
 
-    /// No progress and no summary; errors and warnings only
+    /// No progress and no summary, only errors and warnings
     #[arg(long)]
     pub(crate) quiet: bool,
 }
@@ -168,7 +168,7 @@ pub(crate) struct AblateArgs {
     #[arg(default_value = "ppo-pendulum")]
     pub(crate) config: String,
 
-    /// Runs of each variant, with seeds 1, 2, …
+    /// Number of runs of each variant, with seeds 1, 2, …
     #[arg(long, default_value_t = 5, value_parser = whole::<u64>(1..=1000))]
     pub(crate) seeds: u64,
 
@@ -220,8 +220,8 @@ Examples:
 
 Written to --out: lab.csv (every measurement) and lab.svg (the picture). How to read them: docs/lab.md.")]
 pub(crate) struct LabArgs {
-    /// Whose policy: a run directory (its checkpoint), or a configuration file or preset (a fresh one)
-    /// [default: a fresh policy of two hidden layers of 64]
+    /// Policy to study: a run directory (its checkpoint), or a configuration file or preset (an untrained policy)
+    /// [default: an untrained policy with two hidden layers of 64]
     #[arg(value_name = "CONFIG_OR_RUN")]
     pub(crate) source: Option<String>,
 
@@ -239,20 +239,20 @@ pub(crate) struct LabArgs {
     #[arg(value_parser = whole::<u32>(1..=100_000))]
     pub(crate) trajectories: Vec<u32>,
 
-    /// Estimates per measurement: the standard error of a variance is about 1.4 / √repeats of it
+    /// Estimates per measurement; the relative standard error of a variance is about 1.4 / √repeats
     #[arg(long, default_value_t = 100, value_parser = whole::<u32>(2..=1_000_000))]
     pub(crate) repeats: u32,
 
-    /// Trajectories that the reference is made of where the gradient is not exact
+    /// Trajectories for the reference gradient, if it cannot be computed exactly
     #[arg(long, default_value_t = 4096, value_parser = whole::<u32>(2..=u32::MAX.into()))]
     pub(crate) reference: u32,
 
-    /// Trajectories that the critic and the optimal constant are fitted to; a constant is exact where there
-    /// are no more than so many
+    /// Trajectories to which the critic and the optimal constant are fitted; the constant is exact if no more
+    /// trajectories exist
     #[arg(long, value_name = "N", default_value_t = 512, value_parser = whole::<u32>(1..=u32::MAX.into()))]
     pub(crate) fit: u32,
 
-    /// Steps of Adam on the critic; 0 takes the checkpoint's as it is
+    /// Adam steps for fitting the critic; 0 uses the checkpoint's critic unchanged
     #[arg(long, value_name = "STEPS", default_value_t = 500, value_parser = whole::<u32>(0..=u32::MAX.into()))]
     pub(crate) critic_steps: u32,
 
@@ -268,7 +268,7 @@ pub(crate) struct LabArgs {
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
 
-    /// Seed of trajectories, and of a fresh policy
+    /// Seed of trajectories, and of an untrained policy
     #[arg(long, default_value_t = 1, value_parser = whole::<u64>(0..=u64::MAX))]
     pub(crate) seed: u64,
 
@@ -315,7 +315,7 @@ pub(crate) struct BenchArgs {
     /// Configuration file, or the name of a preset (see `uphill list presets`) [default: PPO on CartPole-v1]
     pub(crate) config: Option<String>,
 
-    /// Devices, separated by commas [default: all that are compiled in and there, but for software adapters]
+    /// Devices, separated by commas [default: all available ones, except software adapters]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub(crate) devices: Vec<DeviceArg>,
 
@@ -329,8 +329,8 @@ pub(crate) struct BenchArgs {
     #[arg(value_parser = whole::<u32>(1..=65_536))]
     pub(crate) widths: Vec<u32>,
 
-    /// Agents trained at once, as by `uphill train --seeds`; steps/s are those of all together, and there are
-    /// no phases
+    /// Agents trained together, as by `uphill train --seeds`; steps/s are those of all agents together, and phases are
+    /// not measured
     #[arg(long, value_name = "N", default_value_t = 1, requires = "config", value_parser = whole::<u64>(1..=10_000))]
     pub(crate) seeds: u64,
 
@@ -338,7 +338,7 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "N", value_parser = whole::<u64>(1..=u64::MAX))]
     pub(crate) iterations: Option<u64>,
 
-    /// Rounds of turns
+    /// Number of rounds, in each of which every device has one turn
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = whole::<u32>(1..=1000))]
     pub(crate) rounds: u32,
 
@@ -379,7 +379,7 @@ pub(crate) enum Which {
     Best,
 }
 
-/// Has "-1" read as a value, so that what it is a value of can say what is wrong with it.
+/// Makes clap read "-1" as a value, so that the parser of that value can explain the error.
 fn with_negative_numbers(command: clap::Command) -> clap::Command {
     command.mut_args(|arg| {
         let takes_value = arg.get_action().takes_values();
@@ -387,7 +387,7 @@ fn with_negative_numbers(command: clap::Command) -> clap::Command {
     })
 }
 
-/// Reads a whole number within `range`.
+/// Parser for a whole number within `range`.
 fn whole<T: TryFrom<u64> + Clone + Send + Sync + 'static>(
     range: RangeInclusive<u64>,
 ) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static {

@@ -1,7 +1,7 @@
-//! From TOML and `--set` to a checked [`RunConfig`].
+//! Loading of configurations: from TOML and `--set` to a validated `RunConfig`.
 //!
-//! Mistakes are found before anything is deserialised ([`mod@check`]), so every message names the file or
-//! the `--set`, the whole key and what would be right.
+//! Errors are found before anything is deserialised ([`mod@check`]), so every message names the file or the `--set`,
+//! the whole key and a valid value.
 
 mod check;
 pub(crate) mod kept;
@@ -17,17 +17,17 @@ use std::{fs, path::Path};
 use toml::{Table, Value};
 use uphill_algos::{AlgoConfig, Footprint, RunConfig, algorithms};
 
-/// A configuration and what to call it.
+/// A configuration and its names.
 pub(crate) struct Source {
-    /// For its runs: the file's stem or the preset's name.
+    /// Name for run directories: the file's stem or the preset's name.
     pub(crate) name: String,
-    /// For messages: the file or preset, and what was set.
+    /// Name for messages: the file or preset, and the `--set` entries.
     pub(crate) label: String,
     pub(crate) config: RunConfig,
 }
 
 impl Source {
-    /// Whether there is such an environment, the policy suits its actions, and no size is beyond all memory.
+    /// Checks that the environment exists, that the policy fits its actions, and that no size exceeds all memory.
     pub(crate) fn check_env(&self) -> anyhow::Result<()> {
         let suits = || -> anyhow::Result<()> {
             let spec = uphill_envs::spec(&self.config.env).context("env")?;
@@ -79,7 +79,7 @@ fn find(path: &str) -> anyhow::Result<(String, String, String)> {
     Ok((stem.to_string_lossy().into_owned(), path.to_owned(), text))
 }
 
-/// A directory was given where a configuration belongs.
+/// Message for a directory in the place of a configuration.
 fn about_directory(path: &str) -> String {
     let config = Path::new(path).join("config.toml");
     if config.is_file() {
@@ -93,7 +93,7 @@ fn about_directory(path: &str) -> String {
     }
 }
 
-/// The text of a file, which TOML wants in UTF-8.
+/// The text of a file, which must be UTF-8.
 fn text_of(bytes: Vec<u8>) -> anyhow::Result<String> {
     let wide = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
     String::from_utf8(bytes).map_err(|error| {
@@ -117,7 +117,7 @@ fn resolve(label: &str, text: &str, sets: &[String]) -> anyhow::Result<RunConfig
         .map(|set| parse_set(set))
         .collect::<anyhow::Result<Vec<_>>>()?;
 
-    // The algorithm decides which keys there are, so it is looked up first, edits included.
+    // The algorithm determines the valid keys, so it is looked up first, including edits.
     let own = algorithm_name(&table).with_context(|| label.to_owned())?;
     let mut asked = None;
     for edit in &edits {
@@ -147,13 +147,13 @@ fn resolve(label: &str, text: &str, sets: &[String]) -> anyhow::Result<RunConfig
     valid().with_context(|| whole_label(label, sets))
 }
 
-/// Names a file or preset and what was set: mistakes may be of several values together.
+/// Name of a file or preset with the `--set` entries, since an error may involve several values together.
 fn whole_label(label: &str, sets: &[String]) -> String {
     let sets = sets.iter().map(|set| format!(" --set {set}"));
     format!("{label}{}", sets.collect::<String>())
 }
 
-/// Whether a file's settings of its `own` algorithm are settings of the one `asked` for as well.
+/// Checks that a file's settings for its `own` algorithm are also valid for the one `asked` for.
 fn check_algorithm(
     label: &str,
     table: &Table,
@@ -211,12 +211,12 @@ fn parse_set(set: &str) -> anyhow::Result<Edit> {
     Ok(Edit { label, table })
 }
 
-/// A table with nothing but `value` under `key`.
+/// A table that contains only `value` under `key`.
 fn wrap(value: Value, key: &str) -> Value {
     Value::Table(Table::from_iter([(key.to_owned(), value)]))
 }
 
-/// The table's `algo.name`; `None` where it has none.
+/// The table's `algo.name`; `None` if it has none.
 fn algorithm_name(table: &Table) -> anyhow::Result<Option<String>> {
     match table.get("algo") {
         None => Ok(None),
@@ -235,7 +235,7 @@ fn algorithm_name(table: &Table) -> anyhow::Result<Option<String>> {
     }
 }
 
-/// Every key there is for this algorithm, with its default.
+/// All keys for this algorithm, with their defaults.
 fn template(algorithm: Option<&str>) -> anyhow::Result<Table> {
     let names = || algorithms().into_iter().map(|(name, _)| name);
     let known = names().collect::<Vec<_>>().join(", ");
@@ -253,7 +253,7 @@ fn template(algorithm: Option<&str>) -> anyhow::Result<Table> {
 }
 
 fn merge(into: &mut Table, from: Table) {
-    // A name alone becomes the table that options stand in.
+    // A name alone becomes a table, which may also have options.
     if let (Some(Value::Table(_)), Some(name @ Value::String(_))) =
         (from.get("env"), into.get_mut("env"))
     {
@@ -271,7 +271,7 @@ fn merge(into: &mut Table, from: Table) {
     }
 }
 
-/// The candidate most like `word`, if one is close.
+/// The candidate most similar to `word`, if one is close.
 fn suggestion<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     candidates
         .map(|candidate| (strsim::jaro_winkler(word, candidate), candidate))
@@ -280,7 +280,7 @@ fn suggestion<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Opti
         .map(|(_, candidate)| candidate)
 }
 
-/// ", did you mean …?" if a candidate is like `word`, else nothing.
+/// ", did you mean …?" if a candidate is similar to `word`, else nothing.
 pub(crate) fn did_you_mean<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> String {
     suggestion(word, candidates)
         .map_or_else(String::new, |name| format!(", did you mean {name:?}?"))

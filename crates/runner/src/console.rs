@@ -1,7 +1,7 @@
-//! What the program says: results on standard output, everything else on standard error.
+//! Output of the program: results on standard output, everything else on standard error.
 //!
-//! `println!` and `eprintln!` panic where nobody listens any more, as in `uphill train … | head -1`. In this
-//! crate they are lints; these are there instead.
+//! `println!` and `eprintln!` panic if the stream is closed, as in `uphill train … | head -1`. Lints forbid them in
+//! this crate; these functions replace them.
 
 use anyhow::Context;
 use std::{
@@ -9,7 +9,7 @@ use std::{
     io::{self, ErrorKind, Write},
 };
 
-/// A result, which has to arrive, unless its reader has seen enough and closed the pipe.
+/// Prints a result. A failure is an error, unless the reader has closed the pipe.
 pub(crate) fn print(text: impl Display) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     match writeln!(out, "{}", visible(&text)).and_then(|()| out.flush()) {
@@ -20,12 +20,12 @@ pub(crate) fn print(text: impl Display) -> anyhow::Result<()> {
     }
 }
 
-/// A line on what goes on. That it cannot be written stops nobody.
+/// Writes a line of progress. A failure to write it is ignored.
 pub(crate) fn note(text: impl Display) {
     let _ = writeln!(io::stderr(), "{}", visible(&text));
 }
 
-/// Names of files may hold what would command a terminal; it is shown as `\u{1b}` and the like.
+/// Escapes control characters, which file names may contain and a terminal would interpret, as `\u{1b}` and the like.
 fn visible(text: impl Display) -> String {
     let mut shown = String::new();
     for c in text.to_string().chars() {

@@ -1,4 +1,4 @@
-//! `uphill eval`: how good a trained policy is.
+//! `uphill eval`: evaluation of a trained policy.
 
 use crate::{
     cli::{EvalArgs, Which},
@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use uphill_algos::{agent_params, build_actor, eval::evaluate, train::load_actor};
 use uphill_envs::BatchOptions;
 
-/// Copies that episodes are spread over.
+/// Number of copies over which episodes are spread.
 const COPIES: usize = 16;
 
 pub(crate) fn eval(args: &EvalArgs) -> anyhow::Result<ExitCode> {

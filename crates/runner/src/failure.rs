@@ -1,24 +1,24 @@
-//! Exit codes.
+//! Exit codes and the kinds of errors behind them.
 
 use uphill_algos::{ConfigError, StepError, TrainError};
 
-/// A mistake in what was asked for, as opposed to something that went wrong while doing it.
+/// A mistake in the request, as opposed to a failure while carrying it out.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct UsageError(pub(crate) String);
 
-/// Marks an error as the caller's to mend.
+/// Marks an error as a usage error.
 pub(crate) fn usage(error: anyhow::Error) -> anyhow::Error {
     UsageError(format!("{error:#}")).into()
 }
 
-/// Whether a loss or a parameter stopped being finite.
+/// Whether the error is that a loss or a parameter was not finite.
 pub(crate) fn has_diverged(error: &anyhow::Error) -> bool {
     let diverged = |e: &StepError| matches!(e, StepError::Diverged(_));
     (error.chain()).any(|e| e.downcast_ref().is_some_and(diverged))
 }
 
-/// 2 usage or configuration, 3 diverged, 1 anything else.
+/// Exit code of an error: 2 for usage or configuration, 3 for divergence, 1 for anything else.
 pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
     let is_usage = error.chain().any(|e| {
         e.is::<UsageError>()

@@ -1,8 +1,8 @@
-//! Deep reinforcement learning by policy gradients: the one crate that a program of one's own depends on.
+//! Facade crate of Uphill: deep reinforcement learning by policy gradients.
 //!
-//! It has all of Uphill ([`core`], [`envs`], [`algos`]), what one writes modules and random starts with ([`burn`],
-//! [`rand`], [`serde`]), and the program itself: [`main`] is the whole command line, which knows the environments and
-//! algorithms that were registered before by their names.
+//! It contains all of Uphill ([`core`], [`envs`], [`algos`]), the crates needed to write modules and random
+//! initialisation ([`burn`], [`rand`], [`serde`]), and the program itself: [`main`] is the whole command line,
+//! including environments and algorithms that were registered before the call.
 //!
 //! ```no_run
 //! fn main() -> std::process::ExitCode {
@@ -11,14 +11,14 @@
 //! }
 //! ```
 //!
-//! | module | what is in it |
+//! | module | contents |
 //! |---|---|
 //! | [`core`] | distributions, networks, advantages, losses, flat parameters |
-//! | [`envs`] | environments, and how N copies are stepped, reset, timed and saved |
-//! | [`algos`] | what happens in one iteration; a run in memory; checkpoints |
+//! | [`envs`] | environments in batches: steps, resets, time limits, saved states |
+//! | [`algos`] | algorithms, trainer, rollouts, checkpoints, configuration |
 //!
-//! Own modules derive traits of Burn's and serde's, whose macros look for those crates by name: `use uphill::burn;`
-//! before `#[derive(Module)]`, `#[serde(crate = "uphill::serde")]` below `#[derive(Serialize)]`.
+//! Your own modules derive traits of Burn's and serde's, whose macros look for those crates by name: `use
+//! uphill::burn;` before `#[derive(Module)]`, `#[serde(crate = "uphill::serde")]` below `#[derive(Serialize)]`.
 //!
 //! The rest of this crate is glue: command line, configuration files, choice of a device, run directories, progress.
 
@@ -63,15 +63,15 @@ use tracing_subscriber::filter::{LevelFilter, ParseError, Targets};
 
 /// The command line, from the arguments of the process to its exit code.
 ///
-/// What a program registers before ([`algos::register_algorithm`] and its like for environments) is there by its name: in
-/// configurations, `--set`, `list`, and for runs that go on.
+/// Whatever the program has registered before ([`algos::register_algorithm`] and its counterparts for environments) is
+/// available by name: in configurations, `--set`, `list`, and for resumed runs.
 pub fn main() -> ExitCode {
     run(std::env::args_os())
 }
 
-/// [`main`] with other arguments than those of the process; the first is what the program was called by.
+/// [`main`] with the given arguments instead of those of the process; the first is the name of the program.
 ///
-/// A mistake in the arguments, and `--help`, end the process.
+/// Invalid arguments, and `--help`, end the process.
 pub fn run(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitCode {
     let cli = Cli::parse_from(args);
     start_logging();
@@ -93,7 +93,7 @@ pub fn run(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitC
     }
 }
 
-/// Logs go to stderr, warnings and above unless `RUST_LOG` says otherwise.
+/// Writes logs to standard error: warnings and errors, unless `RUST_LOG` says otherwise.
 fn start_logging() {
     use std::io::{IsTerminal, stderr};
     use tracing_subscriber::prelude::*;
@@ -101,7 +101,7 @@ fn start_logging() {
     let output = tracing_subscriber::fmt::layer()
         .with_ansi(stderr().is_terminal())
         .with_writer(progress::log_writer);
-    // Where the caller has its own already, that one stays.
+    // A subscriber that the caller has installed is kept.
     let _ = tracing_subscriber::registry()
         .with(output.with_filter(targets))
         .try_init();
@@ -110,7 +110,7 @@ fn start_logging() {
     }
 }
 
-/// Levels by crate, and what is wrong with the variable.
+/// Log levels by crate, and the error in the variable, if any.
 fn log_targets(variable: Option<&str>) -> (Targets, Option<ParseError>) {
     let warnings = Targets::new().with_default(LevelFilter::WARN);
     match variable.map(str::parse::<Targets>) {
@@ -121,7 +121,7 @@ fn log_targets(variable: Option<&str>) -> (Targets, Option<ParseError>) {
     }
 }
 
-/// The program in the README is compiled with the tests of the documentation.
+/// Compiles the program in the README with the documentation tests.
 #[cfg(all(doctest, feature = "flex"))]
 #[doc = include_str!("../../../README.md")]
 struct Readme;

@@ -1,4 +1,4 @@
-//! `uphill list`: what there is.
+//! `uphill list`: tables of environments, algorithms, devices and presets.
 
 use crate::{
     cli::{ListArgs, Listing},
@@ -10,9 +10,9 @@ use crate::{
 use std::process::ExitCode;
 use uphill_algos::algorithms;
 
-/// Columns of a terminal that tables keep to.
+/// Maximum width of tables, in columns of a terminal.
 const WIDTH: usize = 100;
-/// What the last column of a table gets at least.
+/// Minimum width of the last column of a table.
 const NARROWEST: usize = 40;
 
 pub(crate) fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
@@ -79,7 +79,7 @@ fn devices() -> Vec<Vec<String>> {
     .collect()
 }
 
-/// The comments name algorithm and environment.
+/// The comments in the presets name algorithm and environment.
 fn presets() -> anyhow::Result<Vec<Vec<String>>> {
     let mut rows = vec![row(["name", "steps", "what to expect"])];
     for preset in PRESETS {
@@ -97,8 +97,8 @@ fn row<const C: usize>(cells: [&str; C]) -> Vec<String> {
     cells.map(str::to_owned).to_vec()
 }
 
-/// Columns aligned, two spaces between them; the first row is the heading. Words of the last column go
-/// on in further lines where one would be too wide.
+/// Aligned columns with two spaces between them; the first row is the heading. The last column is wrapped over several
+/// lines if it is too wide.
 pub(crate) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.first().map_or(0, Vec::len);
     let width = |c: usize| rows.iter().map(|r| r[c].chars().count()).max().unwrap_or(0);
@@ -122,7 +122,7 @@ pub(crate) fn table(rows: &[Vec<String>]) -> String {
     text
 }
 
-/// The words of a text in lines of at most `width` characters, longer words apart; at least one line.
+/// The words of a text in lines of at most `width` characters, except for longer words; at least one line.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {

@@ -1,4 +1,4 @@
-//! The program `uphill`.
+//! Entry point of the program `uphill`.
 
 use std::process::ExitCode;
 

@@ -1,12 +1,12 @@
-//! Whether there is enough memory for a run, before anything of it is written.
+//! Check that there is enough memory for a run, before anything is written.
 
 use crate::device::{Chosen, Processor};
 use std::{fs, path::Path};
 use uphill_algos::{Footprint, RunConfig, TrainError};
 
-/// The footprint of `agents` runs at once on a device, if there is room for it.
+/// The footprint of `agents` runs together on a device, if there is enough memory.
 ///
-/// What a GPU has free nobody tells; there only what no processor can address is refused.
+/// The free memory of a GPU is unknown; there, only what no processor can address is refused.
 pub(crate) fn check(
     config: &RunConfig,
     chosen: &Chosen,
@@ -21,8 +21,8 @@ pub(crate) fn check(
     Ok(Footprint::within(config, &spec, agents, available)?)
 }
 
-/// Bytes that this process can still have: the least of what is free, what its group may have, and what its own
-/// limits leave. `None` where nobody tells; on Linux all of it is told in files.
+/// Bytes that this process can still allocate: the minimum of the free memory, the rest of its control group's limit,
+/// and the rest of its own limits. `None` if unknown; on Linux all of them are in files.
 pub(crate) fn available() -> Option<u128> {
     let read = |path: &Path| fs::read_to_string(path).ok();
     let proc = |name: &str| read(&Path::new("/proc").join(name));
@@ -36,7 +36,7 @@ pub(crate) fn available() -> Option<u128> {
     [free, own, group].into_iter().flatten().min()
 }
 
-/// What `ulimit -v` and `ulimit -d` leave.
+/// Remaining bytes under `ulimit -v` and `ulimit -d`.
 fn left_of_limits(limits: &str, status: &str) -> Option<u128> {
     let left = |limit: &str, used: &str| {
         let line = limits.lines().find_map(|line| line.strip_prefix(limit))?;
@@ -48,7 +48,7 @@ fn left_of_limits(limits: &str, status: &str) -> Option<u128> {
     [space, data].into_iter().flatten().min()
 }
 
-/// What the control group that `/proc/self/cgroup` names, and those around it, leave (version 2).
+/// Remaining bytes of the control group in `/proc/self/cgroup`, and of its parents (version 2).
 fn left_of_group(text: &str, read: impl Fn(&Path) -> Option<String>) -> Option<u128> {
     let path = text.lines().find_map(|line| line.strip_prefix("0::/"))?;
     let root = Path::new("/sys/fs/cgroup");
@@ -59,7 +59,7 @@ fn left_of_group(text: &str, read: impl Fn(&Path) -> Option<String>) -> Option<u
     let left = |group: &Path| {
         let number = |name: &str| read(&group.join(name))?.trim().parse::<u128>().ok();
         let (limit, used) = (number("memory.max")?, number("memory.current")?);
-        // Files that nobody has used for a while make room.
+        // Files that have not been used for a while can be evicted.
         let stat = read(&group.join("memory.stat")).unwrap_or_default();
         let files = stat
             .lines()
@@ -70,7 +70,7 @@ fn left_of_group(text: &str, read: impl Fn(&Path) -> Option<String>) -> Option<u
     groups.filter_map(left).min()
 }
 
-/// Bytes, from a line such as `VmSize:   10240 kB`.
+/// Parses bytes from a line such as `VmSize:   10240 kB`.
 pub(crate) fn kib(text: &str, field: &str) -> Option<u128> {
     let line = text.lines().find_map(|line| line.strip_prefix(field))?;
     let kib: u128 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;

@@ -1,4 +1,4 @@
-//! `metrics.csv`: one row per iteration. A value that does not exist is empty.
+//! `metrics.csv`: one row per iteration, with empty cells for undefined values.
 
 use crate::place::Growing;
 use anyhow::Context;
@@ -21,18 +21,18 @@ const COMMON: [&str; 7] = [
 ];
 const WALL_S: usize = 2;
 
-/// The rows that led to a checkpoint.
+/// The rows up to a checkpoint.
 pub(crate) struct Rows {
     csv: Vec<u8>,
     header: Option<StringRecord>,
-    /// On the clock by then.
+    /// Seconds on the clock at the last of them.
     pub(crate) wall_s: f64,
-    /// Why what is there does not lead to the checkpoint, and no row is kept.
+    /// Reason why the file does not lead up to the checkpoint; no row is kept then.
     pub(crate) unusable: Option<String>,
 }
 
 impl Rows {
-    /// Of the first `iterations`, without what was written after the checkpoint.
+    /// Reads the rows of the first `iterations`, without those written after the checkpoint.
     pub(crate) fn read(path: &Path, iterations: u64) -> anyhow::Result<Self> {
         let context = || format!("metrics {}", path.display());
         let text = match path.is_file() {
@@ -63,13 +63,13 @@ impl Rows {
         let columns = header.as_ref().map_or(0, StringRecord::len);
         let (mut last, mut wall_s) = (None, 0.0);
         for row in reader.records() {
-            // The last line of a killed run may be cut anywhere.
+            // The last line of a killed run may be truncated anywhere.
             let Ok(row) = row else { break };
             let iteration: Option<u64> = row.get(0).and_then(|x| x.parse().ok());
             let Some(iteration) = iteration.filter(|_| row.len() == columns) else {
                 break;
             };
-            // A log that was begun anew begins after the checkpoint of then.
+            // A log that was restarted begins after the checkpoint of that time.
             if iteration > iterations {
                 last = last.or(iteration.checked_sub(1));
                 break;
@@ -100,7 +100,7 @@ pub(crate) struct MetricsCsv {
     path: PathBuf,
     file: Growing,
     rows: Writer<Vec<u8>>,
-    /// As it is in the file.
+    /// Header in the file.
     header: Option<StringRecord>,
 }
 
@@ -115,8 +115,8 @@ impl MetricsCsv {
         })
     }
 
-    /// Goes on with a file after its first `rows`, dropping those after them. Where these are unusable it begins anew
-    /// beside it.
+    /// Continues a file after its first `rows`, dropping later ones. If these are unusable, it starts a new file and
+    /// keeps the old one beside it.
     pub(crate) fn resume(path: &Path, rows: &Rows) -> anyhow::Result<Self> {
         if let Some(why) = &rows.unusable {
             return Self::anew(path, why);
@@ -131,7 +131,7 @@ impl MetricsCsv {
         })
     }
 
-    /// A new file in the place of one that cannot be continued, which is kept.
+    /// Starts a new file in place of one that cannot be continued, which is kept.
     fn anew(path: &Path, why: &str) -> anyhow::Result<Self> {
         let kept = (1..)
             .map(|number| path.with_extension(format!("{number}.csv")))
@@ -149,7 +149,7 @@ impl MetricsCsv {
         Self::create(path)
     }
 
-    /// Adds an iteration's row.
+    /// Appends an iteration's row.
     pub(crate) fn write(&mut self, report: &Report, wall_s: f64, rate: f64) -> anyhow::Result<()> {
         let names = report.metrics.0.iter().map(|(name, _)| *name);
         let names = COMMON.into_iter().chain(names);
@@ -176,13 +176,13 @@ impl MetricsCsv {
         (self.rows.write_record(common.into_iter().chain(metrics))).with_context(context)
     }
 
-    /// Hands all rows to the operating system and has it write them down.
+    /// Flushes all rows to the operating system and syncs them to disk.
     pub(crate) fn sync(&mut self) -> anyhow::Result<()> {
         self.push()?;
         self.file.sync()
     }
 
-    /// Hands all rows to the operating system.
+    /// Flushes all rows to the operating system.
     pub(crate) fn flush(&mut self) -> anyhow::Result<()> {
         self.push()?;
         self.file.flush()
@@ -235,7 +235,7 @@ mod tests {
         assert_eq!(lines(&path)[1], "1,10,2.000,5,0,,,0.5,");
     }
 
-    /// Killed after the rows were written and before the first checkpoint was.
+    /// Killed between the first rows and the first checkpoint.
     #[test]
     fn resuming_from_the_very_start_keeps_one_header() {
         let folder = tempfile::tempdir().unwrap();
@@ -254,7 +254,7 @@ mod tests {
         assert_eq!(Rows::read(&path, 1).unwrap().wall_s, 3.0);
     }
 
-    /// With two rows, and what was done to them; the line that is kept beside.
+    /// Files with two rows and a modification, and the line that is kept beside the new log.
     #[test]
     fn what_does_not_lead_to_the_checkpoint_is_left_beside_a_new_log() {
         type Damage = fn(String) -> Option<String>;
@@ -296,7 +296,7 @@ mod tests {
             let mut csv = MetricsCsv::resume(&path, &rows).unwrap();
             let beside = fs::read_to_string(folder.path().join("metrics.1.csv")).ok();
             assert_eq!(beside, left);
-            // What was begun anew can be gone on with: before its first row, and after it.
+            // A restarted log can be continued: before its first row, and after it.
             assert!(Rows::read(&path, 2).unwrap().unusable.is_some());
             for iteration in 3..=4 {
                 csv.write(&report(iteration), 3.0, 5.0).unwrap();
@@ -312,7 +312,7 @@ mod tests {
         }
     }
 
-    /// As when another version goes on with a run.
+    /// As when another version resumes a run.
     #[test]
     fn rows_with_other_columns_go_to_a_file_of_their_own() {
         let folder = tempfile::tempdir().unwrap();

@@ -1,7 +1,8 @@
 //! Directories that may be moved while they are written to, and files in them that grow.
 //!
-//! A path says where something was. A run whose directory is moved would go on at the old path, in a new directory, and
-//! leave half of itself in each; so every save looks first whether the directory is the one that it began with.
+//! A path only says where something was. A run whose directory is moved would continue at the old path, in a new
+//! directory, and leave half of itself in each; so every save first checks that the directory is the one it started
+//! with.
 
 use anyhow::Context;
 use std::{
@@ -11,22 +12,22 @@ use std::{
     time::SystemTime,
 };
 
-/// A directory, as it was when it was opened.
+/// A directory, identified when it was opened.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     path: PathBuf,
     identity: Option<Identity>,
 }
 
-/// What tells a directory from another one at the same path.
+/// Properties that distinguish a directory from another one at the same path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Identity {
-    /// Device and inode, which may be given again once the directory is deleted.
+    /// Device and inode, which may be reused once the directory is deleted.
     number: (u64, u64),
     created: Option<SystemTime>,
 }
 
-/// The directory is not at its path any more.
+/// The directory is no longer at its path.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the directory {} was moved or deleted, or another is in its place: nothing was written there since its last \
@@ -54,7 +55,7 @@ impl Place {
         &self.path
     }
 
-    /// That it is still there.
+    /// Checks that it is still there.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         let found = fs::metadata(&self.path);
         let same = found.is_ok_and(|found| found.is_dir() && identity(&found) == self.identity);
@@ -67,8 +68,8 @@ impl Place {
         }
     }
 
-    /// What `write` makes of the directory, which has to be there before; where it fails because the directory went
-    /// meanwhile, that is the error.
+    /// Calls `write`, if the directory is there; if it fails because the directory disappeared meanwhile, that is the
+    /// error returned.
     pub(crate) fn when_there<T>(
         &self,
         write: impl FnOnce() -> anyhow::Result<T>,
@@ -93,24 +94,24 @@ fn identity(_found: &Metadata) -> Option<Identity> {
     None
 }
 
-/// A file that grows. It is open only while it is written to: a process may have thousands of them, and not as many
-/// open at once.
+/// A file that grows. It is open only while it is written to: a process may have thousands of them, more than it may
+/// have open at once.
 #[derive(Debug)]
 pub(crate) struct Growing {
     path: PathBuf,
     place: Place,
-    /// Not handed to the operating system yet.
+    /// Bytes not yet flushed to the operating system.
     pending: Vec<u8>,
 }
 
 impl Growing {
-    /// An empty file, in the place of what is there.
+    /// Creates an empty file, replacing an existing one.
     pub(crate) fn create(path: &Path) -> anyhow::Result<Self> {
         File::create(path).with_context(|| writing(path))?;
         Self::open(path)
     }
 
-    /// The file at `path`, which exists.
+    /// Opens the existing file at `path`.
     pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
         let place = Place::of(path.parent().unwrap_or(Path::new("")));
         Ok(Self {
@@ -124,12 +125,12 @@ impl Growing {
         &self.path
     }
 
-    /// Adds to what is to be written.
+    /// Appends bytes to be written.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.pending.extend_from_slice(bytes);
     }
 
-    /// Hands everything to the operating system.
+    /// Flushes everything to the operating system.
     pub(crate) fn flush(&mut self) -> anyhow::Result<()> {
         if !self.pending.is_empty() {
             self.write()?;
@@ -137,7 +138,7 @@ impl Growing {
         Ok(())
     }
 
-    /// Hands everything to the operating system and has it write it down.
+    /// Flushes everything to the operating system and syncs it to disk.
     pub(crate) fn sync(&mut self) -> anyhow::Result<()> {
         let file = self.write()?;
         file.sync_data().with_context(|| writing(&self.path))

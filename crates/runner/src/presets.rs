@@ -1,6 +1,6 @@
-//! Configurations that come with the program.
+//! Presets: configurations that are built into the program.
 
-/// From names to files in `configs/`.
+/// Maps names to files in `configs/`.
 macro_rules! presets {
     ($($name:literal,)+) => {
         &[$(Preset {
@@ -46,14 +46,14 @@ pub(crate) struct Preset {
 }
 
 impl Preset {
-    /// What it is and what to expect: the comment at the top of the file.
+    /// Description and expected result: the comment at the top of the file.
     pub(crate) fn about(&self) -> String {
         let comments = self.text.lines().map_while(|line| line.strip_prefix('#'));
         comments.map(str::trim).collect::<Vec<_>>().join(" ")
     }
 }
 
-/// The preset called `name`.
+/// The preset with this name.
 pub(crate) fn find(name: &str) -> Option<&'static Preset> {
     PRESETS.iter().find(|preset| preset.name == name)
 }

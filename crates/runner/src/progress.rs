@@ -11,31 +11,28 @@ use std::time::{Duration, Instant};
 use crate::console::note;
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// A plain line is due after this share of the whole run, so that a short run prints at most 20 of
-/// them …
+/// A plain line is due after this fraction of the whole run, so that a short run prints at most 20 lines …
 const LINE_SHARE: f64 = 0.05;
 
-/// … and after this long without one, so that a long run shows that it lives.
+/// … and after this long without one, so that a long run shows signs of life.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
-/// The shown rate looks back this far: long enough to be steady, short enough to forget the
-/// compilation of GPU kernels.
+/// Window of the displayed rate: long enough to be steady, short enough to forget the compilation of GPU kernels.
 const RATE_WINDOW: Duration = Duration::from_secs(15);
 
-/// Spacing of the samples within [`RATE_WINDOW`], which bounds their number however often `update`
-/// is called.
+/// Spacing of the samples within [`RATE_WINDOW`], which bounds their number however often `update` is called.
 const RATE_SAMPLE: Duration = Duration::from_millis(250);
 
-/// How often the bar's clock moves while an iteration takes long.
+/// Interval at which the bar's clock advances during long iterations.
 const TICK: Duration = Duration::from_millis(500);
 
 const BAR_TEMPLATE: &str =
     "{wide_bar:.cyan/dim} {pos}/{len}  {prefix}  {elapsed} elapsed, eta {msg}";
 
-/// The bar that log lines must go around; at most one run is live in a process.
+/// The bar that log lines must avoid; at most one run is displayed in a process.
 static LIVE_BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
 
-/// What a run shows while it trains.
+/// Display of a run in training.
 pub(crate) struct Progress {
     output: Output,
     total: u64,
@@ -46,7 +43,7 @@ pub(crate) struct Progress {
     episode_return: Option<f64>,
 }
 
-/// Where progress goes; decided once.
+/// Destination of the progress, chosen once.
 enum Output {
     Quiet,
     Bar(ProgressBar),
@@ -56,8 +53,7 @@ enum Output {
 impl Progress {
     /// Starts the clock of a run that goes to `total_steps` and, when resumed, begins at `start`.
     ///
-    /// Rates count this process's steps only, so a resumed run is not credited with those of its
-    /// predecessor.
+    /// Rates count only the steps of this process, so a resumed run is not credited with earlier ones.
     pub(crate) fn new(total_steps: u64, start: u64, quiet: bool) -> Self {
         Self {
             output: Output::choose(total_steps, start, quiet),
@@ -86,7 +82,7 @@ impl Progress {
                 bar.set_message(status.eta());
             }
             Output::Lines(clock) => {
-                // What would be the last line is left to `finish`.
+                // The last line is left to `finish`.
                 if env_steps < self.total && clock.is_due(elapsed, env_steps) {
                     note(status.line());
                     clock.printed(elapsed, env_steps);
@@ -95,8 +91,7 @@ impl Progress {
         }
     }
 
-    /// Replaces the bar by a last line with the average rate and the time of the whole run. Calling
-    /// it again does nothing.
+    /// Replaces the bar by a last line with the average rate and the time of the whole run. Further calls do nothing.
     pub(crate) fn finish(&mut self) {
         let elapsed = self.begun.elapsed();
         let steps = self.env_steps.saturating_sub(self.start);
@@ -150,7 +145,7 @@ fn show(bar: ProgressBar) -> ProgressBar {
     let style =
         ProgressStyle::with_template(BAR_TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_bar());
     bar.set_style(style);
-    // Its clock is a thread, and one that is refused would be a panic.
+    // Its clock is a thread; if the thread were refused, indicatif would panic.
     if std::thread::Builder::new()
         .spawn(|| {})
         .is_ok_and(|thread| thread.join().is_ok())
@@ -171,8 +166,7 @@ fn live_bar() -> MutexGuard<'static, Option<ProgressBar>> {
     LIVE_BAR.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A writer to standard error that lifts the bar out of the way; a function of this kind is a
-/// `MakeWriter`.
+/// A writer to standard error that moves the bar out of the way; a function of this kind is a `MakeWriter`.
 pub(crate) fn log_writer() -> LogWriter {
     LogWriter
 }
@@ -181,7 +175,7 @@ pub(crate) fn log_writer() -> LogWriter {
 pub(crate) struct LogWriter;
 
 impl Write for LogWriter {
-    /// Always succeeds: about a failure the subscriber would complain on the same standard error, and panic.
+    /// Always succeeds: after a failure the subscriber would complain on the same standard error, and panic.
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
         let write = || io::stderr().write_all(text);
         let bar = live_bar().clone();
@@ -262,7 +256,7 @@ impl Rate {
     }
 }
 
-/// One state of a run, ready to be put into words.
+/// State of a run for display.
 struct Status {
     env_steps: u64,
     total: u64,
@@ -277,7 +271,7 @@ impl Status {
         format!("  {} steps   {numbers}   eta {}", self.count(), self.eta())
     }
 
-    /// As [`line`](Self::line), with the time the run took in place of the time it will take.
+    /// [`line`](Self::line), with the time that the run took in place of the estimated time.
     fn last_line(&self, elapsed: Duration) -> String {
         let numbers = self.speed_and_return("   ");
         let took = in_words(elapsed);
@@ -315,7 +309,7 @@ impl Status {
 /// Three digits and a unit: `0.50`, `812`, `18.2k`, `1.25M`.
 fn short(value: f64) -> String {
     let (scaled, unit) = match value {
-        // The borders lie where rounding would otherwise print four digits.
+        // Limits at which rounding would otherwise print four digits.
         v if v < 999.5 => (v, ""),
         v if v < 999.5e3 => (v / 1e3, "k"),
         v if v < 999.5e6 => (v / 1e6, "M"),

@@ -1,4 +1,4 @@
-//! The directory of a run, and what is in it.
+//! Run directories: their files, metadata and locks.
 //!
 //! ```text
 //! lock                            held by the process that trains it
@@ -9,8 +9,8 @@
 //! checkpoints/latest/…, best/…    to go on from, to evaluate
 //! ```
 //!
-//! They are written in this order, so that a run can be resumed whenever it was killed: the configuration makes a
-//! directory one of a run, and the first checkpoint comes before the first row.
+//! The files are written in this order, so that a run can be resumed whenever it was killed: the configuration marks a
+//! directory as a run, and the first checkpoint precedes the first row.
 
 use crate::{
     cli::Which,
@@ -39,35 +39,35 @@ pub(crate) struct RunDir {
     place: Place,
 }
 
-/// Keeps other processes from training what is in a directory, until it is dropped or the process is gone.
+/// Prevents other processes from training the runs in a directory, until it is dropped or the process ends.
 #[derive(Debug)]
 pub(crate) struct Lock {
     _file: File,
 }
 
-/// Where and by what a run was made.
+/// Origin of a run: version, device, times.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Meta {
-    /// Of this program.
+    /// Version of this program.
     pub(crate) version: String,
-    /// Of its source, where it was built from a checkout.
+    /// Commit of its source, if it was built from a checkout.
     pub(crate) commit: String,
     /// Device name, as `--device` takes it.
     pub(crate) device: String,
-    /// What the device is.
+    /// Description of the device.
     pub(crate) adapter: String,
     pub(crate) host: String,
     pub(crate) os: String,
-    /// RFC 3339, UTC.
+    /// Start time, RFC 3339, UTC.
     pub(crate) started: String,
     /// Times at which the run was resumed.
     pub(crate) resumed: Vec<String>,
-    /// When the step budget was spent.
+    /// Time at which the step budget was spent.
     pub(crate) finished: Option<String>,
 }
 
 impl Meta {
-    /// Of a run that starts now.
+    /// Metadata of a run that starts now.
     pub(crate) fn now(on: &Chosen) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -83,13 +83,13 @@ impl Meta {
     }
 }
 
-/// Now, RFC 3339, UTC.
+/// Current time, RFC 3339, UTC.
 pub(crate) fn timestamp() -> String {
     humantime::format_rfc3339_seconds(SystemTime::now()).to_string()
 }
 
 impl RunDir {
-    /// Whether a new run may have the directory `out`.
+    /// Checks that a new run may use the directory `out`.
     pub(crate) fn check_free(out: &Path) -> anyhow::Result<()> {
         if out.exists() {
             bail!(UsageError(taken(out)));
@@ -97,7 +97,7 @@ impl RunDir {
         Ok(())
     }
 
-    /// Makes the directory at `out`, or the first free `runs/{name}-{number}`.
+    /// Creates the directory `out`, or the first free `runs/{name}-{number}`.
     pub(crate) fn create(out: Option<&Path>, name: &str) -> anyhow::Result<Self> {
         let cannot = |path: &Path| {
             let path = path.display();
@@ -126,7 +126,7 @@ impl RunDir {
         unreachable!("numbers do not run out")
     }
 
-    /// The run directory at `path`.
+    /// Opens the run directory at `path`.
     pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
         match Self::at(path) {
             Ok(run) if run.config().is_file() => Ok(run),
@@ -144,7 +144,7 @@ impl RunDir {
         })
     }
 
-    /// Where it was when it was made or opened.
+    /// Place at which it was created or opened.
     pub(crate) fn place(&self) -> &Place {
         &self.place
     }
@@ -172,7 +172,7 @@ impl RunDir {
             .join("run.safetensors")
     }
 
-    /// Makes an empty directory one of a run, which can be resumed from here on.
+    /// Turns an empty directory into a run's, which can be resumed from here on.
     pub(crate) fn begin(&self, config: &RunConfig, on: &Chosen) -> anyhow::Result<Meta> {
         let meta = Meta::now(on);
         self.write_meta(&meta)?;
@@ -181,8 +181,8 @@ impl RunDir {
         Ok(meta)
     }
 
-    /// Makes the folders of the checkpoints, which [`save`](Self::save) does not: it would make them anew where the run
-    /// was moved away.
+    /// Creates the folders of the checkpoints. [`save`](Self::save) does not: it would recreate them at the old path
+    /// after the run was moved.
     pub(crate) fn make_folders(&self) -> anyhow::Result<()> {
         (self.place).when_there(|| {
             for which in [Which::Latest, Which::Best] {
@@ -206,7 +206,7 @@ impl RunDir {
         self.write(&self.path.join("meta.json"), text.as_bytes())
     }
 
-    /// None where there is no such file: a run can go on without.
+    /// Reads the metadata; `None` if there is no such file: a run can be resumed without it.
     pub(crate) fn read_meta(&self) -> anyhow::Result<Option<Meta>> {
         let path = self.path.join("meta.json");
         if !path.is_file() {
@@ -219,14 +219,14 @@ impl RunDir {
         })
     }
 
-    /// Whether the run was killed before its first checkpoint, and so has not made a step that counts.
+    /// Whether the run was killed before its first checkpoint, and so has no step that counts.
     pub(crate) fn is_unbegun(&self) -> bool {
         let has_checkpoint = |which| self.checkpoint(which).is_file();
         let has_rows = fs::metadata(self.metrics()).is_ok_and(|file| file.len() > 0);
         !has_rows && ![Which::Latest, Which::Best].into_iter().any(has_checkpoint)
     }
 
-    /// Reads one of the checkpoints, which has to be of a run like `config` in all keys that are `fixed`.
+    /// Reads one of the checkpoints, which must be of a run that equals `config` in all `fixed` keys.
     pub(crate) fn read_checkpoint(
         &self,
         which: Which,
@@ -268,7 +268,7 @@ impl RunDir {
         }
     }
 
-    /// What to do without one of the checkpoints.
+    /// Advice if one of the checkpoints is missing.
     fn instead_of(&self, which: Which) -> String {
         let (name, other) = match which {
             Which::Latest => ("best", Which::Best),
@@ -295,13 +295,13 @@ impl RunDir {
     }
 }
 
-/// Locks a run directory, or that of several seeds: one of those is locked with all of them, by one file however
-/// many they are.
+/// Locks a run directory, or that of several seeds: such runs are all locked together by one file, however many there
+/// are.
 pub(crate) fn lock(dir: &Path) -> anyhow::Result<Lock> {
     let whole = fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned());
     let set = whole.parent().filter(|set| many::is_set(set));
     let path = set.unwrap_or(dir).join("lock");
-    // Not truncated: elsewhere than on Unix a locked file refuses that, and with another error.
+    // Not truncated: except on Unix, truncating a locked file fails, and with another error.
     let file = (File::options().write(true).create(true).truncate(false)).open(&path);
     let file = file.with_context(|| format!("writing {}", path.display()))?;
     match file.try_lock() {
@@ -319,7 +319,7 @@ pub(crate) fn lock(dir: &Path) -> anyhow::Result<Lock> {
     Ok(Lock { _file: file })
 }
 
-/// What to say of a path that is to be a new run directory and exists.
+/// Message for a new run's path that already exists.
 fn taken(out: &Path) -> String {
     let is_run = config::load_file(&out.join("config.toml"), &[]).is_ok() || many::is_set(out);
     let (out, again) = (out.display(), arg(out));
@@ -332,7 +332,7 @@ fn taken(out: &Path) -> String {
     )
 }
 
-/// What was probably meant by a path that is not a run directory.
+/// Suggestion for a path that is not a run directory.
 fn hint(path: &Path) -> String {
     let is_run = |p: &Path| p.join("config.toml").is_file() && p.join("checkpoints").is_dir();
     let name = path.to_string_lossy();

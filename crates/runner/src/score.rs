@@ -1,11 +1,11 @@
-//! Returns in words: as many digits as tell them from what they are compared with.
+//! Formatting of returns, with enough digits to distinguish them from what they are compared with.
 
-/// At least one decimal and, for small numbers, two digits that say something: `480.0`, `0.25`, `-0.012`.
+/// At least one decimal and, for small numbers, two significant digits: `480.0`, `0.25`, `-0.012`.
 pub(crate) fn score(value: f64) -> String {
     with_decimals(value, decimals(value))
 }
 
-/// The same with more decimals where otherwise the number would look like the `threshold` that it is not.
+/// The same with more decimals, if otherwise the number would look equal to a `threshold` that it is not equal to.
 pub(crate) fn score_beside(value: f64, threshold: f64) -> String {
     let shown = |decimals: &usize| with_decimals(value, *decimals);
     let apart = |text: &String| {
@@ -73,7 +73,7 @@ mod tests {
         ] {
             assert_eq!(score_beside(value, threshold), text);
         }
-        // Nearer than any digits that are shown.
+        // Closer than any number of displayed digits.
         let near = f64::from_bits(0.9_f64.to_bits() - 1);
         assert_eq!(score_beside(near, 0.9).parse::<f64>(), Ok(near));
     }

@@ -1,7 +1,7 @@
-//! A trainer with the files it writes to: what one run does, alone or beside others.
+//! Session: a trainer with the files that it writes, alone or beside other runs.
 //!
-//! [`Session::create`] begins with a run, [`Stopped::read`] finds one and [`Stopped::go_on`] takes it up
-//! again; [`Session::step`] is one iteration with its row and, where one is due, a checkpoint.
+//! [`Session::create`] starts a run, [`Stopped::read`] reads a stopped one and [`Stopped::go_on`] resumes it;
+//! [`Session::step`] is one iteration with its row and, if one is due, a checkpoint.
 
 use crate::{
     cli::Which,
@@ -19,36 +19,36 @@ use std::{
 };
 use uphill_algos::{Checkpoint, Report, StepError, Trainer};
 
-/// How far what is on disk may lag behind for those who watch it grow.
+/// Maximum age of unflushed rows, for users who watch the files grow.
 const FLUSH_EVERY: Duration = Duration::from_secs(2);
 
-/// Where the configuration leaves it open when to save, at most one part in this many of the time goes into it.
+/// Inverse of the maximum fraction of time spent on saving, if the configuration leaves the interval of checkpoints open.
 const SAVING_SHARE: u32 = 20;
 
-/// An iteration from which on the one after it is not waited for when the run is asked to stop.
+/// Duration of an iteration from which the next one is abandoned instead of completed when the run is asked to stop.
 const LONG: Duration = Duration::from_secs(1);
 
-/// For iterations that are waited for.
+/// For iterations that are always completed.
 static NEVER: AtomicBool = AtomicBool::new(false);
 
-/// A trainer with the files it writes to.
+/// A trainer with the files that it writes.
 pub(crate) struct Session {
     run: RunDir,
     meta: Meta,
     trainer: Trainer,
     metrics: MetricsCsv,
     events: EventWriter,
-    /// The best so far, not written yet.
+    /// The best checkpoint so far, not yet written.
     best: Option<Checkpoint>,
-    /// Seconds on the clock of the run's earlier sessions.
+    /// Seconds on the clock in the run's earlier sessions.
     earlier_s: f64,
-    /// When this session's clock was started.
+    /// Start of this session's clock.
     clock: Instant,
-    /// When the iteration before this one ended, or the turn began.
+    /// End of the previous iteration, or start of the turn.
     last: Instant,
-    /// What that iteration took.
+    /// Duration of that iteration.
     took: Duration,
-    /// Before the iteration at hand, where it may be a long one.
+    /// Checkpoint before the current iteration, if that may be a long one.
     before: Option<Checkpoint>,
     flushed: Instant,
     saved: Saved,
@@ -57,28 +57,28 @@ pub(crate) struct Session {
 /// The latest checkpoint.
 struct Saved {
     iteration: u64,
-    /// What writing it took.
+    /// Time that writing it took.
     cost: Duration,
     /// Time spent on iterations since.
     worked: Duration,
 }
 
-/// A run that was stopped, as it is on disk: nothing has been written yet.
+/// A stopped run as it is on disk; nothing has been written yet.
 pub(crate) struct Stopped {
     run: RunDir,
     meta: Meta,
     trainer: Trainer,
     which: Which,
-    /// None of a run that has not begun.
+    /// `None` for a run that has not begun.
     checkpoint: Option<Checkpoint>,
     rows: Rows,
-    /// Steps that the run was to make when it was stopped.
+    /// Step budget of the run when it was stopped.
     budget: u64,
 }
 
 impl Stopped {
-    /// Reads the run, which this process has locked, and builds its trainer with `sets` applied, which may be of
-    /// its budget.
+    /// Reads the run, which this process has locked, and builds its trainer with `sets` applied, which may change its
+    /// budget.
     pub(crate) fn read(
         run: RunDir,
         which: Which,
@@ -129,7 +129,7 @@ impl Stopped {
         self.rows.wall_s
     }
 
-    /// Leaves a run that has spent its budget in order.
+    /// Completes the files of a run that has spent its budget.
     pub(crate) fn close(mut self) -> anyhow::Result<Trainer> {
         self.go_back()?;
         if self.rows.unusable.is_none() {
@@ -142,7 +142,7 @@ impl Stopped {
         Ok(self.trainer)
     }
 
-    /// Takes the run up again.
+    /// Resumes the run.
     pub(crate) fn go_on(mut self, chosen: &Chosen) -> anyhow::Result<Session> {
         if self.checkpoint.is_none() {
             let meta = self.run.begin(self.trainer.config(), chosen)?;
@@ -164,10 +164,10 @@ impl Stopped {
         ))
     }
 
-    /// Makes the best checkpoint the latest one where that is the one to go on from.
+    /// Makes the best checkpoint the latest one, if the run resumes from it.
     fn go_back(&self) -> anyhow::Result<()> {
         if let (Which::Best, Some(best)) = (self.which, &self.checkpoint) {
-            // Before later rows go: the latest checkpoint must never be ahead of them.
+            // Before later rows are dropped: the latest checkpoint must never be ahead of them.
             self.run.make_folders()?;
             self.run.save(Which::Latest, best)?;
         }
@@ -176,7 +176,7 @@ impl Stopped {
 }
 
 impl Session {
-    /// Of a run that has not made a step.
+    /// Session of a run without any steps.
     pub(crate) fn create(run: RunDir, meta: Meta, trainer: Trainer) -> anyhow::Result<Self> {
         let metrics = MetricsCsv::create(&run.metrics())?;
         let events = EventWriter::create(run.path(), None)?;
@@ -226,20 +226,20 @@ impl Session {
         &mut self.trainer
     }
 
-    /// Starts the clock that rows show.
+    /// Starts the clock whose time the rows show.
     pub(crate) fn start_clock(&mut self, now: Instant) {
         (self.clock, self.last) = (now, now);
     }
 
-    /// Begins a turn: time that other runs had does not count against this one's rate.
+    /// Begins a turn, so that time spent on other runs does not reduce this one's rate.
     pub(crate) fn begin_turn(&mut self) {
         self.last = Instant::now();
     }
 
-    /// One iteration, its row, and a checkpoint where one is due or the budget is spent.
+    /// Runs one iteration and writes its row, and a checkpoint if one is due or the budget is spent.
     ///
-    /// An iteration that takes long is given up once `stop` is raised: `None`, with the latest checkpoint from before
-    /// it. After that, and after an error, the session is of no further use.
+    /// An iteration that takes long is abandoned once `stop` is set: the result is then `None`, and the latest
+    /// checkpoint is the one before it. After `None`, and after an error, the session cannot be used any more.
     pub(crate) fn step(&mut self, stop: &AtomicBool) -> anyhow::Result<Option<Report>> {
         let before = self.trainer.env_steps();
         let stop = if self.can_give_up() { stop } else { &NEVER };
@@ -250,8 +250,8 @@ impl Session {
         }
     }
 
-    /// Whether there is a state to go back to if the next iteration is given up: the latest checkpoint, or one that
-    /// is made now where iterations are so long that this does not matter. Others are soon over.
+    /// Whether there is a state to go back to if the next iteration is abandoned: the latest checkpoint, or one made
+    /// now if iterations are so long that its cost does not matter. Short iterations are completed instead.
     fn can_give_up(&mut self) -> bool {
         if self.saved.iteration == self.trainer.iteration() {
             return true;
@@ -260,7 +260,7 @@ impl Session {
         self.before.is_some()
     }
 
-    /// Leaves the run as it was before the iteration at hand.
+    /// Leaves the run as it was before the current iteration.
     fn give_up(&mut self) -> anyhow::Result<()> {
         match self.before.take() {
             Some(before) => self.write(&before),
@@ -268,7 +268,7 @@ impl Session {
         }
     }
 
-    /// The same for an iteration from step `before` on that has been made already; `save` knows where it led.
+    /// Records an iteration, begun at step `before`, that has already been run; `save` makes the checkpoint after it.
     pub(crate) fn stepped(
         &mut self,
         before: u64,
@@ -312,9 +312,9 @@ impl Session {
         Ok(report)
     }
 
-    /// Writes the checkpoints of this moment, unless they are.
+    /// Writes the checkpoints of this moment, if that has not happened yet.
     ///
-    /// The rows first: a checkpoint must never be ahead of the metrics that led to it.
+    /// The rows come first: a checkpoint must never be ahead of the metrics that led to it.
     pub(crate) fn checkpoint(
         &mut self,
         save: &mut impl FnMut(&Trainer) -> Checkpoint,
@@ -345,7 +345,7 @@ impl Session {
         Ok(())
     }
 
-    /// Whether to save now that the iteration is over that began at step `before`.
+    /// Whether to save after the iteration that began at step `before`.
     fn is_due(&self, before: u64) -> bool {
         let config = self.trainer.config();
         let interval = config.checkpoint_interval();
@@ -361,8 +361,8 @@ impl Session {
         }
     }
 
-    /// Metrics of one iteration that ended `now_s` after this session began and took `rate`
-    /// environment steps per second.
+    /// Writes the metrics of one iteration that ended `now_s` after this session began, at `rate` environment steps per
+    /// second.
     fn log(&mut self, report: &Report, now_s: f64, rate: f64) -> anyhow::Result<()> {
         self.metrics.write(report, self.earlier_s + now_s, rate)?;
         let step = report.env_steps;
@@ -386,7 +386,7 @@ impl Session {
     }
 }
 
-/// `--set` entries that a resumed run may not have.
+/// Rejects `--set` entries that a resumed run may not have.
 pub(crate) fn check_sets(sets: &[String]) -> anyhow::Result<()> {
     for set in sets {
         let key = set.split('=').next().unwrap_or_default().trim();

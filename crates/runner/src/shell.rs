@@ -1,10 +1,10 @@
-//! Paths in the commands that the program suggests.
+//! Quoting of paths in suggested shell commands.
 
 use std::path::Path;
 
 /// A path as one argument of a command that can be pasted into a shell.
 ///
-/// A name with a leading dash would be taken for an option, so it is given as `./-name`.
+/// A name with a leading dash would be taken for an option, so it is written as `./-name`.
 pub(crate) fn arg(path: &Path) -> String {
     let bytes = path.as_os_str().as_encoded_bytes();
     let before = if bytes.starts_with(b"-") { "./" } else { "" };
@@ -17,7 +17,7 @@ pub(crate) fn arg(path: &Path) -> String {
     }
 }
 
-/// `$'…'`, which holds any bytes; `sh` in its newest standard, bash, zsh and ksh read it.
+/// `$'…'`, which can contain any bytes; supported by bash, zsh, ksh and the newest standard of `sh`.
 fn escaped(before: &str, bytes: &[u8]) -> String {
     let escape = |byte: &u8| match byte {
         b'\'' | b'\\' => format!("\\{}", char::from(*byte)),
@@ -43,7 +43,7 @@ mod tests {
         assert_eq!(arg(Path::new("a b")), "'a b'");
     }
 
-    /// What a shell makes of it.
+    /// The path as a shell reads it.
     #[test]
     fn a_shell_reads_the_path_back() {
         let names: [&[u8]; 10] = [

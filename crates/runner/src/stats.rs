@@ -1,6 +1,6 @@
-//! Means of a few runs, and how far chance moves them.
+//! Statistics of a few runs: means, confidence intervals, differences.
 
-/// Runs of one variant.
+/// Results of the runs of one variant.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Sample(Vec<f64>);
 
@@ -34,8 +34,8 @@ impl Sample {
     }
 }
 
-/// mean(a) − mean(b) and half the width of its 95 % confidence interval, for runs of different spread
-/// (Welch 1947). Needs two values in each.
+/// mean(a) − mean(b) and half the width of its 95 % confidence interval, for samples of unequal variance (Welch 1947).
+/// Needs two values in each.
 pub(crate) fn difference(a: &Sample, b: &Sample) -> Option<(f64, f64)> {
     let (va, vb) = (a.variance_of_mean()?, b.variance_of_mean()?);
     let difference = a.mean()? - b.mean()?;
@@ -48,15 +48,15 @@ pub(crate) fn difference(a: &Sample, b: &Sample) -> Option<(f64, f64)> {
     Some((difference, student_t(df) * variance.sqrt()))
 }
 
-/// 97.5 % quantile of Student's distribution with `df` degrees of freedom, rounded down to a whole
-/// number and to 30, which errs towards wider intervals (by 4 % at most beyond 30).
+/// 97.5 % quantile of Student's distribution with `df` degrees of freedom, rounded down to an integer and to at most
+/// 30, which errs towards wider intervals (by at most 4 % beyond 30).
 fn student_t(df: f64) -> f64 {
     const QUANTILES: [f64; 30] = [
         12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160,
         2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056,
         2.052, 2.048, 2.045, 2.042,
     ];
-    // A hair more, for a whole number that rounding left just below itself.
+    // A small increment, for an integer that rounding has left just below itself.
     let row = (df + 1e-9) as usize;
     QUANTILES[row.clamp(1, QUANTILES.len()) - 1]
 }
@@ -92,7 +92,7 @@ mod tests {
         let (d, half) = difference(&a, &b).unwrap();
         assert_close(d, -10.0);
         assert_close(half, 2.306);
-        // Without spread on one side, what is left is that side's interval: df = n − 1.
+        // Without variance on one side, the interval is that of the other side: df = n − 1.
         let (d, half) = difference(&a, &sample(&[2.0, 2.0])).unwrap();
         assert_close(d, 1.0);
         assert_close(half, a.interval().unwrap());
@@ -107,7 +107,7 @@ mod tests {
         assert_eq!(difference(&same, &same), Some((0.0, 0.0)));
     }
 
-    /// An interval that is right holds the truth in 95 of 100 cases.
+    /// A correct interval covers the true value in 95 of 100 cases.
     #[test]
     fn intervals_cover_the_truth() {
         let mut state = 1u64;
@@ -129,7 +129,7 @@ mod tests {
             covered[1] += usize::from((d - 1.0).abs() <= half);
         }
         for count in covered {
-            // Four standard deviations of the share, and a little for rounding df down.
+            // Four standard deviations of the fraction, and a little for rounding df down.
             let share = f64::from(u32::try_from(count).unwrap()) / f64::from(trials);
             assert!((0.936..0.972).contains(&share), "{share}");
         }

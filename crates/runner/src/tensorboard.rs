@@ -1,9 +1,8 @@
-//! Scalars for TensorBoard, written without TensorFlow.
+//! TensorBoard event files with scalars, written without TensorFlow.
 //!
 //! An event file is a sequence of TFRecords, each holding one `Event` protobuf message
 //! ([`event.proto`](https://github.com/tensorflow/tensorboard/blob/master/tensorboard/compat/proto/event.proto)).
-//! Scalars need six of its fields, so they are encoded here by hand rather than with a protobuf
-//! compiler:
+//! Scalars need six of its fields, so they are encoded here directly instead of with a protobuf compiler:
 //!
 //! ```text
 //! record  = length: u64 | masked crc32c(length): u32 | event | masked crc32c(event): u32      little-endian
@@ -18,17 +17,16 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::place::Growing;
 use anyhow::{Context as _, Result};
 
-/// The version every reader checks in the first event of a file.
+/// Version that every reader checks in the first event of a file.
 const FILE_VERSION: &str = "brain.Event:2";
 
 /// `SessionLog.SessionStatus.START`.
 const SESSION_START: u64 = 1;
 
-/// How many starts in the same second on the same host are told apart before giving up.
+/// Maximum number of starts in the same second on the same host.
 const MAX_STARTS_PER_SECOND: u32 = 1000;
 
-/// Appends scalars to one event file; a run directory gets a new file at every start, and
-/// TensorBoard joins them.
+/// Appends scalars to one event file; a run directory gets a new file at every start, and TensorBoard joins them.
 pub(crate) struct EventWriter {
     file: Growing,
 }
@@ -36,9 +34,9 @@ pub(crate) struct EventWriter {
 impl EventWriter {
     /// Opens a new event file in `dir`, which must exist.
     ///
-    /// `start_step` is the step a resumed run continues from, the last one of its checkpoint:
-    /// TensorBoard then drops the points an earlier process wrote after it, so a curve does not
-    /// fold back where a run was killed between a checkpoint and its last log line.
+    /// `start_step` is the step at which a resumed run continues, the last one of its checkpoint: TensorBoard then
+    /// drops the points that an earlier process wrote after it, so that a curve does not fold back where a run was
+    /// killed between a checkpoint and its last log line.
     pub(crate) fn create(dir: &Path, start_step: Option<u64>) -> Result<Self> {
         let mut writer = Self {
             file: Growing::open(&create_unique(dir)?)?,
@@ -66,10 +64,10 @@ impl EventWriter {
     }
 }
 
-/// Creates `events.out.tfevents.<secs>.<host>.uphill`, counting up at the end of the name when it
-/// is taken.
+/// Creates `events.out.tfevents.<secs>.<host>.uphill`, with a larger number at the end if the name is taken.
 ///
-/// TensorBoard takes any file whose name contains `tfevents` and reads a directory's files in the
+/// TensorBoard takes any file whose name contains `tfevents` and reads a directory's files in the order of their names,
+/// so the seconds come first and the number last.
 /// order of their names, so the seconds come first and the number last.
 fn create_unique(dir: &Path) -> Result<PathBuf> {
     let base = format!(
@@ -94,8 +92,8 @@ fn create_unique(dir: &Path) -> Result<PathBuf> {
     anyhow::bail!("cannot create {}: it exists", dir.join(base).display())
 }
 
-/// Only a label in the file name, so the places where systems usually leave it do, and `localhost`
-/// where they do not.
+/// Name of the host. It is only a label in the file name, so the usual places on common systems suffice, with
+/// `localhost` as the fallback.
 fn host_name() -> String {
     let found = ["/proc/sys/kernel/hostname", "/etc/hostname"]
         .iter()
@@ -106,8 +104,7 @@ fn host_name() -> String {
     file_name_part(found.trim())
 }
 
-/// Keeps a host name from leaving the directory or hiding the dots that separate the parts of a
-/// file name.
+/// Makes a host name safe as a part of a file name: no path separators and no dots.
 fn file_name_part(host: &str) -> String {
     let clean: String = host
         .chars()
@@ -120,7 +117,7 @@ fn file_name_part(host: &str) -> String {
     }
 }
 
-/// Seconds since 1970, as `Event.wall_time` wants them.
+/// Seconds since 1970, for `Event.wall_time`.
 fn now() -> f64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -134,7 +131,7 @@ fn version_event(wall_time: f64) -> Vec<u8> {
     event
 }
 
-/// Tells TensorBoard to drop the points of earlier files at `step` and later.
+/// An event that makes TensorBoard drop the points of earlier files at `step` and later.
 fn start_event(wall_time: f64, step: u64) -> Vec<u8> {
     let mut log = Vec::new();
     put_uint(&mut log, 1, SESSION_START);
@@ -169,8 +166,8 @@ fn frame(event: &[u8]) -> Vec<u8> {
     record
 }
 
-/// The checksum of a TFRecord: CRC-32C, rotated and shifted so that a checksum of data that holds
-/// checksums stays a good one.
+/// The checksum of a TFRecord: CRC-32C, rotated and shifted so that a checksum of data that contains checksums remains
+/// a good one.
 fn masked_crc(data: &[u8]) -> u32 {
     crc32c::crc32c(data)
         .rotate_right(15)
@@ -221,7 +218,7 @@ fn put_bytes(out: &mut Vec<u8>, field: u64, value: &[u8]) {
 mod tests {
     use super::*;
 
-    /// One field of a protobuf message as the wire has it.
+    /// One decoded field of a protobuf message.
     #[derive(Debug, PartialEq)]
     enum Field {
         Int(u64),
@@ -230,8 +227,7 @@ mod tests {
         Bytes(Vec<u8>),
     }
 
-    /// CRC-32C bit by bit (reflected polynomial 0x82f63b78), to check the library and the framing
-    /// by other means.
+    /// CRC-32C bit by bit (reflected polynomial 0x82f63b78), as an independent check of the library and the framing.
     fn slow_crc32c(data: &[u8]) -> u32 {
         !data.iter().fold(u32::MAX, |crc, &byte| {
             (0..8).fold(crc ^ u32::from(byte), |crc, _| {
@@ -298,7 +294,7 @@ mod tests {
         out
     }
 
-    /// The fields of an event without its clock, which must be there and recent.
+    /// The fields of an event without its clock, which must be present and recent.
     fn without_clock(event: &[u8]) -> Vec<(u64, Field)> {
         let mut fields = fields(event);
         let (1, Field::Double(wall_time)) = fields.remove(0) else {

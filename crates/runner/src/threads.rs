@@ -1,7 +1,7 @@
-//! The threads that everything parallel runs on.
+//! Global thread pool, with as many threads as the system grants.
 //!
-//! rayon would start them when they are first asked for, and panic where the system refuses one. Here they are
-//! started first and handed to it afterwards, as many as there are.
+//! rayon would start its threads on first use, and panic if the system refuses one. Here the threads are started first
+//! and handed to rayon afterwards, however many there are.
 
 use rayon::{ThreadBuilder, ThreadPoolBuilder};
 use std::{
@@ -10,21 +10,21 @@ use std::{
     thread::{self, JoinHandle, available_parallelism},
 };
 
-/// Threads to a core from which on they only wait for each other, and the number that is allowed anyway.
+/// Maximum number of threads per core, since more would only wait for each other; and a number that is always allowed.
 const MOST_PER_CORE: usize = 4;
 const ALWAYS_ALLOWED: usize = 16;
 
-/// What is left to others where there are not enough: whoever talks about signals, and progress.
+/// Threads left for other purposes if there are not enough: signal notices and progress.
 const LEFT: usize = 2;
 
-/// A thread that waits for what it is to be.
+/// A started thread that waits for its task.
 struct Waiting {
     task: Sender<ThreadBuilder>,
     thread: JoinHandle<()>,
 }
 
-/// Starts them: as many as there are cores, or as `RAYON_NUM_THREADS` says, or as the system grants. To be called
-/// once, before any of them is needed.
+/// Starts the pool: as many threads as there are cores, or as `RAYON_NUM_THREADS` says, or as the system grants. To be
+/// called once, before the first use.
 pub(crate) fn start() {
     let cores = available_parallelism().map_or(1, usize::from);
     let asked = std::env::var("RAYON_NUM_THREADS").ok();
@@ -43,7 +43,7 @@ pub(crate) fn start() {
         );
     }
     if let Err(error) = hand_over(granted) {
-        // Somebody has started them already; they will do.
+        // The pool was already started elsewhere and is used as it is.
         tracing::debug!(%error, "threads");
     }
 }
@@ -56,7 +56,7 @@ fn wanted(asked: Option<usize>, cores: usize) -> usize {
     }
 }
 
-/// At most `wanted` threads; where there are fewer, some are given back to be had by others.
+/// At most `wanted` threads; if fewer are granted, some of them are released for other purposes.
 fn granted(wanted: usize) -> Vec<Waiting> {
     let mut threads: Vec<Waiting> = (0..wanted).map_while(|_| waiting().ok()).collect();
     if threads.len() < wanted {
@@ -80,7 +80,7 @@ fn waiting() -> io::Result<Waiting> {
     Ok(Waiting { task, thread })
 }
 
-/// Makes the threads rayon's; the one that calls takes their part where there are none.
+/// Hands the threads to rayon; the calling thread takes their place if there are none.
 fn hand_over(mut threads: Vec<Waiting>) -> Result<(), rayon::ThreadPoolBuildError> {
     let pool = ThreadPoolBuilder::new().num_threads(threads.len().max(1));
     if threads.is_empty() {

@@ -36,7 +36,7 @@ pub(crate) fn train(args: &TrainArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// The configuration to train, checked.
+/// The validated configuration to train.
 pub(crate) fn configured(args: &TrainArgs, path: &str) -> anyhow::Result<Source> {
     if let Some(out) = &args.out {
         RunDir::check_free(out)?;
@@ -72,7 +72,7 @@ fn start(args: &TrainArgs, path: &str) -> anyhow::Result<ExitCode> {
     if !interrupt.begin() {
         return never_begun(args.quiet);
     }
-    // Everything that can be wrong with the request has been found: now leave traces.
+    // The request has been fully validated: from here on, files are written.
     let run = RunDir::create(args.out.as_deref(), &name)?;
     let _lock = lock(run.path())?;
     let meta = run.begin(trainer.config(), &chosen)?;
@@ -116,7 +116,7 @@ fn resume(args: &TrainArgs, path: &Path) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The device to go on with: the one asked for, or the run's own.
+/// The device for resuming: the requested one, or the run's own.
 pub(crate) fn chosen_again(args: &TrainArgs, run: &RunDir) -> anyhow::Result<Chosen> {
     let config = config::load_file(&run.config(), &args.set)?;
     match (args.device, run.read_meta()?) {
@@ -134,12 +134,12 @@ pub(crate) fn chosen_again(args: &TrainArgs, run: &RunDir) -> anyhow::Result<Cho
     }
 }
 
-/// The device that a run was trained on.
+/// The device on which a run was trained.
 fn the_same(meta: &Meta, config: &RunConfig) -> anyhow::Result<Chosen> {
     choose(meta.device.parse()?, config)
 }
 
-/// The device for the runs of a configuration.
+/// The device for runs of a configuration.
 pub(crate) fn choose(arg: DeviceArg, config: &RunConfig) -> anyhow::Result<Chosen> {
     let spec = uphill_envs::spec(&config.env).map_err(|e| UsageError(format!("env: {e}")))?;
     let params = Footprint::of(config, &spec)?.params;
@@ -151,17 +151,17 @@ pub(crate) fn choose(arg: DeviceArg, config: &RunConfig) -> anyhow::Result<Chose
     device::choose(arg, &work).map_err(usage)
 }
 
-/// Whether a configuration's environments step on the host whatever the device.
+/// Whether a configuration's environments are stepped on the host whatever the device.
 pub(crate) fn host_env(config: &RunConfig) -> anyhow::Result<bool> {
     let on_gpu = uphill_envs::steps_on_gpu(&config.env, config.batch_options())
         .map_err(|e| UsageError(format!("env: {e}")))?;
     Ok(!on_gpu)
 }
 
-/// Said while trainers are built.
+/// Notice while trainers are built.
 pub(crate) const BUILDING: &str = "building networks and environments";
 
-/// Says what takes so long before there is anything to show.
+/// Notice during the first iteration, if it takes long.
 pub(crate) fn first_iteration(chosen: &Chosen, quiet: bool) -> Waiting {
     let what = match chosen.processor {
         Processor::Cpu => "the first iteration",
@@ -172,7 +172,7 @@ pub(crate) fn first_iteration(chosen: &Chosen, quiet: bool) -> Waiting {
     Waiting::on(what, quiet)
 }
 
-/// The loop of a single run.
+/// Training loop of a single run.
 fn run_alone(
     mut session: Session,
     chosen: &Chosen,
@@ -220,7 +220,7 @@ fn run_alone(
     Ok(ExitCode::SUCCESS)
 }
 
-/// An error that ended training, with how to go on where that helps.
+/// Adds advice on resuming to an error that ended training, if that helps.
 pub(crate) fn with_remedy(error: anyhow::Error, run: &Path) -> anyhow::Error {
     if has_diverged(&error) || error.chain().any(|e| e.is::<Moved>()) {
         return error;
@@ -231,7 +231,7 @@ pub(crate) fn with_remedy(error: anyhow::Error, run: &Path) -> anyhow::Error {
     ))
 }
 
-/// What is about to be done, by `seeds` agents together, that have made `env_steps` in all.
+/// Announces the training of `seeds` agents together, which have taken `env_steps` in all.
 pub(crate) fn announce(config: &RunConfig, seeds: u64, env_steps: u64, chosen: &Chosen) {
     let first = config.seed;
     let (which, each) = match seeds {
@@ -258,7 +258,7 @@ pub(crate) fn announce(config: &RunConfig, seeds: u64, env_steps: u64, chosen: &
     ));
 }
 
-/// Says so where the first iteration is more than the whole budget.
+/// Warns if the first iteration is larger than the whole budget.
 pub(crate) fn warn_of_long_iterations(config: &RunConfig) {
     // A3C stops at its budget.
     if matches!(config.algo, AlgoConfig::A3c(_)) {
@@ -275,7 +275,7 @@ pub(crate) fn warn_of_long_iterations(config: &RunConfig) {
     }
 }
 
-/// What a run would be, of which nothing is done, by `agents` together.
+/// Describes a run of `agents` together without starting it.
 pub(crate) fn dry_run(
     config: &RunConfig,
     footprint: &Footprint,
@@ -302,14 +302,14 @@ pub(crate) fn dry_run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Says so where a run is slower than others would be.
+/// Announces the reason if a run uses a slow path.
 pub(crate) fn announce_path(trainer: &Trainer, quiet: bool) {
     if let Some(cause) = trainer.slower_path().filter(|_| !quiet) {
         note(cause);
     }
 }
 
-/// What a run has made so far.
+/// Amount of work that a run has done.
 struct Made {
     steps: u64,
     episodes: u64,
@@ -323,7 +323,7 @@ impl Made {
         }
     }
 
-    /// In `seconds`, after what had been made `before`, which is told apart.
+    /// Work done in `seconds` after `before`, in words; earlier work is listed separately.
     fn in_words(&self, before: &Self, seconds: f64) -> String {
         let steps = self.steps - before.steps;
         let rate = steps as f64 / seconds.max(1e-9);
@@ -351,7 +351,7 @@ fn summarise(session: &Session, before: &Made, seconds: f64) -> anyhow::Result<(
     ))
 }
 
-/// What the last 100 episodes say.
+/// Conclusion from the last 100 episodes.
 fn verdict(stats: &EpisodeStats, threshold: Option<f64>) -> String {
     let Some(mean) = stats.full_mean_return() else {
         return match stats.mean_return() {

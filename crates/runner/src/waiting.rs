@@ -1,4 +1,4 @@
-//! A word on what is waited for before there is any progress to show.
+//! Notices about long steps before there is progress to show.
 
 use crate::progress::{in_words, log_writer};
 use std::{
@@ -8,18 +8,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Nobody wonders before this …
+/// Delay of the first notice …
 const FIRST: Duration = Duration::from_secs(2);
 
-/// … and once more after each of these.
+/// … and interval of further ones.
 const EVERY: Duration = Duration::from_secs(10);
 
-/// Says what is being done, if it takes long, until it is dropped.
+/// Writes a notice about an activity if it takes long, until it is dropped.
 #[must_use]
 pub(crate) struct Waiting(Option<(Sender<()>, JoinHandle<()>)>);
 
 impl Waiting {
-    /// For `what`, as in "building the networks"; silent if `quiet`.
+    /// A notice for `what`, as in "building the networks"; silent if `quiet`.
     pub(crate) fn on(what: impl Into<String>, quiet: bool) -> Self {
         if quiet {
             return Self(None);
@@ -29,7 +29,7 @@ impl Waiting {
             let begun = Instant::now();
             let mut patience = FIRST;
             while is_over.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
-                // That it cannot be written stops nobody.
+                // A failure to write it is ignored.
                 let _ = writeln!(log_writer(), "{what}: {} so far", in_words(begun.elapsed()));
                 patience = EVERY;
             }

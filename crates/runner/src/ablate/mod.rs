@@ -1,4 +1,4 @@
-//! `uphill ablate`: which code-level optimisations matter, after Engstrom et al. (arXiv:2005.12729).
+//! `uphill ablate`: effect of PPO's code-level optimisations, after Engstrom et al. (arXiv:2005.12729).
 //!
 //! ```text
 //! ablation.csv   a row per run, as soon as it has ended
@@ -41,10 +41,10 @@ use std::{
 use uphill_algos::{RunConfig, Trainer, checkpoint::write_atomically};
 use variants::{VARIANTS, Variant};
 
-/// Rows of an ablation, in its directory.
+/// File with the rows of an ablation, in its directory.
 const ROWS: &str = "ablation.csv";
 
-/// A variant with its configuration; the seed is that of each run.
+/// A variant with its configuration; each run sets its own seed.
 type Configured = (&'static Variant, RunConfig);
 
 pub(crate) fn ablate(args: &AblateArgs) -> anyhow::Result<ExitCode> {
@@ -53,7 +53,7 @@ pub(crate) fn ablate(args: &AblateArgs) -> anyhow::Result<ExitCode> {
     if let Some(steps) = args.total_steps {
         base.total_steps = steps;
     }
-    // Each run has a seed of its own.
+    // Each run has its own seed.
     base.seed = 1;
     let variants = chosen_variants(&args.variants)?
         .into_iter()
@@ -65,7 +65,7 @@ pub(crate) fn ablate(args: &AblateArgs) -> anyhow::Result<ExitCode> {
         .collect::<anyhow::Result<Vec<Configured>>>()?;
     let interrupt = Interrupt::watch("stopping; runs that have ended are kept", false)?;
     let chosen = choose(args.device.unwrap_or(DeviceArg::Auto), &base)?;
-    // Whatever else a configuration can get wrong shows when it is built.
+    // Remaining configuration errors show when the trainer is built.
     let building = Waiting::on(BUILDING, args.json);
     for (_, config) in &variants {
         memory::check(config, &chosen, 1).context(args.config.clone())?;
@@ -99,13 +99,13 @@ pub(crate) fn ablate(args: &AblateArgs) -> anyhow::Result<ExitCode> {
         ))?;
         return Ok(ExitCode::from(INTERRUPTED));
     }
-    // Written as they ended; what is said of them must not depend on that.
+    // Rows are in the order in which runs ended, on which the report must not depend.
     rows.rows.sort_by_key(|row| row.seed);
     show(args, &base, &dir, &variants, &rows.rows)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Those asked for, in the order of the table; all of them without a wish.
+/// The requested variants in the order of the table; all variants if none is requested.
 fn chosen_variants(names: &[String]) -> anyhow::Result<Vec<&'static Variant>> {
     if let Some(unknown) = (names.iter()).find(|name| VARIANTS.iter().all(|v| v.name != **name)) {
         let known: Vec<&str> = VARIANTS.iter().map(|v| v.name).collect();
@@ -119,7 +119,7 @@ fn chosen_variants(names: &[String]) -> anyhow::Result<Vec<&'static Variant>> {
     Ok(VARIANTS.iter().filter(wanted).collect())
 }
 
-/// A new directory with the variants' configurations, or one that has the same.
+/// Opens a new directory with the variants' configurations, or an existing one with the same configurations.
 fn open_dir(out: Option<&Path>, name: &str, variants: &[Configured]) -> anyhow::Result<PathBuf> {
     let dir = match out {
         None => RunDir::create(None, &format!("ablate-{name}"))?
@@ -157,8 +157,8 @@ fn open_dir(out: Option<&Path>, name: &str, variants: &[Configured]) -> anyhow::
     Ok(dir)
 }
 
-/// Every run that has no row yet, as many at a time as there are cores (or one on a GPU), seed by seed, so
-/// that an early end has all variants. False if it was interrupted.
+/// Runs everything that has no row yet, as many runs at a time as there are cores (or one on a GPU), seed by seed, so
+/// that after an interruption all variants have rows. Returns false if it was interrupted.
 fn run_all(
     variants: &[Configured],
     seeds: u64,
@@ -196,18 +196,18 @@ fn run_all(
     Ok(ended.into_iter().all(|ended| ended))
 }
 
-/// One run that has no row.
+/// A run that has no row yet.
 struct Run {
-    /// Of all, from 1.
+    /// Number among all runs, from 1.
     number: usize,
     variant: &'static str,
     config: RunConfig,
-    /// Whether it has ended.
+    /// Whether it has finished.
     outcome: anyhow::Result<bool>,
 }
 
 impl Run {
-    /// Makes the run and its row, and says so; false if it was interrupted.
+    /// Runs it, writes its row and reports it; false if it was interrupted.
     fn make(
         &self,
         total: usize,
@@ -233,7 +233,7 @@ impl Run {
     }
 }
 
-/// One run from start to end; none if it was interrupted.
+/// Trains one run from start to end; `None` if it was interrupted.
 fn run(
     variant: &str,
     config: RunConfig,

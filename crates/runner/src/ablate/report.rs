@@ -1,4 +1,4 @@
-//! What the runs say: a line per variant, and what of it may be chance.
+//! Report of an ablation: one line per variant, with confidence intervals.
 
 use super::{
     rows::Row,
@@ -10,23 +10,23 @@ use crate::{
 };
 use serde::Serialize;
 
-/// What comparing a variant with the reference shows.
+/// Result of comparing a variant with the reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Verdict {
-    /// It is the reference.
+    /// The variant is the reference.
     Reference,
-    /// The same return on every seed: what was switched never acted.
+    /// The returns are equal on every seed: the switched optimisation never had an effect.
     Identical,
     Better,
     Worse,
-    /// The 95 % confidence interval of the difference holds 0.
+    /// The 95 % confidence interval of the difference contains 0.
     WithinNoise,
-    /// Too few runs for an interval.
+    /// There are too few runs for an interval.
     Unknown,
 }
 
-/// A variant over its seeds.
+/// Results of a variant over its seeds.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Line {
     pub(crate) variant: &'static str,
@@ -36,7 +36,7 @@ pub(crate) struct Line {
     /// Mean of the final return over the seeds that did not diverge, and half of its 95 % interval.
     pub(crate) final_return: Option<f64>,
     pub(crate) final_return_ci95: Option<f64>,
-    /// Minus that of the reference.
+    /// Difference from the reference.
     pub(crate) difference: Option<f64>,
     pub(crate) difference_ci95: Option<f64>,
     pub(crate) verdict: Verdict,
@@ -46,8 +46,7 @@ pub(crate) struct Line {
     pub(crate) seconds: Option<f64>,
 }
 
-/// How much of PPO's lead is the algorithm and how much the code-level optimisations
-/// (arXiv:2005.12729 §5).
+/// Contributions of the algorithm and of the code-level optimisations to PPO's improvement (arXiv:2005.12729 §5).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) struct Improvements {
     /// max(|PPO − TRPO+|, |PPO-M − TRPO|): the paper's AAI.
@@ -56,7 +55,7 @@ pub(crate) struct Improvements {
     pub(crate) code_level: f64,
 }
 
-/// A line for each of `variants` that has runs with a seed up to `seeds`.
+/// One line for each of `variants` that has runs with seeds up to `seeds`.
 pub(crate) fn lines(variants: &[&Variant], rows: &[Row], seeds: u64) -> Vec<Line> {
     let of = |name: &str| -> Vec<&Row> {
         let mut rows: Vec<&Row> = rows
@@ -86,7 +85,7 @@ fn line(variant: &Variant, runs: &[&Row], reference: &[&Row]) -> Line {
         && (runs.iter().zip(reference)).all(|(a, b)| {
             (a.seed, a.final_return, a.curve_mean) == (b.seed, b.final_return, b.curve_mean)
         });
-    // Runs that are the same are no measurement of chance.
+    // Identical runs are no measurement of chance.
     let compared = difference(&sample, &other).filter(|_| !is_reference && !same);
     let verdict = match compared {
         _ if is_reference => Verdict::Reference,
@@ -117,7 +116,7 @@ fn line(variant: &Variant, runs: &[&Row], reference: &[&Row]) -> Line {
     }
 }
 
-/// From the four corners of the comparison, if they are all there.
+/// Contributions from the four corners of the comparison, if all are present.
 pub(crate) fn improvements(lines: &[Line]) -> Option<Improvements> {
     let at = |name: &str| lines.iter().find(|l| l.variant == name)?.final_return;
     let (ppo, ppo_m, trpo_plus, trpo) = (at("ppo")?, at("ppo-m")?, at("trpo+")?, at("trpo")?);
@@ -127,7 +126,7 @@ pub(crate) fn improvements(lines: &[Line]) -> Option<Improvements> {
     })
 }
 
-/// Cells of the table, headings first.
+/// Cells of the table, with the headings first.
 pub(crate) fn cells(lines: &[Line]) -> Vec<Vec<String>> {
     let headings = [
         "variant",
@@ -170,7 +169,7 @@ pub(crate) fn cells(lines: &[Line]) -> Vec<Vec<String>> {
     cells
 }
 
-/// What has to be known to read the table.
+/// Notes that explain the table.
 pub(crate) fn notes(lines: &[Line]) -> Vec<String> {
     let mut notes = vec![
         "final return: mean return of the last 100 training episodes, over the seeds; curve: mean height of the \

@@ -1,4 +1,4 @@
-//! `ablation.csv`: one row per run, written as soon as it ends.
+//! `ablation.csv`: one row per run, written as soon as the run ends.
 
 use crate::place::Growing;
 use anyhow::Context;
@@ -6,17 +6,17 @@ use serde::{Deserialize, Serialize};
 use std::{fs, path::Path};
 use uphill_algos::checkpoint::write_atomically;
 
-/// What one run came to. A value that does not exist is empty.
+/// Results of one run. An undefined value is an empty cell.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Row {
     pub(crate) variant: String,
     pub(crate) seed: u64,
-    /// Mean return of the last 100 training episodes; none for a run that diverged.
+    /// Mean return of the last 100 training episodes; `None` for a run that diverged.
     pub(crate) final_return: Option<f64>,
-    /// Mean height of the learning curve (mean return of the last 100 episodes, by iteration): the
-    /// area under it, divided by its length.
+    /// Mean height of the learning curve (mean return of the last 100 episodes, by iteration): the area under it,
+    /// divided by its length.
     pub(crate) curve_mean: Option<f64>,
-    /// Mean and largest over the iterations, nats.
+    /// Mean and maximum over the iterations, in nats.
     pub(crate) approx_kl_mean: Option<f64>,
     pub(crate) approx_kl_max: Option<f64>,
     pub(crate) env_steps: u64,
@@ -26,14 +26,14 @@ pub(crate) struct Row {
     pub(crate) device: String,
 }
 
-/// The rows on disk, and the file that more go to.
+/// Rows on disk, and the file to which further ones are appended.
 pub(crate) struct Rows {
     file: Growing,
     pub(crate) rows: Vec<Row>,
 }
 
 impl Rows {
-    /// Opens the file, or makes it. A last row that was cut short goes.
+    /// Opens or creates the file. A truncated last row is removed.
     pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
         let context = || format!("ablation {}", path.display());
         let mut rows = Vec::new();
@@ -58,7 +58,7 @@ impl Rows {
         (self.rows.iter()).any(|row| row.variant == variant && row.seed == seed)
     }
 
-    /// Adds a row and hands it to the operating system.
+    /// Appends a row and flushes it to the operating system.
     pub(crate) fn push(&mut self, row: Row) -> anyhow::Result<()> {
         let context = || format!("writing {}", self.file.path().display());
         let mut line = csv::WriterBuilder::new()

@@ -1,4 +1,4 @@
-//! What the ablation compares: every variant as edits of one PPO configuration.
+//! Variants of an ablation, as edits of one PPO configuration.
 
 use Optimisation::{
     Annealing, GradClipping, ObsClipping, ObsNormalisation, OrthogonalInit, RewardClipping,
@@ -42,21 +42,21 @@ const ALL: [Optimisation; 9] = [
     GradClipping,
 ];
 
-// What an optimisation is switched on with, where the base has it off.
+// Values with which optimisations are switched on if they are off in the base.
 const VALUE_CLIP: f64 = 0.2;
 const REWARD_CLIP: f64 = 10.0;
 const OBS_CLIP: f64 = 10.0;
 const MAX_GRAD_NORM: f64 = 0.5;
 
-/// An ε that no ratio of probabilities reaches: the clipped surrogate is then the plain one.
+/// An ε that no ratio of probabilities reaches: the clipped surrogate then equals the plain one.
 const NO_CLIP: f64 = 1e6;
 
-/// What makes the policy's steps.
+/// Method of the policy's steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Steps {
     /// The clipped surrogate.
     Ppo,
-    /// The surrogate without clipping, everything else as with PPO.
+    /// The surrogate without clipping, with everything else as in PPO.
     PpoNoClip,
     /// The natural gradient with a line search.
     Trpo,
@@ -66,16 +66,16 @@ enum Steps {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Variant {
     pub(crate) name: &'static str,
-    /// What it differs in.
+    /// Difference from the reference.
     pub(crate) about: &'static str,
     steps: Steps,
     off: &'static [Optimisation],
 }
 
-/// The variant that all others are compared with.
+/// The variant to which all others are compared.
 pub(crate) const REFERENCE: &str = "ppo";
 
-/// In the order in which they run and are shown.
+/// All variants, in the order in which they run and are shown.
 pub(crate) const VARIANTS: &[Variant] = &[
     ppo(REFERENCE, "every optimisation on", &[]),
     ppo("no-value-clip", "value loss not clipped", &[ValueClipping]),
@@ -123,10 +123,11 @@ const fn trpo(name: &'static str, about: &'static str, off: &'static [Optimisati
 }
 
 impl Variant {
-    /// The configuration of this variant: `base` with every optimisation on but those that are off.
+    /// Configuration of this variant: `base` with every optimisation switched on, except those that the variant
+    /// switches off.
     ///
     /// # Errors
-    /// If `base` is not of PPO with the clipped surrogate, or the variant is not possible with it.
+    /// If `base` is not PPO with the clipped surrogate, or if the variant cannot be derived from it.
     pub(crate) fn config(&self, base: &RunConfig) -> Result<RunConfig, ConfigError> {
         let ppo = match &base.algo {
             AlgoConfig::Ppo(ppo) if ppo.objective == Objective::Clip => ppo.clone(),
@@ -161,8 +162,7 @@ impl Variant {
     }
 }
 
-/// TRPO with the rollouts, advantages and value fit of `ppo`; δ, damping and line search are those of
-/// its own paper.
+/// TRPO with the rollouts, advantages and value fit of `ppo`; δ, damping and line search are those of the TRPO paper.
 fn trpo_like(ppo: &PpoConfig) -> TrpoConfig {
     TrpoConfig {
         steps: ppo.steps,
@@ -225,7 +225,7 @@ fn set_value_fit(critic: &mut CriticConfig, optimisation: Optimisation, on: bool
     }
 }
 
-/// A limit that is off at 0. Switched on it keeps what it has.
+/// Switches a limit that is off at 0. Switched on, it keeps a nonzero value.
 fn limit(value: &mut f64, on: bool, default: f64) {
     *value = match (on, *value > 0.0) {
         (true, true) => *value,
@@ -234,7 +234,7 @@ fn limit(value: &mut f64, on: bool, default: f64) {
     };
 }
 
-/// A rate that falls to 0, unless it changes as it is; or that stays where it starts.
+/// Switches annealing: on, a constant rate decreases to 0; off, a schedule stays at its start.
 fn anneal(rate: Schedule, on: bool) -> Schedule {
     let from = rate.at(0.0);
     match rate {
@@ -261,7 +261,7 @@ mod tests {
         variant.config(&base()).unwrap()
     }
 
-    /// What changes from `a` to `b`: key, value in `a`, value in `b`.
+    /// Differences between `a` and `b`: key, value in `a`, value in `b`.
     fn changes(a: &RunConfig, b: &RunConfig) -> Vec<(String, String, String)> {
         let [a, b] = [a, b].map(|config| config::kept::values(config).unwrap());
         let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
@@ -274,7 +274,7 @@ mod tests {
             .collect()
     }
 
-    /// What each optimisation's switch looks like in the configuration of full PPO.
+    /// Effects of the switches on the configuration of full PPO.
     const SWITCHES: [(&str, &[[&str; 3]]); 10] = [
         ("no-value-clip", &[["algo.value_clip", "0.2", "0.0"]]),
         ("no-reward-scale", &[["normalize.reward", "true", "false"]]),
@@ -332,8 +332,7 @@ mod tests {
         assert_eq!(names, tested);
     }
 
-    /// The comparison of steps is fair: nothing outside the algorithm differs, and within it the value
-    /// fit is the same.
+    /// The comparison of steps is fair: nothing outside the algorithm differs, and within it the value fit is the same.
     #[test]
     fn trpo_differs_from_ppo_in_its_steps_alone() {
         for (ppo, trpo) in [("ppo", "trpo+"), ("ppo-m", "trpo")] {

@@ -1,38 +1,37 @@
-//! From which size on a GPU is faster than the CPU, derived from the measurements alone.
+//! Crossovers: the size from which a GPU is faster than the CPU, derived from the measurements alone.
 
 use super::Measurement;
 use crate::device::{Chosen, Point, Processor};
 use serde::Serialize;
 
-/// One of the two things that a grid varies.
+/// Axes of the grid of measurements.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Size {
-    /// Copies of the environment.
+    /// Number of copies of the environment.
     NumEnvs(usize),
     /// Widths of the hidden layers.
     Network(Vec<usize>),
 }
 
-/// Where one device starts to win while the other size stays as it is.
+/// Size at which one device starts to win while the other size is held constant.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct Crossover {
     pub(super) device: String,
     /// The CPU backend.
     pub(super) against: String,
-    /// What stays as it is.
+    /// The size held constant.
     pub(super) at: Size,
-    /// The smallest size from which the device is faster at every larger one, too; `None`: never
-    /// within the grid.
+    /// The smallest size from which the device is faster, also at every larger size; `None`: never within the grid.
     pub(super) from: Option<Size>,
-    /// Where it does best.
+    /// Size with the highest ratio.
     pub(super) best: Size,
-    /// Its steps per second there, as a multiple of the CPU's.
+    /// Ratio of its steps per second to the CPU's at that size.
     pub(super) best_ratio: f64,
 }
 
-/// Of every device that is no CPU backend against the first that is: for each network over the
-/// number of copies, then, if there are several networks, for each number of copies over networks.
+/// Crossovers of every device that is not a CPU backend against the first CPU backend: for each network over the number
+/// of copies, then, if there are several networks, for each number of copies over networks.
 pub(super) fn crossovers(measurements: &[Measurement], devices: &[Chosen]) -> Vec<Crossover> {
     let Some(cpu) = devices.iter().find(|d| d.processor == Processor::Cpu) else {
         return vec![];
@@ -71,8 +70,8 @@ fn between(measurements: &[Measurement], device: &str, cpu: &str) -> Vec<Crossov
 
 type Line = (Size, Option<Size>, (Size, f64));
 
-/// For each value of what is `held`, in order: where along the other axis ratios begin to stay above
-/// one, and the highest.
+/// For each value of `held`, in order: the point along the other axis from which ratios stay above one, and the highest
+/// ratio.
 fn lines(
     cells: &[(&Measurement, f64)],
     held: impl Fn(&Measurement) -> Size,
@@ -95,7 +94,7 @@ fn lines(
     at.into_iter().filter_map(line).collect()
 }
 
-/// Measurements of the same size on two devices.
+/// Pairs of measurements of the same size on two devices.
 fn pairs<'a>(
     measurements: &'a [Measurement],
     first: &'a str,
@@ -105,7 +104,7 @@ fn pairs<'a>(
     on(first).zip(on(second))
 }
 
-/// What `auto` learns about a GPU.
+/// Measurements of a GPU to keep for `auto`.
 pub(super) fn points(
     measurements: &[Measurement],
     [cpu, gpu]: [&str; 2],
@@ -148,7 +147,7 @@ mod tests {
         }
     }
 
-    /// On the CPU always 10 steps/s; on the GPU these, for 1, 2 and 4 copies.
+    /// The CPU always at 10 steps/s; the GPU at these rates for 1, 2 and 4 copies.
     fn grid(widths: &[(usize, [f64; 3])]) -> Vec<Measurement> {
         let mut measurements = vec![];
         for (width, rates) in widths {
@@ -171,7 +170,7 @@ mod tests {
         assert_eq!(from([20.0, 5.0, 30.0]), Some(Size::NumEnvs(4)));
         assert_eq!(from([20.0, 20.0, 20.0]), Some(Size::NumEnvs(1)));
         assert_eq!(from([20.0, 20.0, 5.0]), None);
-        // As fast is not faster.
+        // Equally fast is not faster.
         assert_eq!(from([5.0, 5.0, 10.0]), None);
     }
 

@@ -1,4 +1,4 @@
-//! The JSON.
+//! JSON output of `uphill bench`.
 
 use super::{
     Findings,
@@ -7,7 +7,7 @@ use super::{
 use crate::device::{BURN_VERSION, Chosen, cpu_model};
 use serde_json::{Value, json};
 
-/// One object with everything.
+/// All findings in one object.
 pub(super) fn document(findings: &Findings) -> Value {
     let device = |chosen: &Chosen| {
         json!({
@@ -17,7 +17,7 @@ pub(super) fn document(findings: &Findings) -> Value {
         })
     };
     let config = &findings.works[0].config;
-    // Its widths are those of each measurement.
+    // The widths are those of each measurement.
     let mut network = json!(config.network);
     if let Some(network) = network.as_object_mut() {
         network.remove("hidden");

@@ -1,18 +1,18 @@
-//! Memory in use.
+//! Memory in use by the process and by devices.
 
 use burn::tensor::Device;
 use serde::Serialize;
 
-/// Bytes in use at one moment; `None` where nobody tells.
+/// Bytes in use at one moment; `None` if unknown.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct Memory {
-    /// Resident memory of this process, every device's work together. On Linux.
+    /// Resident memory of this process, including the work of all devices. Linux only.
     pub(super) resident: Option<u64>,
-    /// The most it has been since the process began.
+    /// Its maximum since the process started.
     pub(super) peak: Option<u64>,
-    /// Held by live tensors, as the device's allocator counts.
+    /// Bytes in live tensors, as counted by the device's allocator.
     pub(super) device_in_use: Option<u64>,
-    /// Held by the device's allocator.
+    /// Bytes reserved by the device's allocator.
     pub(super) device_reserved: Option<u64>,
 }
 
@@ -27,7 +27,7 @@ pub(super) fn memory(device: &Device) -> Memory {
     }
 }
 
-/// From a line such as `VmRSS:     10240 kB`.
+/// Parses a line such as `VmRSS:     10240 kB`.
 fn bytes(status: &str, field: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(field))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;

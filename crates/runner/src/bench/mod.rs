@@ -1,4 +1,4 @@
-//! `uphill bench`: how fast each device trains, where the time goes, and where a GPU begins to pay.
+//! `uphill bench`: speed of each device, time per phase, and crossovers between GPU and CPU.
 
 mod crossover;
 mod document;
@@ -29,31 +29,31 @@ use std::{
 };
 use throughput::{Counts, Subject, Turn, rehearse, warm_up};
 
-/// Everything that was found out.
+/// Results of a benchmark.
 struct Findings {
-    /// The configuration's name, `None` for the built-in work.
+    /// Name of the configuration; `None` for the built-in work.
     name: Option<String>,
-    /// Sizes, of which there is at least one.
+    /// Sizes of work, at least one.
     works: Vec<Work>,
     devices: Vec<Chosen>,
-    /// Devices that were not measured, in words.
+    /// Descriptions of devices that were not measured.
     left_out: Vec<String>,
     rounds: u32,
-    /// RFC 3339, UTC.
+    /// Start time, RFC 3339, UTC.
     started: String,
-    /// Every size on every device.
+    /// Measurements of every size on every device.
     measurements: Vec<Measurement>,
     crossovers: Vec<Crossover>,
-    /// For `auto`.
+    /// Whether the results were kept for `auto`.
     kept: Kept,
 }
 
-/// What became of GPUs' results.
+/// Fate of the results of GPUs.
 #[derive(Debug, PartialEq)]
 enum Kept {
-    /// There are none, or not of the built-in work.
+    /// There are no GPU results, or they are not of the built-in work.
     Nothing,
-    /// They would take the place of better ones.
+    /// They would replace more careful results.
     TooQuick,
     In(PathBuf),
 }
@@ -67,30 +67,30 @@ impl Kept {
     }
 }
 
-/// Rounds from which on results are worth keeping, if turns are as long as they are by themselves.
+/// Minimum number of rounds for results to be kept, if turns have the default length.
 const CAREFUL_ROUNDS: u32 = 3;
 
-/// One size on one device.
+/// Measurement of one size on one device.
 #[derive(Clone, Debug, Serialize)]
 struct Measurement {
     device: String,
-    /// Trained at once.
+    /// Number of agents trained together.
     agents: u64,
-    /// Of each agent.
+    /// Number of copies of each agent.
     num_envs: usize,
     /// Widths of the hidden layers.
     network: Vec<usize>,
-    /// Of actor and critic together.
+    /// Number of parameters of actor and critic together.
     params: usize,
-    /// Samples in one gradient step.
+    /// Number of samples in one gradient step.
     minibatch: usize,
-    /// Iterations that were not counted.
+    /// Number of warm-up iterations, which are not counted.
     warm_up_iterations: u64,
-    /// In each round.
+    /// Number of iterations in each round.
     iterations: u64,
     env_steps_per_s: Spread,
     iteration_ms: Spread,
-    /// `None` where collecting and learning happen at the same time, as they do among several agents.
+    /// `None` if collecting and learning overlap, or if there are several agents.
     phases_ms: Option<Phases<Spread>>,
     memory_bytes: Memory,
 }
@@ -139,7 +139,7 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// One size of work on all devices.
+/// Measures one size of work on all devices.
 fn measure(work: &Work, devices: &[Chosen], args: &BenchArgs) -> anyhow::Result<Vec<Measurement>> {
     let subject = |chosen: &Chosen| Subject::new(work, chosen);
     let mut subjects = devices
@@ -186,8 +186,8 @@ fn measure(work: &Work, devices: &[Chosen], args: &BenchArgs) -> anyhow::Result<
     Ok(measurements)
 }
 
-/// `rounds` rounds in which everyone has one turn, so that whatever slows the machine down for a
-/// while meets all of them. Results by participant, then by round.
+/// Runs `rounds` rounds in which each participant has one turn, so that a temporary slowdown of the machine affects all
+/// of them. Returns results by participant, then by round.
 fn take_turns<S, R>(
     participants: &mut [S],
     rounds: u32,
@@ -206,17 +206,17 @@ fn over(turns: &[Turn], number: impl Fn(&Turn) -> f64) -> Spread {
     Spread::of(turns.iter().map(number))
 }
 
-/// Waits until the device has done all that it was given.
+/// Waits until the device has completed all its work.
 fn sync(device: &Device) -> anyhow::Result<()> {
     device.sync().map_err(|e| anyhow!("device failed: {e}"))
 }
 
-/// Whether the results may take the place of earlier ones.
+/// Whether the results may replace earlier ones.
 fn is_careful(args: &BenchArgs) -> bool {
     args.iterations.is_none() && args.rounds >= CAREFUL_ROUNDS
 }
 
-/// Tells `auto` about every GPU. That it cannot be kept spoils no measurement.
+/// Keeps the results of every GPU for `auto`. A failure to keep them does not invalidate the measurements.
 fn keep(measurements: &[Measurement], devices: &[Chosen], host_env: bool, careful: bool) -> Kept {
     let Some(cpu) = devices.iter().find(|d| d.processor == Processor::Cpu) else {
         return Kept::Nothing;
@@ -279,7 +279,7 @@ mod tests {
         let cpu = chosen("flex", Processor::Cpu);
         let software = chosen("wgpu:0", Processor::Software);
         let gpu = chosen("wgpu:1", Processor::Gpu);
-        // Without a GPU there is nothing to be said about it.
+        // Without a GPU there is nothing to report.
         let mut devices = vec![cpu, software];
         assert_eq!(keep(&[], &devices, false, false), Kept::Nothing);
         devices.push(gpu);

@@ -1,9 +1,8 @@
-//! Where the time of an iteration goes.
+//! Phases of an iteration and their times.
 //!
-//! The same iteration as the trainer's, put together here from the library's functions so that the
-//! clock can be read between them, always after waiting for the device. That costs time, which is
-//! why throughput is measured elsewhere. Scaling rewards and learning the moments of observations,
-//! where a configuration asks for them, belong to no phase.
+//! The iteration is the trainer's, rebuilt here from the library's functions so that the clock can be read between
+//! them, always after waiting for the device. Waiting takes time, which is why throughput is measured separately.
+//! Scaling rewards and updating the moments of observations, if configured, belong to no phase.
 
 use super::{plan::Work, spread::Spread, sync, throughput::Counts};
 use burn::tensor::{Device, Tensor};
@@ -22,21 +21,21 @@ use uphill_envs::{
     BatchEnv, EnvError, EnvSpec, EnvState, Episode, Finished, HostSteps, Step, StepRows,
 };
 
-/// Something about each phase of an iteration.
+/// A value for each phase of an iteration.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct Phases<T> {
-    /// The policy acting, then values and log-probabilities of the rollout.
+    /// Inference of the policy, then values and log-probabilities of the rollout.
     pub(super) inference: T,
-    /// Stepping the copies; `None` where one kernel does that and the policy's acting: a part of `inference` then.
+    /// Steps of the copies; `None` if one kernel runs policy and environment, as a part of `inference`.
     pub(super) environment: Option<T>,
-    /// `None` where the algorithm has no estimator of its own for it: a part of `update` then.
+    /// Advantages; `None` if the algorithm has no separate estimator, as a part of `update`.
     pub(super) advantage: Option<T>,
-    /// Learning from the rollout, the read-back of the metrics included.
+    /// Learning from the rollout, including the read-back of the metrics.
     pub(super) update: T,
 }
 
 impl Phases<Spread> {
-    /// Over rounds; `None` of none.
+    /// Summary over rounds; `None` without rounds.
     pub(super) fn over(rounds: &[Phases<f64>]) -> Option<Self> {
         let first = rounds.first()?;
         let spread = |phase: fn(&Phases<f64>) -> f64| Spread::of(rounds.iter().map(phase));
@@ -49,7 +48,7 @@ impl Phases<Spread> {
     }
 }
 
-/// A run on one device, taken apart.
+/// A run on one device, split into phases.
 pub(super) struct Probe {
     config: RunConfig,
     device: Device,
@@ -60,16 +59,16 @@ pub(super) struct Probe {
     env: TimedEnv,
     memory: Memory,
     iteration: u64,
-    /// Steps of each copy.
+    /// Number of steps of each copy.
     steps: u64,
-    /// In each turn.
+    /// Number of iterations in each turn.
     turn: u64,
 }
 
 impl Probe {
-    /// A fresh run, warmed up by as many iterations as the trainer beside it, so that both have learned as
-    /// much and have recorded what they replay. `None` for algorithms whose workers collect and learn at the
-    /// same time: they have no phases.
+    /// A new run, warmed up by as many iterations as the trainer that is measured beside it, so that both have learned
+    /// equally much and have recorded the same launches. `None` for algorithms whose workers collect and learn
+    /// concurrently: they have no phases.
     pub(super) fn new(
         work: &Work,
         device: &Device,
@@ -104,7 +103,7 @@ impl Probe {
         Ok(Some(probe))
     }
 
-    /// Milliseconds of each phase, the mean over a turn.
+    /// Milliseconds of each phase, as the mean over a turn.
     pub(super) fn turn(&mut self) -> anyhow::Result<Phases<f64>> {
         let mut total = Phases {
             inference: 0.0,
@@ -135,12 +134,12 @@ impl Probe {
         let (rollout, collecting) = timed(&self.device.clone(), || self.collect())?;
         let environment = self.env.elapsed;
 
-        // The update does this too; here it is done once more by itself, and taken off.
+        // The update computes advantages too; here they are computed separately, and their time is subtracted.
         let advantage = match self.estimator {
             None => None,
             Some(estimator) => {
                 let trace = rollout.trace();
-                // Kept until the device is waited for, so that no backend skips what nobody reads.
+                // Kept until after the wait, so that no backend skips an unused result.
                 let (_advantages, time) =
                     timed(&self.device, || estimator.advantages(&trace, gamma))?;
                 Some(time)
@@ -189,7 +188,7 @@ impl Probe {
     }
 }
 
-/// What `work` returns, and how long it and the device took for it.
+/// Result of `work`, and the time until it and the device were done.
 fn timed<R>(device: &Device, work: impl FnOnce() -> R) -> anyhow::Result<(R, Duration)> {
     sync(device)?;
     let clock = Instant::now();
@@ -198,7 +197,7 @@ fn timed<R>(device: &Device, work: impl FnOnce() -> R) -> anyhow::Result<(R, Dur
     Ok((result, clock.elapsed()))
 }
 
-/// How the algorithm estimates advantages, where that is one function of the rollout.
+/// The algorithm's advantage estimator, if it is a single function of the rollout.
 fn estimator(algo: &AlgoConfig) -> Option<Estimator> {
     let lambda = match algo {
         AlgoConfig::Ppo(ppo) => ppo.gae_lambda,
@@ -212,13 +211,13 @@ fn estimator(algo: &AlgoConfig) -> Option<Estimator> {
     Some(Estimator::Gae { lambda })
 }
 
-/// An environment that adds up how long its steps take.
+/// An environment that accumulates the time of its steps.
 struct TimedEnv {
     inner: Box<dyn BatchEnv>,
     device: Device,
-    /// `None` as long as nobody has called for a step.
+    /// `None` until the first call of a step.
     elapsed: Option<Duration>,
-    /// What the policy sees next, for loops in host memory, `[N, O]`.
+    /// Current observations `[N, O]`, for loops in host memory.
     host_obs: Vec<f32>,
 }
 
@@ -251,7 +250,7 @@ impl HostSteps for TimedEnv {
 
 impl BatchEnv for TimedEnv {
     fn step(&mut self, actions: Tensor<2>) -> Step {
-        // A device that fails here fails again at the end of the rollout, where it can be said.
+        // A device that fails here fails again at the end of the rollout, where the error can be returned.
         let _ = self.device.sync();
         let clock = Instant::now();
         let step = self.inner.step(actions);
@@ -260,7 +259,7 @@ impl BatchEnv for TimedEnv {
         step
     }
 
-    /// The same loop as without the clock, or it would be another one that is measured.
+    /// The same loop as without the clock; otherwise a different loop would be measured.
     fn on_host(&mut self) -> Option<&mut dyn HostSteps> {
         let obs = self.inner.on_host()?.obs();
         self.host_obs.clear();
@@ -341,7 +340,7 @@ mod tests {
         }
     }
 
-    /// Two rollouts with and without the clock, continuing where the first one stopped.
+    /// Two rollouts with and without the clock, the second continuing the first.
     #[test]
     fn the_clock_changes_nothing() {
         let device = any_device();

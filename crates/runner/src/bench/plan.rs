@@ -1,4 +1,4 @@
-//! What is measured: sizes of work, and devices.
+//! Plan of a benchmark: sizes of work, and devices.
 
 use crate::{
     cli::BenchArgs,
@@ -17,17 +17,17 @@ const WIDTHS: [usize; 2] = [64, 256];
 /// One size of work.
 pub(super) struct Work {
     pub(super) config: RunConfig,
-    /// Trained at once.
+    /// Number of agents trained together.
     pub(super) agents: u64,
-    /// Of actor and critic together.
+    /// Number of parameters of actor and critic together.
     pub(super) params: usize,
-    /// Samples in one gradient step.
+    /// Number of samples in one gradient step.
     pub(super) minibatch: usize,
-    /// Whether the environments step on the host whatever the device.
+    /// Whether the environments are stepped on the host whatever the device.
     pub(super) host_env: bool,
 }
 
-/// Every size, checked, the smallest network first.
+/// All sizes, validated, the smallest network first.
 pub(super) fn works(args: &BenchArgs) -> anyhow::Result<Vec<Work>> {
     let (base, envs, widths) = match &args.config {
         None => (built_in(), or(&args.envs, &ENVS), or(&args.widths, &WIDTHS)),
@@ -49,7 +49,7 @@ pub(super) fn works(args: &BenchArgs) -> anyhow::Result<Vec<Work>> {
     Ok(sizes)
 }
 
-/// PPO on CartPole with minibatches that grow with the number of copies.
+/// PPO on CartPole, with minibatches that grow with the number of copies.
 pub(super) fn built_in() -> RunConfig {
     let ppo = PpoConfig {
         steps: 32,
@@ -62,7 +62,7 @@ pub(super) fn built_in() -> RunConfig {
     RunConfig::new("CartPole-v1", 8, 1_000_000, ppo.into())
 }
 
-/// The numbers asked for, in order and once each, or the default.
+/// The requested numbers, sorted and without duplicates, or the default.
 fn or(asked: &[u32], default: &[usize]) -> Vec<usize> {
     let mut numbers: Vec<usize> = asked.iter().map(|n| *n as usize).collect();
     if numbers.is_empty() {
@@ -73,7 +73,7 @@ fn or(asked: &[u32], default: &[usize]) -> Vec<usize> {
     numbers
 }
 
-/// Hidden layers of each width, as many as the configuration has; its own where there are no widths.
+/// Hidden layers of each width, as many as the configuration has; the configuration's own if no widths are given.
 fn networks(base: &RunConfig, widths: &[usize]) -> Vec<Vec<usize>> {
     let hidden = &base.network.hidden;
     if widths.is_empty() {
@@ -96,7 +96,7 @@ pub(super) fn check(config: RunConfig, agents: u64) -> anyhow::Result<Work> {
     })
 }
 
-/// The devices asked for, or all there are, once each; and in words what was left out.
+/// The requested devices, or all available ones, without duplicates; and descriptions of those left out.
 pub(super) fn devices(
     asked: &[DeviceArg],
     work: &Work,

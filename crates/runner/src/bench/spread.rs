@@ -1,8 +1,8 @@
-//! Summaries of repeated measurements.
+//! Summary of repeated measurements: median, minimum, maximum.
 
 use serde::Serialize;
 
-/// Median, least and greatest.
+/// Median, minimum and maximum.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(super) struct Spread {
     pub(super) median: f64,
@@ -11,7 +11,7 @@ pub(super) struct Spread {
 }
 
 impl Spread {
-    /// Of at least one number; all NaN of none.
+    /// Spread of at least one number; all NaN without numbers.
     pub(super) fn of(numbers: impl IntoIterator<Item = f64>) -> Self {
         let mut sorted: Vec<f64> = numbers.into_iter().collect();
         sorted.sort_by(f64::total_cmp);

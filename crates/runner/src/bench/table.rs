@@ -1,4 +1,4 @@
-//! The tables.
+//! Tables of `uphill bench`.
 
 use super::{
     CAREFUL_ROUNDS, Findings, Kept, Measurement,
@@ -13,7 +13,7 @@ use crate::{
     list::table,
 };
 
-/// What was measured and how, every measurement, where GPUs start to win.
+/// Method, all measurements, and the sizes at which GPUs start to win.
 pub(super) fn text(findings: &Findings) -> String {
     let mut parts = vec![heading(findings), measurements(&findings.measurements)];
     parts.push(crossovers(findings));
@@ -95,7 +95,7 @@ fn measurements(measurements: &[Measurement]) -> String {
     table(&rows)
 }
 
-/// One line per network and number of copies, or why there is none.
+/// One line per network and number of copies, or the reason why there is none.
 fn crossovers(findings: &Findings) -> String {
     if findings.crossovers.is_empty() {
         let has = |processor| findings.devices.iter().any(|d| d.processor == processor);
@@ -159,7 +159,7 @@ fn notes(findings: &Findings) -> Vec<String> {
     notes
 }
 
-/// Which of an iteration's phases are a part of another, and where.
+/// Notes on phases that are included in other phases.
 fn missing_phases(measurements: &[Measurement]) -> Vec<String> {
     let without = |missing: fn(&Phases<Spread>) -> bool| {
         let lacks = |m: &&Measurement| m.phases_ms.as_ref().is_some_and(missing);
@@ -185,7 +185,7 @@ fn missing_phases(measurements: &[Measurement]) -> Vec<String> {
     notes
 }
 
-/// `64×64`.
+/// For example `64×64`.
 pub(super) fn network(hidden: &[usize]) -> String {
     match hidden {
         [] => "linear".to_owned(),
@@ -216,7 +216,7 @@ fn counted(n: usize, one: &str, many: &str) -> String {
     }
 }
 
-/// As many digits as it takes for two that are not zero: `0.0037`, `0.37`, `1.25`, `12.5`.
+/// At least two significant digits: `0.0037`, `0.37`, `1.25`, `12.5`.
 fn ratio(x: f64) -> String {
     if x > 0.0 && x < 0.995 {
         let decimals = 1 - x.log10().floor() as i32;
@@ -235,7 +235,7 @@ fn rate(per_s: f64) -> String {
     }
 }
 
-/// `0.0123`, `4.56`, `789`.
+/// For example `0.0123`, `4.56`, `789`.
 fn ms(ms: f64) -> String {
     if ms < 0.1 {
         format!("{ms:.4}")
@@ -256,7 +256,7 @@ fn mib(bytes: Option<u64>) -> String {
     bytes.map_or("-".to_owned(), |bytes| (bytes >> 20).to_string())
 }
 
-/// Numbers line up at their ends.
+/// Pads cells on the left, so that numbers line up at their ends.
 fn align_right(rows: &mut [Vec<String>], chosen: impl Fn(usize) -> bool) {
     let columns = rows.first().map_or(0, Vec::len);
     for column in (0..columns).filter(|column| chosen(*column)) {

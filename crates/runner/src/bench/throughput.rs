@@ -1,4 +1,4 @@
-//! Whole iterations of training, timed from outside.
+//! Throughput of whole training iterations, timed from outside.
 
 use super::{plan::Work, sync};
 use crate::{
@@ -9,17 +9,16 @@ use burn::tensor::Device;
 use std::time::{Duration, Instant};
 use uphill_algos::{Cohort, Horizon, RunConfig, StepError, Trainer};
 
-/// What every device does before its clock runs: kernels get compiled, launches recorded, buffers
-/// allocated.
+/// Iterations of each device before its clock starts: kernels are compiled, launches recorded, buffers allocated.
 pub(super) const WARM_UP_ITERATIONS: u64 = 3;
 pub(super) const WARM_UP: Duration = Duration::from_millis(300);
-/// How long a device's turn lasts, about, unless the number of iterations is given.
+/// Approximate length of a device's turn, unless the number of iterations is given.
 pub(super) const TURN: Duration = Duration::from_millis(400);
 
-/// A run on one device, or several at once.
+/// One or several runs on one device.
 pub(super) struct Subject {
     agents: Vec<Agent>,
-    /// Where they make their iterations at once.
+    /// Their cohort, if they are trained together.
     cohort: Option<Cohort>,
     crew: Crew,
     device: Device,
@@ -29,15 +28,15 @@ pub(super) struct Subject {
 /// Numbers of iterations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
-    /// Not counted.
+    /// Warm-up iterations, which are not counted.
     pub(super) warm_up: u64,
-    /// In each turn.
+    /// Iterations in each turn.
     pub(super) turn: u64,
 }
 
 struct Agent {
     trainer: Trainer,
-    /// Iterations left in this turn.
+    /// Number of iterations left in this turn.
     left: u64,
     stopped: Option<StepError>,
 }
@@ -50,7 +49,7 @@ pub(super) struct Turn {
 }
 
 impl Subject {
-    /// Fresh runs.
+    /// New runs.
     pub(super) fn new(work: &Work, chosen: &Chosen) -> anyhow::Result<Self> {
         let agent = |config| -> anyhow::Result<Agent> {
             Ok(Agent {
@@ -104,7 +103,7 @@ impl Subject {
         })
     }
 
-    /// Of all agents.
+    /// Environment steps of all agents.
     fn env_steps(&self) -> u64 {
         let steps = self.agents.iter().map(|agent| agent.trainer.env_steps());
         steps.sum()
@@ -116,7 +115,7 @@ fn trainers(agents: &mut [Agent]) -> Vec<&mut Trainer> {
 }
 
 impl Agent {
-    /// One iteration; whether there are more.
+    /// Runs one iteration; returns whether there are more.
     fn step(&mut self) -> bool {
         self.stopped = self.trainer.step().err();
         self.left -= 1;
@@ -124,13 +123,13 @@ impl Agent {
     }
 }
 
-/// Whether iterations are whole episodes. Those lengthen as the policy learns, so that only equal numbers of
-/// iterations are the same work.
+/// Whether iterations consist of whole episodes. Episodes lengthen as the policy learns, so only equal numbers of
+/// iterations are equal work.
 pub(super) fn whole_episodes(config: &RunConfig) -> bool {
     matches!(config.algo.settings().horizon(), Horizon::Episodes { .. })
 }
 
-/// Warms everyone up. Their turns have `iterations`, or as many as fill them.
+/// Warms up all participants. Their turns have `iterations`, or as many as fill a turn.
 pub(super) fn warm_up(
     subjects: &mut [Subject],
     work: &Work,
@@ -154,8 +153,8 @@ pub(super) fn warm_up(
     Ok(())
 }
 
-/// Trains a run like each that is about to be timed, for as long, where iterations are whole episodes: kernels may be
-/// compiled for every new length, in any iteration, and the same seed brings the same lengths.
+/// If iterations are whole episodes, trains another run like each one to be timed, for the same number of iterations:
+/// kernels may be compiled for every new length in any iteration, and the same seed produces the same lengths.
 pub(super) fn rehearse(
     subjects: &[Subject],
     work: &Work,
@@ -171,8 +170,8 @@ pub(super) fn rehearse(
     Ok(())
 }
 
-/// One iteration of each after the other, until the slowest is warm; and what fills a turn of the slowest.
-/// `iteration` makes one and says how long it took.
+/// Alternates single iterations until the slowest participant is warm; also returns how many of its iterations fill a
+/// turn. `iteration` runs one and returns its duration.
 fn warm_up_together<S>(
     participants: &mut [S],
     iteration: impl Fn(&mut S) -> anyhow::Result<Duration>,
@@ -202,7 +201,7 @@ mod tests {
     use crate::bench::plan::built_in;
     use uphill_algos::reinforce::ReinforceConfig;
 
-    /// Iterations that take so many milliseconds each.
+    /// Counts for iterations that take these numbers of milliseconds.
     fn counts(milliseconds: &mut [u64]) -> (u64, u64) {
         let iteration = |took: &mut u64| Ok(Duration::from_millis(*took));
         let Counts { warm_up, turn } = warm_up_together(milliseconds, iteration).unwrap();
@@ -211,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_warm_up_is_long_and_has_iterations() {
-        // 0.3 s, and turns of 0.4 s.
+        // 0.3 s of warm-up, and turns of 0.4 s.
         assert_eq!(counts(&mut [4]), (75, 100));
         assert_eq!(counts(&mut [150]), (WARM_UP_ITERATIONS, 3));
         assert_eq!(counts(&mut [5000]), (WARM_UP_ITERATIONS, 1));

@@ -1,29 +1,28 @@
-//! Whether a table has only keys and values that there are.
+//! Validation of the keys and values of a configuration table.
 //!
-//! Two things are asked. The defaults written as TOML know every key and its type. What else can be
-//! wrong with a value is found by trying it alone in the place of its default, because what serde
-//! says about a whole configuration does not name the key.
+//! Two sources are used. The defaults written as TOML contain every key and its type. Other errors are found by trying
+//! a value alone in the place of its default, because serde's messages about a whole configuration do not name the key.
 
 use super::did_you_mean;
 use anyhow::bail;
 use toml::{Table, Value};
 use uphill_algos::RunConfig;
 
-/// Keys without a default, with a line to begin with.
+/// Keys without a default, with a line to start from.
 const REQUIRED: [(&str, &str); 2] = [
     ("env", "env = \"CartPole-v1\""),
     ("total_steps", "total_steps = 100_000"),
 ];
 
-/// How a value that changes over training is written.
+/// Notation of a schedule.
 pub(super) const SCHEDULE: &str = "{ from = 1e-3, to = 0 }";
 
-/// Whether every key of `table` is in `template`, a whole configuration, with a value that can be.
+/// Checks that every key of `table` is in `template`, a complete configuration, and has a valid value.
 pub(super) fn check(table: &Table, template: &Table) -> anyhow::Result<()> {
     check_under("", table, template, template)
 }
 
-/// Whether `table` has what has no default.
+/// Checks that `table` has all keys without a default.
 pub(super) fn check_complete(table: &Table) -> anyhow::Result<()> {
     for (key, line) in REQUIRED {
         if !table.contains_key(key) {
@@ -33,7 +32,7 @@ pub(super) fn check_complete(table: &Table) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Keys of the `[algo]` table that the template's algorithm does not have, or not with such a value.
+/// Keys of the `[algo]` table that are unknown to the template's algorithm, or whose values it rejects.
 pub(super) fn misfits(algo: &Table, template: &Table) -> Vec<String> {
     let fits = |key: &String, value: &Value| {
         let alone = Table::from_iter([(key.clone(), value.clone())]);
@@ -44,12 +43,12 @@ pub(super) fn misfits(algo: &Table, template: &Table) -> Vec<String> {
     unfit.map(|(key, _)| key.clone()).collect()
 }
 
-/// A number that may also be written as `{ from = …, to = … }`.
+/// Whether a table is a number written as `{ from = …, to = … }`.
 pub(super) fn is_schedule(table: &Table) -> bool {
     table.len() == 2 && table.contains_key("from") && table.contains_key("to")
 }
 
-/// The same for the table under the dotted `prefix` and that part of the template.
+/// Checks the table under the dotted `prefix` against that part of the template.
 fn check_under(
     prefix: &str,
     table: &Table,
@@ -70,7 +69,7 @@ fn check_under(
             );
         };
         if let ("env", Value::Table(env)) = (path.as_str(), value) {
-            // Its options are for the environment to know.
+            // Options are validated by the environment.
             if !env.get("name").is_some_and(Value::is_str) {
                 bail!(
                     "env.name: missing; it names the environment beside its options, write for example: \
@@ -88,7 +87,7 @@ fn check_under(
     Ok(())
 }
 
-/// The whole path of a `key` that stands in the wrong table.
+/// The whole path of a `key` that is in the wrong table.
 fn elsewhere(key: &str, template: &Table) -> Option<String> {
     if template.contains_key(key) {
         return Some(key.to_owned());
@@ -132,9 +131,9 @@ fn check_value(
     })
 }
 
-/// The words that the text at `path` can be; `None` where it may be any.
+/// The valid words for the text at `path`; `None` if any text is valid.
 ///
-/// An impossible word makes serde list them.
+/// An invalid word makes serde list them.
 fn choices(path: &str, template: &Table) -> Option<Vec<String>> {
     let message = attempt(path, &Value::String("\0".to_owned()), template).err()?;
     let quoted = message.split('`').skip(1).step_by(2);
@@ -142,8 +141,7 @@ fn choices(path: &str, template: &Table) -> Option<Vec<String>> {
     Some(quoted.skip(1).map(str::to_owned).collect())
 }
 
-/// Whether the template is still a configuration with `value` at the dotted `path`; if not, what serde
-/// says.
+/// Checks that the template remains valid with `value` at the dotted `path`; if not, returns serde's message.
 fn attempt(path: &str, value: &Value, template: &Table) -> Result<(), String> {
     fn put(table: &mut Table, path: &str, value: &Value) {
         match path.split_once('.') {
@@ -165,7 +163,7 @@ fn attempt(path: &str, value: &Value, template: &Table) -> Result<(), String> {
 
 fn check_type(value: &Value, expected: &Value) -> Result<(), String> {
     let fits = match (value, expected) {
-        // Whether a number may be a schedule is serde's to say.
+        // Serde decides whether a number may be a schedule.
         (Value::Table(_), Value::Float(_)) => true,
         (Value::Integer(_) | Value::Float(_), Value::Table(table)) => is_schedule(table),
         (Value::Integer(i), Value::Integer(_)) if *i < 0 => {
@@ -185,7 +183,7 @@ fn check_type(value: &Value, expected: &Value) -> Result<(), String> {
     ))
 }
 
-/// How to write a float like 1e5 where a whole number belongs.
+/// Advice for a float like 1e5 in the place of a whole number.
 fn as_whole_number(value: &Value, expected: &Value) -> String {
     match (value, expected) {
         // Above 2⁵³ floats skip whole numbers.
@@ -196,7 +194,7 @@ fn as_whole_number(value: &Value, expected: &Value) -> String {
     }
 }
 
-/// `100_000`
+/// For example `100_000`.
 fn grouped(number: i64) -> String {
     let digits = number.unsigned_abs().to_string();
     let mut text = if number < 0 { "-" } else { "" }.to_owned();

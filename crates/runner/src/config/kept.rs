@@ -1,4 +1,4 @@
-//! Whether a run's configuration is still the one that its checkpoint was made with.
+//! Comparison of a run's configuration with that of its checkpoint.
 
 use super::is_schedule;
 use crate::failure::UsageError;
@@ -10,29 +10,28 @@ use std::{
 use toml::{Table, Value};
 use uphill_algos::{Checkpoint, RunConfig};
 
-/// Keys that do not alter what has been learnt so far.
+/// Keys that do not affect what has been learned so far.
 pub(crate) const RESUMABLE: [&str; 2] = ["total_steps", "checkpoint_every"];
 
-/// Keys that decide what a policy does with an observation, but for those of `network` and `normalize.obs`.
+/// Keys that determine what a policy does with an observation, besides those of `network` and `normalize.obs`.
 const INPUTS: [&str; 2] = ["env", "frames"];
 
-/// Keys of `network` that decide where training starts, or how the same numbers are computed.
+/// Keys of `network` that determine where training starts, or how the same numbers are computed.
 const NOT_LEARNT: [&str; 3] = ["network.init", "network.log_std", "network.fused"];
 
-/// Keys that have to be as they were for a run to go on exactly.
+/// Whether `key` must be unchanged for a run to resume exactly.
 pub(crate) fn fixed_on_resume(key: &str) -> bool {
     !RESUMABLE.contains(&key)
 }
 
-/// Keys that have to be as they were for a policy to act as it learnt to.
+/// Whether `key` must be unchanged for a policy to act as it was trained.
 pub(crate) fn fixed_for_acting(key: &str) -> bool {
     let network = key.starts_with("network.") && !NOT_LEARNT.contains(&key);
     let inputs = INPUTS.contains(&key) || key.starts_with("env.");
     network || key.starts_with("normalize.obs") || inputs
 }
 
-/// Whether all `fixed` keys of `config`, read from `source`, have the values that `checkpoint`, read from `path`,
-/// was made with.
+/// Checks that all `fixed` keys of `config`, read from `source`, have the values of `checkpoint`, read from `path`.
 pub(crate) fn check_kept(
     (source, config): (&Path, &RunConfig),
     (path, checkpoint): (&Path, &Checkpoint),
@@ -44,7 +43,7 @@ pub(crate) fn check_kept(
         .into_iter()
         .filter(|key| fixed(key) && now.get(*key) != then.get(*key))
         .collect();
-    // Then it is of another run altogether, and the rest says nothing more.
+    // If these differ, it is a different run altogether, and other differences are uninformative.
     let telling = |key: &&String| ["env", "env.name", "algo.name"].contains(&key.as_str());
     if changed.iter().any(telling) {
         changed.retain(telling);
@@ -67,7 +66,7 @@ pub(crate) fn check_kept(
     )))
 }
 
-/// Every value under its dotted key.
+/// All values by dotted key.
 pub(crate) fn values(config: &RunConfig) -> anyhow::Result<BTreeMap<String, Value>> {
     fn gather(prefix: &str, table: Table, into: &mut BTreeMap<String, Value>) {
         for (key, value) in table {

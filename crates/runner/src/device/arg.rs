@@ -1,15 +1,15 @@
-//! What `--device` takes.
+//! Values of `--device`.
 
 use anyhow::{Context as _, Result, bail};
 use std::{fmt, str::FromStr};
 
-/// Every form `--device` takes, for error messages and help.
+/// All forms of `--device`, for error messages and help.
 pub(crate) const FORMS: &str = "auto, flex, ndarray, wgpu[:N], cuda[:N]";
 
-/// What `--device` asks for.
+/// The requested device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DeviceArg {
-    /// Whatever suits the work.
+    /// The device that suits the work.
     Auto,
     /// Burn's pure-Rust CPU backend.
     Flex,
@@ -66,7 +66,7 @@ fn parse_index(name: &str, index: Option<&str>) -> Result<Option<usize>> {
         .transpose()
 }
 
-/// Helps with typing errors and with the names people know the backends by.
+/// Suggestion for typing errors and for common names of the backends.
 fn did_you_mean(name: &str) -> String {
     let known = match name.to_ascii_lowercase().as_str() {
         "cpu" => Some("flex"),

@@ -7,13 +7,13 @@ use cudarc::driver::result::device;
 
 use super::{machine::CudaGpu, messages::no_libdevice};
 
-/// Where CubeCL looks for a CUDA toolkit, unless `CUDA_PATH` names one.
+/// Folders in which CubeCL looks for a CUDA toolkit, unless `CUDA_PATH` names one.
 const TOOLKITS: [&str; 4] = ["/usr/local/cuda", "/opt/cuda", "/usr/lib/cuda", "/usr"];
-/// Exponentials, sines and the like as NVIDIA compiles them, which CubeCL links into kernels.
+/// NVIDIA's library of exponentials, sines and similar functions, which CubeCL links into kernels.
 const LIBDEVICE: &str = "nvvm/libdevice/libdevice.10.bc";
 
-/// Burn looks for the driver library before it calls it, so the count is zero, and no panic,
-/// where there is none; only then is it safe to ask the driver more.
+/// Lists the GPUs. Burn looks for the driver library before it calls it, so without one the count is zero instead of a
+/// panic; only then is it safe to query the driver.
 pub(super) fn gpus() -> Vec<CudaGpu> {
     let count = Device::enumerate(DeviceType::Cuda).into_iter().count();
     if count == 0 {
@@ -30,7 +30,7 @@ pub(super) fn gpus() -> Vec<CudaGpu> {
         .collect()
 }
 
-/// Without these functions the first kernel that needs one would fail in the middle of a run.
+/// A missing library without which the first kernel that needs it would fail in the middle of a run.
 fn lacks() -> Option<String> {
     let named = std::env::var_os("CUDA_PATH").map(PathBuf::from);
     let looked_in = match &named {

@@ -1,4 +1,4 @@
-//! What a machine has to compute on.
+//! Devices of a machine: CPU backends, GPUs and their measurements.
 
 #[cfg(feature = "cuda")]
 use super::cuda_probe;
@@ -7,13 +7,13 @@ use super::pick::Pick;
 #[cfg(feature = "wgpu")]
 use super::wgpu_probe;
 
-/// What there is to choose from; `None` and `false` stand for a backend that is not compiled in.
+/// The available devices; `None` and `false` stand for a backend that is not compiled in.
 pub(super) struct Machine {
     pub(super) flex: bool,
     pub(super) ndarray: bool,
     pub(super) wgpu: Option<fn() -> Vec<Adapter>>,
     pub(super) cuda: Option<fn() -> Vec<CudaGpu>>,
-    /// What `uphill bench` has kept about GPUs.
+    /// Measurements of GPUs kept by `uphill bench`.
     pub(super) measured: fn() -> Vec<Measured>,
 }
 
@@ -42,7 +42,7 @@ impl Machine {
         self.cuda.map_or(Vec::new(), |probe| probe())
     }
 
-    /// The first CUDA device that can be used, else the first GPU that wgpu sees.
+    /// The first usable CUDA device, else the first GPU that wgpu sees.
     pub(super) fn first_gpu(&self) -> Option<Pick> {
         if let Some(gpu) = self.cuda().into_iter().find(|gpu| gpu.lacks.is_none()) {
             return Some(Pick::Cuda(gpu));
@@ -62,8 +62,7 @@ impl Machine {
     }
 }
 
-/// What wgpu calls a device type. `Software` runs on the CPU: good for tests, no gain over a CPU
-/// backend.
+/// wgpu's device types. `Software` runs on the CPU: good for tests, but no faster than a CPU backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(not(feature = "wgpu"), allow(dead_code))]
 pub(super) enum Kind {
@@ -92,7 +91,7 @@ pub(super) struct Adapter {
     /// N of `wgpu:N`.
     pub(super) index: usize,
     pub(super) kind: Kind,
-    /// Its position among adapters of the same kind, by which Burn addresses it.
+    /// Position among adapters of the same kind, by which Burn addresses it.
     #[cfg_attr(not(feature = "wgpu"), allow(dead_code))]
     pub(super) nth: usize,
     pub(super) api: String,
@@ -126,6 +125,6 @@ pub(super) struct CudaGpu {
     pub(super) index: usize,
     pub(super) name: String,
     pub(super) driver: String,
-    /// What is missing to compile kernels for it, and how to get it.
+    /// What is missing to compile kernels for it, and how to install it.
     pub(super) lacks: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! What `uphill bench` has found out about GPUs, kept in a file of the user's for `auto`.
+//! Benchmark results of GPUs, kept in the user's cache for `auto`.
 
 use super::work::{Workload, with_unit};
 use anyhow::{Context as _, Result};
@@ -9,37 +9,36 @@ use std::{
 };
 use uphill_algos::checkpoint::write_atomically;
 
-/// Names another folder than the system's for caches.
+/// Environment variable that names a folder to use instead of the system's cache.
 const FOLDER: &str = "UPHILL_CACHE_DIR";
 
-/// How far from the measured sizes work may be that is still judged by them, as the logarithm of a factor: 2.
+/// Maximum distance of work from the measured sizes, as the logarithm of a factor: 2.
 const REACH: f64 = std::f64::consts::LN_2;
 
-/// Measurements of one GPU beside one CPU, by one version of this program: any other combination
-/// starts afresh.
+/// Measurements of one GPU beside one CPU, by one version of this program; another combination starts a new list.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Measured {
-    /// The GPU, as [`Chosen::adapter`](super::Chosen::adapter) has it.
+    /// The GPU, as in [`Chosen::adapter`](super::Chosen::adapter).
     pub(crate) adapter: String,
-    /// The CPU, likewise, with its model where that is known.
+    /// The CPU in the same form, with its model if that is known.
     pub(crate) cpu: String,
     pub(crate) version: String,
     pub(crate) points: Vec<Point>,
 }
 
-/// The same work on both.
+/// Results of the same work on both.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Point {
-    /// Parameters of actor and critic together.
+    /// Number of parameters of actor and critic together.
     pub(crate) params: usize,
-    /// Samples in one gradient step.
+    /// Number of samples in one gradient step.
     pub(crate) minibatch: usize,
-    /// Whether the environments stepped on the CPU beside the GPU, too.
+    /// Whether the environments were stepped on the CPU even for the GPU.
     #[serde(default)]
     pub(crate) host_env: bool,
-    /// Environment steps per second.
+    /// Environment steps per second on the CPU.
     pub(crate) cpu: f64,
-    /// Environment steps per second.
+    /// Environment steps per second on the GPU.
     pub(crate) gpu: f64,
 }
 
@@ -53,12 +52,12 @@ impl Point {
     }
 }
 
-/// As logarithms, so that distances are factors.
+/// Logarithms of the sizes, so that distances are factors.
 fn size(params: usize, minibatch: usize) -> [f64; 2] {
     [params, minibatch].map(|number| (number.max(1) as f64).ln())
 }
 
-/// What measurements say about some work.
+/// Conclusion from the measurements for some work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Gpu,
@@ -66,7 +65,7 @@ pub(super) enum Verdict {
 }
 
 impl Measured {
-    /// By this version of the program.
+    /// Measurements by this version of the program.
     pub(crate) fn now(adapter: &str, cpu: &str, points: Vec<Point>) -> Self {
         Self {
             adapter: adapter.to_owned(),
@@ -81,7 +80,7 @@ impl Measured {
         self.version == env!("CARGO_PKG_VERSION") && self.cpu == with_model(cpu)
     }
 
-    /// The nearest measurement with environments of the same kind, of two equally near ones that which the GPU lost.
+    /// The nearest measurement with environments of the same kind; of two equally near ones, one that the GPU lost.
     fn nearest(&self, work: &Workload) -> Option<&Point> {
         let [params, minibatch] = size(work.params, work.minibatch);
         let distance = |point: &Point| {
@@ -100,8 +99,8 @@ impl Measured {
         (self.points.iter()).filter(move |point| point.host_env == host_env)
     }
 
-    /// That of the nearest measurement. `None` where there is none, and beyond what has been measured: a win
-    /// says nothing about work smaller than all that, a loss nothing about larger.
+    /// Result of the nearest measurement. `None` if there is none, or if the work is beyond the measured range: a win
+    /// says nothing about work smaller than all measurements, a loss nothing about larger work.
     pub(super) fn verdict(&self, work: &Workload) -> Option<Verdict> {
         let won = self.nearest(work)?.won();
         let wanted = size(work.params, work.minibatch);
@@ -116,7 +115,7 @@ impl Measured {
         (covered(0) && covered(1)).then_some(verdict)
     }
 
-    /// What was found nearest to the work, as a part of a reason.
+    /// The nearest measurement in words, as a part of a reason.
     pub(super) fn in_words(&self, work: &Workload) -> String {
         let gpu = &self.adapter;
         let Some(point) = self.nearest(work) else {
@@ -133,7 +132,7 @@ impl Measured {
     }
 }
 
-/// A CPU's description with the processor's name, because all of a kind with as many cores are called the same.
+/// A CPU's description with the processor's name, since processors with equally many cores have the same description.
 fn with_model(cpu: &str) -> String {
     match cpu_model() {
         Some(model) => format!("{cpu}, {model}"),
@@ -141,19 +140,19 @@ fn with_model(cpu: &str) -> String {
     }
 }
 
-/// The processor's name, where Linux tells.
+/// The processor's name, on Linux.
 pub(crate) fn cpu_model() -> Option<String> {
     let info = fs::read_to_string("/proc/cpuinfo").ok()?;
     let line = info.lines().find(|line| line.starts_with("model name"))?;
     Some(line.split_once(':')?.1.trim().to_owned())
 }
 
-/// All that is known, empty where nothing is.
+/// All kept measurements; empty if there are none.
 pub(super) fn read() -> Vec<Measured> {
     path().map_or(Vec::new(), |path| read_from(&path))
 }
 
-/// Adds measurements to what is known; those of the same sizes are replaced. Returns the file.
+/// Adds measurements to the kept ones, replacing those of the same sizes. Returns the file.
 pub(crate) fn keep(measured: Measured) -> Result<PathBuf> {
     let path = path().context("this system names no folder for caches; set UPHILL_CACHE_DIR")?;
     let known = merge(read_from(&path), measured);
@@ -170,7 +169,7 @@ fn path() -> Option<PathBuf> {
     Some(cache_folder()?.join("bench.json"))
 }
 
-/// For what is found out once and kept.
+/// Folder for results that are determined once and kept.
 fn cache_folder() -> Option<PathBuf> {
     let chosen = env::var_os(FOLDER).filter(|folder| !folder.is_empty());
     match chosen {
@@ -179,7 +178,7 @@ fn cache_folder() -> Option<PathBuf> {
     }
 }
 
-/// A file that cannot be read is as good as none: `auto` has a rule of thumb.
+/// Measurements in a file; empty if it cannot be read, since `auto` has a rule of thumb.
 pub(super) fn read_from(path: &Path) -> Vec<Measured> {
     let Ok(text) = fs::read(path) else {
         return Vec::new();

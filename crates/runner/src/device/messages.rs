@@ -1,4 +1,4 @@
-//! What to say about a device that is not there.
+//! Messages about unavailable devices.
 
 use super::{arg::DeviceArg, pick::Pick};
 
@@ -9,7 +9,7 @@ pub(super) const NO_ADAPTER: &str = "no graphics driver offers an adapter; insta
 pub(super) const NO_CUDA: &str = "the CUDA driver library (libcuda.so.1, nvcuda.dll) is not installed or sees no GPU; \
     install NVIDIA's driver, pass the GPU into the container (`--gpus all`), and check with `nvidia-smi`";
 
-/// `file` is in none of the folders `looked_in`.
+/// Message that `file` is in none of the folders `looked_in`.
 #[cfg(feature = "cuda")]
 pub(super) fn no_libdevice(file: &str, looked_in: &[std::path::PathBuf]) -> String {
     let folders: Vec<_> = looked_in

@@ -1,9 +1,8 @@
-//! Which device a run computes on: the only room that names a backend.
+//! Choice of the device for a run: the only module that names a backend.
 //!
-//! [`choose`] turns `--device` into a Burn device and says why; [`list`] shows what there is to
-//! choose from. The decision itself ([`pick()`]) is a pure function of the request, the work and the
-//! [`Machine`], so it is tested without hardware. Hardware is looked at only when the decision
-//! depends on it: `--device flex` never wakes a GPU driver.
+//! [`choose`] turns `--device` into a Burn device with a reason; [`list`] shows the available devices. The decision
+//! itself ([`pick()`]) is a pure function of the request, the work and the [`Machine`], so it is tested without
+//! hardware. The hardware is queried only if the decision depends on it: `--device flex` never starts a GPU driver.
 
 mod arg;
 #[cfg(feature = "cuda")]
@@ -37,44 +36,43 @@ use serde::Serialize;
 pub(crate) struct Chosen {
     /// Burn's handle, without gradients: callers add `.autodiff()`.
     pub(crate) device: Device,
-    /// As `--device` names it: `flex`, `wgpu:0`.
+    /// Name as in `--device`: `flex`, `wgpu:0`.
     pub(crate) name: String,
-    /// What it is, for a person.
+    /// Description of the hardware for users.
     pub(crate) adapter: String,
-    /// What does the computing.
+    /// Processor that computes.
     pub(crate) processor: Processor,
-    /// Why this one; `asked for` when the user named it.
+    /// Reason for the choice; `asked for` if the user named the device.
     pub(crate) reason: String,
 }
 
-/// What does the computing behind a device.
+/// Processor behind a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Processor {
     Cpu,
     Gpu,
-    /// The CPU in the role of a GPU, for tests.
+    /// The CPU acting as a GPU, for tests.
     Software,
 }
 
 /// One row of `uphill list devices`.
 pub(crate) struct DeviceInfo {
-    /// As `--device` names it.
+    /// Name as in `--device`.
     pub(crate) name: String,
-    /// Backend and, where there are several, the graphics API under it.
+    /// Backend and, if there are several, its graphics API.
     pub(crate) backend: String,
-    /// `cpu`, `discrete`, `integrated`, `virtual`, `software`, `other`, `gpu`, or `-` where there
-    /// is none.
+    /// `cpu`, `discrete`, `integrated`, `virtual`, `software`, `other`, `gpu`, or `-` if there is no device.
     pub(crate) kind: String,
-    /// The hardware's own name.
+    /// Name of the hardware.
     pub(crate) adapter: String,
-    /// Name and version.
+    /// Name and version of the driver.
     pub(crate) driver: String,
-    /// How to get what is missing, or what to know before using it.
+    /// How to install what is missing, or a caution about using it.
     pub(crate) note: String,
 }
 
-/// Picks a device for `work` and opens it.
+/// Chooses a device for `work` and opens it.
 pub(crate) fn choose(arg: DeviceArg, work: &Workload) -> Result<Chosen> {
     let machine = Machine::this();
     let (pick, reason) = pick(arg, work, &machine)?;
@@ -87,18 +85,17 @@ pub(crate) fn choose(arg: DeviceArg, work: &Workload) -> Result<Chosen> {
     })
 }
 
-/// Every device that is compiled in and there, and in words what is left out of them: software
-/// adapters, which someone has to ask for.
+/// All available devices, and descriptions of those left out: software adapters, which are used only on request.
 pub(crate) fn present() -> (Vec<DeviceArg>, Vec<String>) {
     present::present(&Machine::this())
 }
 
-/// Every device of this machine and, for what this build or this machine lacks, how to get it.
+/// All devices of this machine, and for those that this build or this machine lacks, how to get them.
 pub(crate) fn list() -> Vec<DeviceInfo> {
     rows(&Machine::this())
 }
 
-/// Turns the decision into Burn's device, on which a tensor operation then works.
+/// Opens the chosen device in Burn, so that tensor operations on it work.
 fn open(pick: &Pick) -> Result<Device> {
     match pick {
         #[cfg(feature = "flex")]
@@ -122,8 +119,7 @@ fn cores() -> String {
     }
 }
 
-/// The first word of digits and dots, as in `NVRM version: NVIDIA UNIX x86_64 Kernel Module
-/// 550.54.15  Tue …`.
+/// The first word of digits and dots, as in `NVRM version: NVIDIA UNIX x86_64 Kernel Module 550.54.15  Tue …`.
 #[cfg(any(feature = "cuda", test))]
 fn version_in(text: &str) -> Option<String> {
     text.split_whitespace()

@@ -1,4 +1,4 @@
-//! The decision, a pure function of the request, the work and the machine.
+//! Decision for a device, as a pure function of request, work and machine.
 
 use super::{
     Processor,
@@ -11,7 +11,7 @@ use super::{
 };
 use anyhow::{Result, bail};
 
-/// The outcome of the decision, before anything is opened.
+/// Outcome of the decision, before the device is opened.
 #[derive(Clone, Debug)]
 pub(super) enum Pick {
     Flex,
@@ -48,7 +48,7 @@ impl Pick {
     }
 }
 
-/// Decides without touching a device beyond asking the machine what it has.
+/// Decides without touching a device, apart from asking the machine what it has.
 pub(super) fn pick(arg: DeviceArg, work: &Workload, machine: &Machine) -> Result<(Pick, String)> {
     let pick = match arg {
         DeviceArg::Auto => return auto(work, machine),
@@ -62,7 +62,7 @@ pub(super) fn pick(arg: DeviceArg, work: &Workload, machine: &Machine) -> Result
     Ok((pick, "asked for".to_owned()))
 }
 
-/// By what `uphill bench` has measured on this machine, else by a rule of thumb.
+/// Decides by the measurements of `uphill bench` on this machine, else by a rule of thumb.
 pub(super) fn auto(work: &Workload, machine: &Machine) -> Result<(Pick, String)> {
     let (numbers, flop) = (work.in_words(), work.flop());
     let Some(cpu) = machine.cpu() else {
@@ -77,7 +77,7 @@ pub(super) fn auto(work: &Workload, machine: &Machine) -> Result<(Pick, String)>
     known.retain(|measured| measured.holds_against(&cpu.describe()));
     let wins = |verdict| matches!(verdict, Some(Verdict::Gpu));
     if !enough && !known.iter().any(|m| wins(m.verdict(work))) {
-        // Nothing speaks for a GPU, so no driver is woken to ask which one there is.
+        // Nothing favours a GPU, so no driver is started to find out which one there is.
         let found = known.iter().find(|m| m.verdict(work).is_some());
         let reason = found.map_or_else(too_little, |m| format!("{numbers}; {}", m.in_words(work)));
         return Ok((cpu, reason));
@@ -147,7 +147,7 @@ pub(super) fn pick_wgpu(index: Option<usize>, machine: &Machine) -> Result<(Pick
     Ok((Pick::Wgpu(adapter.clone()), reason))
 }
 
-/// The first GPU, else whatever is no software adapter, else the first adapter.
+/// The first GPU, else the first adapter that is not a software adapter, else the first adapter.
 pub(super) fn best(adapters: &[Adapter]) -> Option<&Adapter> {
     adapters.iter().min_by_key(|adapter| match adapter.kind {
         Kind::Discrete | Kind::Integrated | Kind::Virtual => 0,

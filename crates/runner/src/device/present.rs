@@ -1,9 +1,9 @@
-//! What a machine has, as `--devices` would name it.
+//! Usable devices of a machine, as `--devices` names them.
 
 use super::{arg::DeviceArg, machine::Machine};
 
-/// Every device that can be used, and in words those that are left out: adapters that run on the CPU, or of
-/// which nobody knows what they are, and CUDA devices that lack something.
+/// All usable devices, and descriptions of those left out: adapters that run on the CPU or are of unknown kind, and
+/// CUDA devices with something missing.
 pub(super) fn present(machine: &Machine) -> (Vec<DeviceArg>, Vec<String>) {
     let cpus = [
         (machine.flex, DeviceArg::Flex),

@@ -1,4 +1,4 @@
-//! The rows of `uphill list devices`.
+//! Rows of `uphill list devices`.
 
 use super::{
     DeviceInfo, cores,
@@ -7,8 +7,7 @@ use super::{
     pick::Pick,
 };
 
-/// The Burn release in the workspace's `Cargo.toml`, which Burn does not export; a test keeps the
-/// two equal.
+/// The Burn release in the workspace's `Cargo.toml`, which Burn does not export; a test keeps the two equal.
 pub(crate) const BURN_VERSION: &str = "0.22.1";
 
 pub(super) fn rows(machine: &Machine) -> Vec<DeviceInfo> {
@@ -75,7 +74,7 @@ pub(super) fn cuda_row(gpu: CudaGpu) -> DeviceInfo {
     }
 }
 
-/// The rows of a GPU backend, or the one that says why there are none.
+/// The rows of a GPU backend, or one that explains why there are none.
 pub(super) fn gpu_rows(
     backend: &str,
     compiled_in: bool,

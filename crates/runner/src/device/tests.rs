@@ -203,7 +203,7 @@ const CPU: Option<Verdict> = Some(Verdict::Cpu);
 
 #[test]
 fn the_nearest_measurement_decides() {
-    // More copies pay for a GPU where a wider network, which is more arithmetic, does not.
+    // A larger number of copies favours the GPU where a wider network, which is more arithmetic, does not.
     let cells = [
         (9_000, 500, false),
         (9_000, 4_000, true),
@@ -255,7 +255,7 @@ fn environments_on_the_host_are_another_matter() {
     // Both are kept.
     let points = &merge(vec![host], device)[0].points;
     assert_eq!(points.len(), 2);
-    // Earlier versions measured copies that live on the GPU, and did not say so.
+    // Earlier versions measured copies that live on the GPU, without recording it.
     let earlier = r#"{"params": 10, "minibatch": 8, "cpu": 1.0, "gpu": 2.0}"#;
     assert!(!serde_json::from_str::<Point>(earlier).unwrap().host_env);
 }
@@ -278,12 +278,12 @@ fn auto_follows_what_bench_has_measured() {
         ),
         "{reason}"
     );
-    // 6 GFLOP is much, but the GPU lost with more.
+    // 6 GFLOP is a lot, but the GPU lost with more.
     let slow: fn() -> Vec<Measured> = || of_this_gpu(&[(1_000_000, 2000, false)]);
     let (name, reason) = picked(DeviceArg::Auto, &LARGE, &machine(slow));
     assert_eq!(name, "flex");
     assert!(reason.contains("found the CPU faster than RTX"), "{reason}");
-    // What another GPU reached says nothing about this one.
+    // Measurements of another GPU say nothing about this one.
     let other: fn() -> Vec<Measured> = || vec![measured("another", &[(1, 1, true)])];
     assert_eq!(picked(DeviceArg::Auto, &SMALL, &machine(other)).0, "flex");
     assert_eq!(picked(DeviceArg::Auto, &LARGE, &machine(other)).0, "cuda:0");
@@ -496,8 +496,7 @@ fn a_driver_version_is_found_in_the_kernel_s_words() {
     assert_eq!(version_in("nothing here"), None);
 }
 
-/// Burn lists the adapters it can open; ours must be the same ones in the same order, whatever
-/// this machine has.
+/// Burn lists the adapters that it can open; ours must be the same in the same order, whatever this machine has.
 #[cfg(feature = "wgpu")]
 #[test]
 fn our_adapters_are_those_that_burn_sees() {

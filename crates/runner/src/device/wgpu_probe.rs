@@ -1,17 +1,16 @@
-//! wgpu's adapters in the order and on the graphics API that Burn uses, so that indices mean the
-//! same hardware.
+//! wgpu's adapters in Burn's order and on its graphics API, so that indices mean the same hardware.
 
 use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, bail};
 use burn::tensor::wgpu::WgpuInitError;
-// The very wgpu that Burn runs on: a version of our own could enumerate differently.
+// The wgpu that Burn uses: a separate version could enumerate differently.
 use burn::tensor::wgpu::wgpu;
 use burn::tensor::{Device, DeviceKind, read_sync};
 
 use super::machine::{Adapter, Kind};
 
-/// The graphics APIs Burn tries, in its order (`AutoGraphicsApi::chain` of `cubecl-wgpu`).
+/// The graphics APIs that Burn tries, in its order (`AutoGraphicsApi::chain` of `cubecl-wgpu`).
 const APIS: &[wgpu::Backend] = if cfg!(target_os = "macos") {
     &[wgpu::Backend::Metal]
 } else {
@@ -22,15 +21,14 @@ const APIS: &[wgpu::Backend] = if cfg!(target_os = "macos") {
     ]
 };
 
-/// Asks the drivers once per process: it takes tens of milliseconds, and the Vulkan loader
-/// dislikes instances that come and go.
+/// Queries the drivers once per process: it takes tens of milliseconds, and the Vulkan loader does not cope well with
+/// instances that come and go.
 pub(super) fn adapters() -> Vec<Adapter> {
     static ADAPTERS: OnceLock<Vec<Adapter>> = OnceLock::new();
     ADAPTERS.get_or_init(|| number(settle())).clone()
 }
 
-/// The adapters of the first API with a GPU, else of the first with any adapter, as Burn
-/// settles it.
+/// The adapters of the first API with a GPU, else of the first with any adapter, as Burn chooses.
 fn settle() -> Vec<wgpu::AdapterInfo> {
     let mut software_only = Vec::new();
     for &api in APIS {
@@ -94,22 +92,21 @@ fn driver_of(info: &wgpu::AdapterInfo) -> String {
     }
 }
 
-/// Opens the adapter now, so that a driver that refuses is an error here and no panic at the
-/// first tensor.
+/// Opens the adapter now, so that a driver's refusal is an error here instead of a panic at the first tensor.
 pub(super) fn open(adapter: &Adapter) -> Result<Device> {
     let kind = burn_kind(adapter)?;
     let opened = Device::wgpu_options().device_kind(kind.clone()).init();
     match opened {
         Ok(device) => Ok(device),
-        // Opened before in this process, as `bench` does.
+        // Already opened in this process, as by `bench`.
         Err(WgpuInitError::Registration { .. }) => Ok(Device::wgpu(kind)),
         Err(error) => Err(error)
             .with_context(|| format!("cannot open wgpu:{} {}", adapter.index, adapter.name)),
     }
 }
 
-/// How Burn addresses an adapter. It has no number for software adapters and no name at all for
-/// unclassified ones, which only the default of a machine without other adapters reaches.
+/// Burn's address of an adapter. It has no number for software adapters and no name for unclassified ones, which are
+/// only reached as the default of a machine without other adapters.
 pub(super) fn burn_kind(adapter: &Adapter) -> Result<DeviceKind> {
     match (adapter.kind, adapter.nth) {
         (Kind::Discrete, n) => Ok(DeviceKind::DiscreteGpu(n)),

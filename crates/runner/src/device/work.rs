@@ -1,28 +1,29 @@
-//! How much work a minibatch is.
+//! Amount of arithmetic in a minibatch.
 
-/// Below this much arithmetic per minibatch a CPU core is done before a GPU has been handed its
-/// kernels, so `auto` stays on the CPU.
+/// Arithmetic per minibatch below which a CPU core finishes before a GPU has received its kernels, so that `auto` stays
+/// on the CPU.
 ///
-/// A rule of thumb, for machines that `uphill bench` has not measured: a minibatch update takes a few hundred kernel launches, some milliseconds in
-/// all, in which the CPU backend does one or two GFLOP.
+/// A rule of thumb, for machines that `uphill bench` has not measured: a minibatch update takes a few hundred kernel
+/// launches, several milliseconds in total, in which the CPU backend does one or two GFLOP.
 pub(super) const GPU_PAYS_FROM_FLOP: f64 = 2e9;
 
-/// Forward and backward through a dense network cost about this many operations per parameter and
-/// sample: two for the forward pass, four for the gradients of inputs and weights.
+/// Operations per parameter and sample of forward and backward passes through a dense network: two for the forward
+/// pass, four for the gradients with respect to inputs and weights.
 pub(super) const FLOP_PER_PARAM: f64 = 6.0;
 
-/// The work `auto` weighs.
+/// Work for which `auto` chooses a device.
 pub(crate) struct Workload {
-    /// Parameters of actor and critic together.
+    /// Number of parameters of actor and critic together.
     pub(crate) params: usize,
-    /// Samples in one gradient step.
+    /// Number of samples in one gradient step.
     pub(crate) minibatch: usize,
-    /// Whether the environments would step on the CPU beside a GPU, too, so that every step crosses to it and back.
+    /// Whether the environments are stepped on the CPU even for a GPU, so that data crosses to it and back in every
+    /// step.
     pub(crate) host_env: bool,
 }
 
 impl Workload {
-    /// Arithmetic of one gradient step.
+    /// Arithmetic of one gradient step, in floating-point operations.
     pub(super) fn flop(&self) -> f64 {
         FLOP_PER_PARAM * self.params as f64 * self.minibatch as f64
     }
@@ -46,7 +47,7 @@ impl Workload {
     }
 }
 
-/// `9.2 k`, `14 MFLOP`: two digits say what an estimate can.
+/// A number with a unit prefix: `9.2 k`, `14 MFLOP`; two digits suffice for an estimate.
 pub(crate) fn with_unit(value: f64, unit: &str) -> String {
     let (scaled, prefix) = match value {
         v if v < 999.5 => (v, ""),

@@ -1,7 +1,7 @@
-//! Which signals were ignored when this program started. To be asked before any handler is installed.
+//! Signals that were ignored when the program started; queried before handlers are installed.
 //!
-//! `sigaction`, which answers that, is unsafe to call. Linux tells it in a file; elsewhere a child process, which
-//! inherits what is ignored, finds out what it survives.
+//! `sigaction` would answer this but is unsafe to call. On Linux a file has the answer; elsewhere a child process,
+//! which inherits ignored signals, tests which signals it survives.
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::{
@@ -14,7 +14,7 @@ pub(super) fn ignored() -> Vec<i32> {
     from_proc().unwrap_or_else(from_children)
 }
 
-/// None where there is no such file.
+/// `None` if there is no such file.
 fn from_proc() -> Option<Vec<i32>> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -28,7 +28,7 @@ fn from_proc() -> Option<Vec<i32>> {
     )
 }
 
-/// Nothing where there is no shell.
+/// Empty if there is no shell.
 fn from_children() -> Vec<i32> {
     let survives = |name: &str| {
         let mut child = Command::new("sh");
@@ -50,7 +50,7 @@ fn from_children() -> Vec<i32> {
 mod tests {
     use super::*;
 
-    /// Whatever the tests were started with; on Linux the answers can be compared.
+    /// Independent of how the tests were started; on Linux the two answers can be compared.
     #[test]
     fn both_ways_find_the_same() {
         let by_children = from_children();

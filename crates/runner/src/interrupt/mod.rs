@@ -1,7 +1,7 @@
-//! Signals that ask the program to stop: the first lets the work at hand come to a good end, a second ends it at once.
+//! Signals to stop: the first ends the program in order, the second at once.
 //!
-//! A signal that was ignored when the program started stays ignored: SIGHUP under `nohup`, SIGINT and SIGQUIT of what
-//! a script starts with `&`.
+//! After the first signal, the work at hand is completed and saved. A signal that was ignored when the program started
+//! stays ignored: SIGHUP under `nohup`, SIGINT and SIGQUIT for what a script starts with `&`.
 
 #[cfg(unix)]
 mod ignored;
@@ -20,13 +20,13 @@ use std::{
     time::Duration,
 };
 
-/// As a shell reports a program that ended on Ctrl-C.
+/// Exit code that a shell reports for a program ended by Ctrl-C.
 pub(crate) const INTERRUPTED: u8 = 130;
 
-/// What a run answers.
+/// Notice of a run after the first signal.
 pub(crate) const STOPPING: &str = "stopping as soon as the work at hand is done";
 
-/// Whether a signal has asked to stop.
+/// Flag that a signal sets, with the stage of the program.
 #[derive(Clone)]
 pub(crate) struct Interrupt {
     raised: Arc<AtomicBool>,
@@ -37,20 +37,20 @@ pub(crate) struct Interrupt {
     quiet: bool,
 }
 
-/// How far the program has come.
+/// Progress of the program, which determines the effect of a signal.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// Nothing is written, so that there is nothing to bring to an end.
+    /// Nothing has been written, so there is nothing to complete.
     Preparing,
     Working,
-    /// Asked to stop before it began.
+    /// Asked to stop before the work began.
     Over,
 }
 
 impl Interrupt {
-    /// Watches for signals from now on, and says `message` when the first comes, unless `quiet`.
+    /// Watches for signals from now on, and writes `message` after the first one, unless `quiet`.
     ///
-    /// Until [`begin`](Self::begin) a signal ends the program at once, with a word on that.
+    /// Before [`begin`](Self::begin), a signal ends the program at once, with a notice.
     pub(crate) fn watch(message: &'static str, quiet: bool) -> anyhow::Result<Self> {
         let interrupt = Self {
             raised: Arc::default(),
@@ -63,8 +63,8 @@ impl Interrupt {
         Ok(interrupt)
     }
 
-    /// To be called before anything is written: from here on the first signal only raises the flag. `false` if there
-    /// was one already, and the program is to [end](never_begun).
+    /// To be called before anything is written: from here on the first signal only sets the flag. `false` if there was
+    /// a signal already, in which case the program must [end](never_begun).
     pub(crate) fn begin(&self) -> bool {
         let mut stage = self.stage();
         *stage = match self.raised() {
@@ -74,39 +74,39 @@ impl Interrupt {
         *stage == Stage::Working
     }
 
-    /// Whether to stop.
+    /// Whether a signal has asked to stop.
     pub(crate) fn raised(&self) -> bool {
         self.raised.load(Ordering::Relaxed)
     }
 
-    /// The flag itself, for those who know nothing of signals: true from the first one on.
+    /// The flag as a plain atomic, for code that is independent of signals: true from the first signal on.
     pub(crate) fn flag(&self) -> &AtomicBool {
         &self.raised
     }
 
-    /// Waits for the notice of the first signal, if one has come: work may stop sooner than a thread gets to write it.
+    /// Waits for the notice of the first signal, if one has come: the work may stop before a thread has written it.
     pub(crate) fn await_notice(&self) {
         if self.raised() {
             let (told, news) = &*self.told;
             let told = told.lock().unwrap_or_else(PoisonError::into_inner);
-            // There is no notice where the system refused the thread.
+            // There is no notice if the system refused the thread.
             let _ = news.wait_timeout_while(told, Duration::from_secs(1), |told| !*told);
         }
     }
 
-    /// Says that the first signal has come, which is called `signal`; `again` stops at once. Where nothing has been
-    /// written, that is the end.
+    /// Announces the first signal, whose name is `signal`; `again` names what stops the program at once. If nothing has
+    /// been written, the program ends.
     fn tell(&self, signal: &str, again: &str) {
         let stage = self.stage();
         match *stage {
             Stage::Preparing => {
-                // Held until the end, so that nothing is begun meanwhile.
+                // Held until the end, so that no work begins meanwhile.
                 let _ = never_begun(self.quiet);
                 signals::exit();
             }
             Stage::Working if !self.quiet => {
                 let message = self.message;
-                // On a terminal, `^C` stands at the beginning of the line.
+                // On a terminal, `^C` is at the beginning of the line.
                 let _ = writeln!(
                     progress::log_writer(),
                     "\n{signal}: {message}; {again} stops at once"
@@ -124,7 +124,7 @@ impl Interrupt {
     }
 }
 
-/// How to end if that happened before anything was written.
+/// Ends a program that was stopped before it wrote anything.
 pub(crate) fn never_begun(quiet: bool) -> anyhow::Result<ExitCode> {
     if !quiet {
         print("interrupted before it began; nothing was written")?;

@@ -1,4 +1,4 @@
-//! Ctrl-C and its like where there are no signals.
+//! Ctrl-C handling on systems without Unix signals.
 
 use super::{INTERRUPTED, Interrupt};
 use anyhow::Context;

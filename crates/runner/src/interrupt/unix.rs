@@ -1,4 +1,4 @@
-//! Signals on Unix.
+//! Signal handling on Unix.
 
 use super::{INTERRUPTED, Interrupt, ignored::ignored};
 use anyhow::Context;
@@ -25,15 +25,15 @@ pub(super) fn watch(interrupt: &Interrupt) -> anyhow::Result<()> {
             interrupt.tell(name, again);
         }
     };
-    // Handlers do without this thread; all that goes with it is the words.
+    // Handlers work without this thread; only the notices are lost.
     if let Err(error) = (thread::Builder::new().name("signals".to_owned())).spawn(talk) {
         tracing::info!(%error, "no thread to say which signal came");
     }
     Ok(())
 }
 
-/// Has a signal raise the flag or, if it is raised already, end the program within the handler, whatever the other
-/// threads do. SIGHUP does not end it: a terminal that is closed sends several.
+/// Makes a signal set the flag or, if it is already set, end the program within the handler, whatever other threads do.
+/// SIGHUP does not end it: closing a terminal sends several.
 fn handle(signal: i32, interrupt: &Interrupt) -> std::io::Result<()> {
     if signal != SIGHUP {
         let code = i32::from(INTERRUPTED);
@@ -42,7 +42,7 @@ fn handle(signal: i32, interrupt: &Interrupt) -> std::io::Result<()> {
     flag::register(signal, interrupt.raised.clone()).map(|_| ())
 }
 
-/// Of a signal, and of what comes next.
+/// Names of a signal, and of the one that then stops the program at once.
 fn names(signal: i32) -> (&'static str, &'static str) {
     match signal {
         SIGINT => ("Ctrl-C (SIGINT)", "Ctrl-C again"),

@@ -1,10 +1,10 @@
-//! `lab.csv`: every measurement, one per row, in the units of the gradient.
+//! `lab.csv`: one row per measurement, in the units of the gradient.
 
 use super::Findings;
 use anyhow::Context;
 use std::path::Path;
 
-/// Names and values of a measurement's numbers, as files and JSON have them.
+/// Names and values of a measurement's numbers, for files and JSON.
 pub(super) fn columns(row: &super::Row) -> [(&'static str, f64); 11] {
     let m = &row.measured;
     let params = m.params as f64;

@@ -35,23 +35,23 @@ use uphill_algos::{
 use uphill_core::policy::Actor;
 use uphill_envs::{BatchOptions, EnvError, EnvSpec};
 
-/// Copies of an environment that episodes are collected from.
+/// Number of copies from which episodes are collected.
 const COPIES: usize = 64;
-/// Of the critic's fit: that of Spinning Up's VPG, three times as fast.
+/// Learning rate of the critic's fit: three times that of Spinning Up's VPG.
 const CRITIC_LEARNING_RATE: f64 = 3e-3;
-/// Steps of an episode, roughly: it helps to choose a device.
+/// Approximate number of steps of an episode, for choosing a device.
 const TYPICAL_LENGTH: usize = 100;
 
-/// Everything that was found out.
+/// Results of a study.
 pub(crate) struct Findings {
     pub(crate) env: String,
     pub(crate) config: StudyConfig,
     pub(crate) reference: Reference,
-    /// Whether the reference is exact.
+    /// Whether the reference gradient is exact.
     pub(crate) exact: bool,
-    /// Names of the better and the worse value function, and the variance they explain.
+    /// Names of the better and the worse value function, and the variance that they explain.
     pub(crate) values: [(&'static str, f64); 2],
-    /// N, from the smallest.
+    /// Numbers of trajectories N, in increasing order.
     pub(crate) trajectories: Vec<usize>,
     pub(crate) rows: Vec<Row>,
 }
@@ -59,7 +59,7 @@ pub(crate) struct Findings {
 /// One estimator with one number of trajectories.
 pub(crate) struct Row {
     pub(crate) estimator: GradientEstimator,
-    /// `None`: it does not use any.
+    /// Value function; `None` if the estimator does not use one.
     pub(crate) values: Option<Values>,
     pub(crate) trajectories: usize,
     pub(crate) measured: Measurement,
@@ -130,7 +130,7 @@ pub(crate) fn lab(args: &LabArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The exact gradient of a decision process is that of a policy of its state.
+/// The exact gradient of a decision process is that of a policy without memory.
 fn check_memoryless(config: &RunConfig) -> Result<(), ConfigError> {
     let memory = config.network.memory != MemoryKind::None;
     for (key, on) in [("network.memory", memory), ("frames", config.frames > 1)] {
@@ -143,7 +143,7 @@ fn check_memoryless(config: &RunConfig) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// An environment that is none, where the decision processes of the laboratory would do as well.
+/// Error for an unknown environment, which also lists the laboratory's decision processes.
 fn unknown(error: EnvError) -> anyhow::Error {
     let also = TinyMdp::NAMES.join(" and ");
     UsageError(format!("{error}; here also the decision processes {also}")).into()
@@ -152,7 +152,7 @@ fn unknown(error: EnvError) -> anyhow::Error {
 /// A policy: its configuration, and its checkpoint if it has been trained.
 struct Source {
     config: RunConfig,
-    /// With its file.
+    /// Checkpoint with its file.
     checkpoint: Option<(PathBuf, Checkpoint)>,
 }
 
@@ -218,7 +218,7 @@ impl Source {
         Ok(actor)
     }
 
-    /// The critics see observations as the actor does; the better one starts from the checkpoint.
+    /// The critics normalise observations as the actor does; the better one starts from the checkpoint.
     fn problem(
         &self,
         mdp: Option<TinyMdp>,
@@ -263,7 +263,7 @@ fn study_config(args: &LabArgs, config: &RunConfig) -> anyhow::Result<StudyConfi
     })
 }
 
-/// As many trajectories as a reference is made of: see [`StudyConfig::reference`].
+/// Number of trajectories that a reference uses: see [`StudyConfig::reference`].
 fn whole_parts(reference: usize) -> usize {
     if reference > PARTS {
         reference.next_multiple_of(PARTS)
@@ -293,7 +293,7 @@ fn find_out(
     for values in [Values::Good, Values::Poor] {
         let pool = study::measured(&mut problem, actor, &config, (values, count));
         names.push((values.name(&problem), study::explained(&pool, config.gamma)));
-        // What uses no values is the same with either.
+        // An estimator without values is the same for both value functions.
         let due = |e: &&GradientEstimator| values == Values::Good || e.uses_values();
         for &size in &trajectories {
             say(&format!("{} values, N = {size} ...", values.name(&problem)));
@@ -317,7 +317,7 @@ fn find_out(
     })
 }
 
-/// The folder that was asked for, or the first free `runs/lab-{env}-{number}`.
+/// The requested folder, or the first free `runs/lab-{env}-{number}`.
 fn folder(out: Option<&Path>, env: &str) -> anyhow::Result<PathBuf> {
     match out {
         Some(out) => {

@@ -1,4 +1,4 @@
-//! `lab.svg`: the measurements as four panels.
+//! `lab.svg`: figure of the measurements in four panels.
 
 use super::{Findings, Row};
 use anyhow::anyhow;
@@ -60,7 +60,7 @@ pub(super) fn draw(findings: &Findings, path: &Path) -> anyhow::Result<()> {
     root.present().map_err(|e| fail(e.to_string()))
 }
 
-/// Variance against N for every baseline, and what falls as 1/N.
+/// Variance against N for every baseline, with a 1/N line.
 fn baselines(findings: &Findings) -> Panel {
     let line = |(credit, baseline, color): (Credit, Baseline, RGBColor)| {
         let wanted = GradientEstimator::Reinforce { credit, baseline };
@@ -113,7 +113,7 @@ fn constants(findings: &Findings) -> Panel {
         let mut found: Vec<&Row> = findings.rows.iter().filter(of).collect();
         let order = |row: &Row| constant(row.estimator, wanted).unwrap_or(0.0);
         found.sort_by(|a, b| order(a).total_cmp(&order(b)));
-        // A negative optimum turns the order of its multiples round.
+        // A negative optimum reverses the order of its multiples.
         if found
             .last()
             .is_some_and(|row| order(row) < -order(found[0]))
@@ -141,7 +141,7 @@ fn constants(findings: &Findings) -> Panel {
     }
 }
 
-/// The constant that an estimator subtracts, if it is one of this credit's.
+/// The constant that an estimator subtracts, if it has the `wanted` credit.
 fn constant(estimator: GradientEstimator, wanted: Credit) -> Option<f64> {
     match estimator {
         GradientEstimator::Constant { credit, constant } if credit == wanted => Some(constant),
@@ -200,7 +200,7 @@ fn advantages(
     }
 }
 
-/// A number of the rows in question, in units of the squared norm of the gradient.
+/// A value from the selected rows, in units of the squared norm of the gradient.
 fn relative(
     findings: &Findings,
     of: impl Fn(&&Row) -> bool,
@@ -217,7 +217,7 @@ fn draw_panel(area: &Area<'_>, panel: &Panel) -> Result<(), String> {
     let positive = all.copied().filter(|y| *y > 0.0 && y.is_finite());
     let (low, high) = positive.fold((f64::INFINITY, 0.0_f64), |(l, h), y| (l.min(y), h.max(y)));
     let (low, high) = if low < high { (low, high) } else { (1e-3, 1.0) };
-    // Room for the legend, below where it does not hide the lines.
+    // Space for the legend, below where it does not hide the lines.
     let (low, high) = (low / (high / low).powf(0.45), high * 1.3);
     let last = panel.positions.len() as f64 - 1.0;
     let mut chart = ChartBuilder::on(area)

@@ -1,12 +1,12 @@
-//! The tables that `uphill lab` prints, and the JSON.
+//! Tables and JSON of `uphill lab`.
 
 use super::{Findings, Row, files::columns};
 use crate::list::table;
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
-/// Three parts: what the reference is, bias and variance with the most trajectories, and variance
-/// against their number.
+/// Three parts: the reference, bias and variance for the largest number of trajectories, and variance against the
+/// number of trajectories.
 pub(super) fn text(findings: &Findings) -> String {
     let most = findings.trajectories.last().copied().unwrap_or(1);
     format!(
@@ -96,7 +96,7 @@ fn cells<const C: usize>(texts: [&str; C]) -> Vec<String> {
     texts.map(str::to_owned).to_vec()
 }
 
-/// One JSON object with everything.
+/// All results in one JSON object.
 pub(super) fn object(findings: &Findings, out: &Path) -> Value {
     let config = &findings.config;
     let row = |row: &Row| {

@@ -6,9 +6,9 @@
 //! lock                  held by the process that trains them
 //! ```
 //!
-//! Nothing is shared between agents, so each is bit for bit the run that its seed makes alone. What makes them
-//! cheap on a CPU is that an agent stays on one core: small batches gain little from several, and agents are as many
-//! as there are cores to fill ([`spread()`]). On a GPU every launch serves all of them ([`together()`]).
+//! Nothing is shared between agents, so each is bit for bit the run that its seed produces alone. They are cheap on a
+//! CPU because each agent stays on one core: small batches gain little from several cores, and there are enough agents
+//! to use all cores ([`spread()`]). On a GPU every launch serves all of them ([`together()`]).
 
 mod spread;
 mod summary;
@@ -50,14 +50,14 @@ use summary::{Outcome, Summary};
 use together::together;
 use uphill_algos::{Report, RunConfig, Trainer};
 
-/// How long an agent is worked on before another has its turn, so that all advance together.
+/// Time of work on one agent before the next has its turn, so that all advance at a similar rate.
 const TURN: Duration = Duration::from_millis(100);
 
-/// Said where agents on a GPU cannot be trained at once.
+/// Notice for agents on a GPU that cannot be trained together.
 const TURNS_ON_DEVICE: &str = "these agents take turns on the device; at once it trains those of PPO with clipping \
      and without target_kl, whose networks and environment have kernels";
 
-/// Whether a directory is that of several seeds.
+/// Whether a directory contains the runs of several seeds.
 pub(crate) fn is_set(path: &Path) -> bool {
     Summary::path(path).is_file()
 }
@@ -73,26 +73,26 @@ fn seed_dir(set: &Path, seed: u64) -> PathBuf {
     set.join(format!("seed-{seed}"))
 }
 
-/// Agents with their files, those that have spent their budget apart.
+/// Agents with their files; those that have spent their budget are kept separately.
 struct Set {
     dir: Place,
-    /// Of any seed.
+    /// Configuration of any seed.
     config: RunConfig,
     agents: Vec<Agent>,
     finished: Vec<Trainer>,
-    /// Seconds on the clock of earlier sessions.
+    /// Seconds on the clock in earlier sessions.
     earlier_s: f64,
 }
 
-/// One agent, and why it does not go on.
+/// One agent, and the error that stopped it, if any.
 struct Agent {
     session: Session,
     error: Option<anyhow::Error>,
 }
 
-/// The configuration with its own seed and those after it, `count` in all.
+/// The configuration for its own seed and the following ones, `count` in all.
 pub(crate) fn with_seeds(config: &RunConfig, count: u64) -> impl Iterator<Item = RunConfig> {
-    // A valid seed is far below the end of u64.
+    // A valid seed is far below the maximum of u64.
     (config.seed..config.seed + count).map(|seed| RunConfig {
         seed,
         ..config.clone()
@@ -130,7 +130,7 @@ pub(crate) fn start(args: &TrainArgs, path: &str, seeds: u64) -> anyhow::Result<
     if !interrupt.begin() {
         return never_begun(args.quiet);
     }
-    // Everything that can be wrong with the request has been found: now leave traces.
+    // The request has been fully validated: from here on, files are written.
     let dir = RunDir::create(args.out.as_deref(), &name)?.place().clone();
     let _lock = lock(dir.path())?;
     let begun = |trainer: Trainer| {
@@ -253,7 +253,7 @@ impl Set {
         let failed = AtomicBool::new(false);
         let stop = || interrupt.raised() || failed.load(Ordering::Relaxed);
 
-        // Others go on after a divergence, and stop after anything else.
+        // Other agents continue after a divergence, and stop after any other error.
         let tell = |agent: &Agent| match &agent.error {
             Some(error) if !has_diverged(error) => failed.store(true, Ordering::Relaxed),
             Some(error) => board.say(&format!("seed {}: {error:#}", agent.seed())),
@@ -284,7 +284,7 @@ impl Set {
         self.report(&summary, (first, seconds), quiet)
     }
 
-    /// What there is to say at the end, and the exit code.
+    /// Final report and exit code.
     fn report(
         self,
         summary: &Summary,
@@ -346,7 +346,7 @@ impl Set {
         self.finished.iter().chain(going)
     }
 
-    /// After `seconds` of this session.
+    /// Summary after `seconds` of this session.
     fn summary(&self, chosen: &Chosen, seconds: f64) -> Summary {
         let ended = self
             .finished
@@ -369,13 +369,13 @@ impl Agent {
         self.session.trainer().config().seed
     }
 
-    /// Whether there is more for it to do.
+    /// Whether the agent has work left.
     fn goes_on(&self) -> bool {
         self.error.is_none() && !self.session.trainer().finished()
     }
 
-    /// Some iterations; whether there are more to come. When it is to `stop`, it saves; a long iteration is given up
-    /// where `interrupted`.
+    /// Runs some iterations; returns whether there are more. On `stop` it saves; a long iteration is abandoned if
+    /// `interrupted`.
     fn turn(
         &mut self,
         (stop, interrupted): (&impl Fn() -> bool, &AtomicBool),
@@ -401,7 +401,7 @@ impl Agent {
         false
     }
 
-    /// Takes in what came of an iteration; whether there are more to come.
+    /// Records the result of an iteration; returns whether there are more.
     fn took(&mut self, result: anyhow::Result<Report>, board: &Board) -> bool {
         match result {
             Ok(report) => board.update(self.seed(), &report),
@@ -411,7 +411,7 @@ impl Agent {
     }
 }
 
-/// One progress for all agents: their steps together, the mean of their returns.
+/// Joint progress of all agents: their total steps, the mean of their returns.
 struct Board {
     quiet: bool,
     shown: Mutex<Shown>,
@@ -419,9 +419,9 @@ struct Board {
 
 struct Shown {
     progress: Progress,
-    /// Seed, environment steps and mean return of each.
+    /// Seed, environment steps and mean return of each agent.
     agents: Vec<(u64, u64, Option<f64>)>,
-    /// Until the first iteration is over.
+    /// Present until the first iteration is over.
     waiting: Option<Waiting>,
 }
 
@@ -461,7 +461,7 @@ impl Board {
         });
     }
 
-    /// A line above the bar. That it cannot be written stops nobody.
+    /// Writes a line above the bar. A failure to write it is ignored.
     fn say(&self, line: &str) {
         if !self.quiet {
             let _ = writeln!(progress::log_writer(), "{line}");

@@ -1,4 +1,4 @@
-//! Independent pieces of work over the cores of this machine.
+//! Scheduler that spreads independent pieces of work over the cores of the machine.
 
 use crate::device::Processor;
 use std::{
@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-/// How many pieces are worked on at a time, and by how many threads each.
+/// Number of pieces worked on at a time, and number of threads for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Crew {
     workers: usize,
@@ -15,10 +15,10 @@ pub(crate) struct Crew {
 }
 
 impl Crew {
-    /// On the CPU one piece per core, and where there are fewer pieces than cores, cores for each; a GPU is
-    /// kept busy by one piece at a time.
+    /// On the CPU one piece per core, and several cores for each piece if there are fewer pieces than cores; on a GPU
+    /// one piece at a time.
     pub(crate) fn new(pieces: usize, processor: Processor) -> Self {
-        // As many as the user's RAYON_NUM_THREADS says.
+        // As many as RAYON_NUM_THREADS says, if it is set.
         Self::of(pieces, processor, rayon::current_num_threads())
     }
 
@@ -34,11 +34,11 @@ impl Crew {
     }
 }
 
-/// Calls `turn` on one piece after the other, over and over, until it has said for each that nothing is left
-/// to do (`false`); the pieces in their old order.
+/// Calls `turn` on one piece after the other, repeatedly, until it has returned `false` for each (nothing left to do).
+/// Returns the pieces in their original order.
 ///
-/// A piece is worked on by one thread at a time. What it computes in parallel itself, it computes on the
-/// threads of its worker and no others, so that pieces do not wait for each other.
+/// A piece is worked on by one thread at a time. Its own parallel computations run only on the threads of its worker,
+/// so that pieces do not wait for each other.
 pub(crate) fn spread<P: Send>(
     pieces: Vec<P>,
     crew: Crew,
@@ -47,7 +47,7 @@ pub(crate) fn spread<P: Send>(
     let waiting: Mutex<VecDeque<_>> = Mutex::new(pieces.into_iter().enumerate().collect());
     let ready = Mutex::new(vec![]);
     let work = || {
-        // Whoever is not in the queue is with another worker, who sees to the rest of it.
+        // A piece that is not in the queue is with another worker, which will complete it.
         while let Some((place, mut piece)) = next(&waiting) {
             match turn(&mut piece) {
                 true => lock(&waiting).push_back((place, piece)),
@@ -63,7 +63,7 @@ pub(crate) fn spread<P: Send>(
                 .num_threads(crew.threads)
                 .build()
         };
-        // The system may refuse threads; pieces then wait for those there are.
+        // The system may refuse threads; pieces then wait for the existing ones.
         let pools: Vec<_> = (0..crew.workers).map_while(|n| pool(n).ok()).collect();
         thread::scope(|scope| {
             let start = |pool| {
@@ -90,7 +90,7 @@ fn next<T>(queue: &Mutex<VecDeque<T>>) -> Option<T> {
     lock(queue).pop_front()
 }
 
-/// A panic of one worker reaches the caller when all have ended; it must not be followed by others.
+/// A panic of one worker reaches the caller when all have ended; it must not cause further panics.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -129,7 +129,7 @@ mod tests {
                 *taken += 1;
                 *left > 0
             });
-            // Piece n has n turns, the first one, which has nothing to do, has one to say so.
+            // Piece n has n turns, and the first piece, which has nothing to do, one turn to say so.
             let taken: Vec<u32> = ready.iter().map(|(_, taken)| *taken).collect();
             assert_eq!(taken, [1, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
             assert_eq!(turns.into_inner(), 46);

@@ -1,4 +1,4 @@
-//! `summary.json`: what each seed came to, and what they say together.
+//! `summary.json`: results of each seed, and statistics over all of them.
 
 use crate::{
     place::Place,
@@ -13,45 +13,44 @@ use std::{
 };
 use uphill_algos::{RunConfig, Trainer, checkpoint::write_atomically};
 
-/// What several seeds of one configuration came to. It is there from the start, which makes a directory
-/// one of several runs.
+/// Results of several seeds of one configuration. The file exists from the start, which marks the directory as one of
+/// several runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Summary {
     pub(super) algo: String,
     pub(super) env: String,
-    /// Budget of each seed.
+    /// Step budget of each seed.
     pub(super) total_steps: u64,
     /// Mean return over 100 episodes at which the environment counts as solved.
     pub(super) reward_threshold: Option<f64>,
-    /// As `--device` takes it.
+    /// Device name, as `--device` takes it.
     pub(super) device: String,
-    /// Of the whole loop, over all sessions.
+    /// Duration of the whole loop in seconds, over all sessions.
     pub(super) wall_s: f64,
-    /// Of all seeds together.
+    /// Environment steps of all seeds together.
     pub(super) env_steps: u64,
-    /// Mean over seeds of their final returns, those of diverged ones left out.
+    /// Mean over seeds of their final returns, without diverged ones.
     pub(super) return_mean: Option<f64>,
-    /// Its 95 % confidence interval (Student's t), from two seeds on.
+    /// Its 95 % confidence interval (Student's t), for at least two seeds.
     pub(super) return_ci95: Option<[f64; 2]>,
-    /// Seeds whose mean return over 100 episodes was at the threshold at the end.
+    /// Number of seeds whose mean return over 100 episodes was at the threshold at the end.
     pub(super) solved: Option<usize>,
-    /// Of the seeds that reached the threshold, the environment step of each at which it first did.
+    /// Median, over the seeds that reached the threshold, of the environment step at which they first did.
     pub(super) solved_at_median: Option<f64>,
     pub(super) diverged: usize,
     pub(super) seeds: Vec<Outcome>,
 }
 
-/// What one seed came to.
+/// Results of one seed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Outcome {
     pub(super) seed: u64,
     pub(super) state: State,
     pub(super) env_steps: u64,
     pub(super) episodes: u64,
-    /// Mean return of the last 100 training episodes, or of all if there were fewer; none for a run that
-    /// diverged.
+    /// Mean return of the last 100 training episodes, or of all if there were fewer; `None` for a run that diverged.
     pub(super) final_return: Option<f64>,
-    /// Whether that is over 100 episodes and at the threshold; none without a threshold.
+    /// Whether that mean is over 100 episodes and at the threshold; `None` without a threshold.
     pub(super) solved: Option<bool>,
     /// Environment step at which the mean over 100 episodes first reached the threshold.
     pub(super) solved_at: Option<u64>,
@@ -89,7 +88,7 @@ impl Outcome {
 }
 
 impl Summary {
-    /// Of at least one seed, `config` being that of any.
+    /// Summary of at least one seed; `config` is the configuration of any of them.
     pub(super) fn of(
         config: &RunConfig,
         (device, reward_threshold): (&str, Option<f64>),
@@ -127,7 +126,7 @@ impl Summary {
         serde_json::from_slice(&text).with_context(|| format!("{} is damaged", path.display()))
     }
 
-    /// Writes it into the directory, which has to be where it was.
+    /// Writes the summary into the directory, which must still be in its place.
     pub(super) fn write(&self, dir: &Place) -> anyhow::Result<()> {
         let path = Self::path(dir.path());
         let mut text = serde_json::to_string_pretty(self).context("writing the summary")?;
@@ -138,7 +137,7 @@ impl Summary {
         })
     }
 
-    /// A row per seed below a heading.
+    /// One row per seed below a heading.
     pub(super) fn rows(&self) -> Vec<Vec<String>> {
         let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
         let heading = ["seed", "return", "first solved at step", "env steps", ""];
@@ -167,7 +166,7 @@ impl Summary {
             .collect()
     }
 
-    /// All seeds in one sentence.
+    /// Summary of all seeds in one sentence.
     pub(super) fn verdict(&self) -> String {
         let total = self.seeds.len();
         let mut parts = vec![];
@@ -241,8 +240,8 @@ mod tests {
             outcome(6, Some(470.0), None),
             outcome(7, None, Some(900)),
         ]);
-        // Mean 480 of the four that ended; squares 400 + 100 + 400 + 100 = 1000, s² = 1000 / 3, s² / 4 = 83.33,
-        // its root 9.12871, t(3) = 3.182.
+        // Mean 480 of the four that ended; squares 400 + 100 + 400 + 100 = 1000, s² = 1000 / 3, s² / 4 = 83.33, whose
+        // root is 9.12871, t(3) = 3.182.
         assert_eq!(summary.return_mean, Some(480.0));
         let [low, high] = summary.return_ci95.unwrap();
         assert!((low - 450.952_45).abs() < 1e-4 && (high - 509.047_55).abs() < 1e-4);

@@ -1,11 +1,11 @@
-//! Agents on a GPU, all in one iteration.
+//! Training of several agents on a GPU in joint iterations.
 
 use super::{Agent, Board};
 use std::sync::atomic::AtomicBool;
 use uphill_algos::{Cohort, Trainer};
 
-/// Trains the agents until each has spent its budget, has diverged, or is to `stop`, when it saves. `tell` hears of
-/// errors. `false` where they [cannot be trained at once](Cohort::of), and are left to others.
+/// Trains the agents until each has spent its budget, has diverged, or is to `stop`, in which case it saves. `tell`
+/// reports errors. `false` if they [cannot be trained together](Cohort::of) and are left to the caller.
 pub(super) fn together(
     agents: &mut [Agent],
     (stop, interrupted): (&impl Fn() -> bool, &AtomicBool),
@@ -41,7 +41,7 @@ pub(super) fn together(
     true
 }
 
-/// Brings those that were stopped earlier than others to where these are; `false` if an iteration was given up.
+/// Advances agents that were stopped earlier than others to the same iteration; `false` if an iteration was abandoned.
 fn catch_up(
     agents: &mut [Agent],
     (stop, interrupted): (&impl Fn() -> bool, &AtomicBool),
