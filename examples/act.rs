@@ -5,8 +5,8 @@
 //! cargo run --release --example act runs/mine
 //! ```
 //!
-//! What a program around a policy needs: observations in, actions out. Prints the return of each
-//! episode; after that training it is 500.
+//! All that a program around a policy needs: observations in, actions out. Prints the return of each episode, which is
+//! 500 after this training.
 
 use burn::tensor::{Device, Tensor};
 use std::{error::Error, fs, path::Path};
@@ -23,7 +23,7 @@ pub fn run(run: &Path, episodes: u32) -> Result<(), Box<dyn Error>> {
     let mut actor = build_actor(&config, &spec, &device)?;
     load_actor(&mut actor, &checkpoint)?;
 
-    // One copy; an environment of your own goes in its place.
+    // One copy; your own environment can take its place.
     let options = BatchOptions {
         frames: config.frames,
         ..BatchOptions::default()
@@ -40,7 +40,7 @@ pub fn run(run: &Path, episodes: u32) -> Result<(), Box<dyn Error>> {
             episode_return += step.rewards.into_scalar::<f32>();
             steps += 1;
             over = step.terminated.bool_or(step.truncated).into_scalar();
-            // Already the first of the next episode, if this one is over.
+            // If this episode is over, this is already the first observation of the next.
             obs = step.obs;
             memory = after;
         }

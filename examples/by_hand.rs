@@ -1,11 +1,11 @@
-//! The whole of PPO written out with core's functions: no trainer, no configuration.
+//! PPO written out with core's functions: no trainer, no configuration.
 //!
 //! ```text
 //! cargo run --release --example by_hand
 //! ```
 //!
-//! The place to start from for an algorithm of your own: change the loss, keep the rest. Prints the
-//! mean return of each iteration's finished episodes; it reaches 500, the most there is.
+//! A starting point for your own algorithm: change the loss, keep the rest. Prints the mean return of each iteration's
+//! finished episodes, which reaches 500, the maximum.
 
 use burn::tensor::{Device, Tensor};
 use rand::{SeedableRng, rngs::SmallRng};
@@ -45,7 +45,7 @@ pub fn run(iterations: u64) -> Result<(), Box<dyn Error>> {
     let mut adam = Adam::new(split + critic.net.num_params(), 1e-5, &device);
 
     for iteration in 0..iterations {
-        // Experience [T, N, ..] and what it says about each action.
+        // Experience [T, N, ..] with advantages and returns.
         let first_step = iteration * STEPS as u64;
         let memory = &mut Memory::default(); // these networks have none
         let position = (SEED, first_step);
@@ -63,7 +63,7 @@ pub fn run(iterations: u64) -> Result<(), Box<dyn Error>> {
             for indices in order.minibatches(batch.len(), MINIBATCHES) {
                 let b = batch.select(index_tensor(indices, &device));
 
-                // The loss, with gradients recorded from here on.
+                // The loss; gradients are recorded from here on.
                 let (actor_net, critic_net) = (actor.net.tracked(), critic.net.tracked());
                 let dist = actor.with_net(actor_net.clone()).dist(b.obs.clone());
                 let values = critic.with_net(critic_net.clone()).values(b.obs);

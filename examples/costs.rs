@@ -1,11 +1,11 @@
-//! What parts of your own cost beside the built-in ones, in steps per second.
+//! Cost of your own parts beside the built-in ones, in steps per second.
 //!
 //! ```text
 //! cargo run --release --example costs
 //! ```
 //!
-//! PPO on CartPole-v1, 8 copies × 128 steps, one part exchanged at a time, in turns. Prints the median rate of each and
-//! how many times slower it is than the built-in one.
+//! PPO on CartPole-v1, 8 copies × 128 steps, with one part exchanged at a time, measured in turns. Prints the median
+//! rate of each and how many times slower it is than the built-in one.
 
 #[cfg(not(test))]
 #[path = "custom_algorithm.rs"]
@@ -36,7 +36,7 @@ use uphill::{
 const COPIES: usize = 8;
 const STEPS: usize = 128;
 
-/// Two hidden layers of 64, perhaps with normalised rows.
+/// Two hidden layers of 64, optionally with layer normalisation.
 #[derive(Module, Debug)]
 struct Own {
     layers: Vec<Linear>,
@@ -74,7 +74,7 @@ impl Network for Own {
     }
 }
 
-/// The built-in distribution as one's own.
+/// The built-in distribution as a user-defined one.
 #[derive(Debug)]
 struct Two;
 
@@ -102,7 +102,7 @@ impl Distribution for Two {
     }
 }
 
-/// A run with parts made from a configuration; the built-in ones where it makes none.
+/// A run with parts made from a configuration; the built-in ones if it makes none.
 fn trainer(
     algo: AlgoConfig,
     change: impl FnOnce(&mut Actor, &mut Critic),
@@ -116,7 +116,7 @@ fn trainer(
     Ok(Trainer::from_parts(config, env, actor, critic)?)
 }
 
-/// Actor and critic, or the critic alone, as modules of one's own.
+/// Actor and critic, or the critic alone, as user-defined modules.
 fn own(norms: bool, stock_tanh: bool, critic_alone: bool) -> impl FnOnce(&mut Actor, &mut Critic) {
     move |actor, critic| {
         if !critic_alone {

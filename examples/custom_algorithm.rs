@@ -1,12 +1,12 @@
-//! An algorithm of your own in the trainer: settings, one update, its optimiser in the checkpoint.
+//! Your own algorithm in the trainer: settings, one update, its optimiser in the checkpoint.
 //!
 //! ```text
 //! cargo run --release --example custom_algorithm
 //! ```
 //!
 //! Simple policy optimisation (Xie et al., arXiv:2401.16025): PPO with a parabola in the ratio ρ in place of the clip,
-//! max mean(ρ A − |A| (ρ − 1)² / 2ε). The trainer brings environments, rewards to scale, reports, divergence and
-//! checkpoints. Stops half way, goes on from the file and prints the mean return, which reaches 500, the most there is.
+//! max mean(ρ A − |A| (ρ − 1)² / 2ε). The trainer provides environments, reward scaling, reports, the divergence check
+//! and checkpoints. Stops half way, resumes from the file and prints the mean return, which reaches 500, the maximum.
 
 use std::error::Error;
 use uphill::{
@@ -93,7 +93,7 @@ struct Spo {
 }
 
 impl Spo {
-    /// One gradient step; returns the two parts of the loss.
+    /// Takes one gradient step; returns the two parts of the loss.
     fn step(&mut self, actor: &mut Actor, critic: &mut Critic, b: Batch) -> [Tensor<1>; 2] {
         let (actor_net, critic_net) = (actor.net.tracked(), critic.net.tracked());
         let dist = actor.with_net(actor_net.clone()).dist_on(&b);
@@ -167,7 +167,7 @@ pub fn run(total_steps: u64) -> Result<(), Box<dyn Error>> {
     let path = std::env::temp_dir().join(format!("spo-{}.safetensors", std::process::id()));
     trainer.save().write(&path)?;
 
-    // The checkpoint knows its configuration, and the configuration the algorithm.
+    // The checkpoint contains its configuration, which names the algorithm.
     let checkpoint = Checkpoint::read(&path)?;
     let mut resumed = Trainer::new(checkpoint.config()?, &Device::flex())?;
     resumed.restore(&checkpoint)?;

@@ -1,11 +1,11 @@
-//! A distribution of your own: what an actor samples from and is scored by.
+//! Your own distribution: samples, log-probabilities, entropy, KL.
 //!
 //! ```text
 //! cargo run --release --example custom_distribution
 //! ```
 //!
-//! Double exponentials instead of Gaussians: tails that explore further. Trains on a linear system with quadratic cost
-//! and prints the mean return at first and at the end, and what the best policy would get.
+//! Double exponentials instead of Gaussians, whose heavier tails explore further. Trains on a linear system with
+//! quadratic cost and prints the mean return before and after training, and that of the optimal policy.
 
 use std::error::Error;
 use uphill::{
@@ -34,7 +34,7 @@ impl Laplace {
     }
 }
 
-/// `[B, A]` → `[B]`.
+/// Sum over components, `[B, A]` → `[B]`.
 fn sum(terms: Tensor<2>) -> Tensor<1> {
     terms.sum_dim(1).squeeze_dim(1)
 }

@@ -1,12 +1,12 @@
-//! An environment of your own: two short `impl`s, which a GPU runs too.
+//! Your own environment: two short `impl`s, which a GPU runs too.
 //!
 //! ```text
 //! cargo run --release --example custom_env
 //! cargo run --release --example custom_env --features wgpu
 //! ```
 //!
-//! A rocket over a landing pad: fire the engine or not, touch down slowly. Time limit, autoreset,
-//! episode statistics, saving and threads come from the batch; with the feature `wgpu` the same functions are compiled for the
+//! A rocket over a landing pad: fire the engine or not, and touch down slowly. Time limit, autoreset, episode
+//! statistics, saving and threads come from the batch; with the feature `wgpu` the same functions are compiled for the
 //! GPU, where a whole rollout is one kernel. Prints the mean return before and after training; it rises from about −0.5
 //! (touching down too fast) to about 0.55 (gently).
 

@@ -4,8 +4,8 @@
 //! cargo run --release --example custom_network
 //! ```
 //!
-//! A residual network with GELU. Anything that implements `Module` and a forward pass works: the
-//! optimiser, checkpoints and resuming see its parameters as one flat vector.
+//! A residual network with GELU. Anything that implements `Module` and a forward pass works: the optimiser, checkpoints
+//! and resuming see its parameters as one flat vector.
 
 use burn::{
     module::Module,

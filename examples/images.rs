@@ -1,11 +1,11 @@
-//! A policy that looks at pictures: convolutions of Burn's on observations `[C, H, W]`.
+//! A policy on images: Burn's convolutions on observations `[C, H, W]`.
 //!
 //! ```text
 //! cargo run --release --example images
 //! ```
 //!
-//! A bright spot on noise; the action names the quarter of the picture that it is in. Pictures are bytes, of which the
-//! network sees shares of 255. Prints the mean return before and after training: from about 0.25 to about 1.
+//! A bright spot on noise; the action names the quarter of the image that contains it. Images are stored as bytes,
+//! which the network sees divided by 255. Prints the mean return before and after training: from about 0.25 to about 1.
 
 use std::error::Error;
 use uphill::{
@@ -32,7 +32,7 @@ use uphill::{
 
 const SIDE: usize = 12;
 
-/// State: row and column of the spot, then the noise of the picture.
+/// State: row and column of the spot, then the noise of the image.
 #[derive(Clone)]
 struct Spot;
 

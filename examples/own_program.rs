@@ -1,11 +1,12 @@
-//! A whole program of your own: an environment, an algorithm, a network, and the command line around them.
+//! Your own program: an environment, an algorithm, a network, and the command line around them.
 //!
 //! ```text
 //! cargo run --release --example own_program -- list
 //! cargo run --release --example own_program -- train FILE
 //! ```
 //!
-//! FILE holds, for example: `env = "Coin-v0"`, `total_steps = 20_000`, `network.module = "own"`, `algo.name = "spo"`.
+//! FILE contains, for example: `env = "Coin-v0"`, `total_steps = 20_000`, `network.module = "own"`, `algo.name =
+//! "spo"`.
 
 #[cfg(not(test))]
 #[path = "custom_algorithm.rs"]
@@ -21,7 +22,7 @@ use uphill::{
     envs::{ActionSpace, Described, Env, EnvSpec, ObsSpace, Outcome, Philox, on_host, register},
 };
 
-/// Name the side that was shown. State: that side.
+/// Name the side that is shown. State: that side.
 #[derive(Clone)]
 struct Coin;
 
@@ -58,7 +59,7 @@ impl Env for Coin {
     }
 }
 
-/// What the command line is to know by name.
+/// Registers everything that the command line should know by name.
 pub fn registered() {
     let taken = "a name is free until it is registered";
     register_algorithm::<custom_algorithm::SpoConfig>();

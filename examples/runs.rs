@@ -1,4 +1,4 @@
-//! Every example, with a tiny budget.
+//! Tests that run every example with a tiny budget.
 
 #![allow(dead_code)] // their `main`
 
@@ -18,7 +18,7 @@ use std::fs;
 use tempfile::TempDir;
 use uphill_algos::{RunConfig, Trainer, ppo::PpoConfig};
 
-/// What `uphill train` leaves, as far as `act` reads it.
+/// The files of `uphill train` that `act` reads.
 fn trained_run() -> TempDir {
     let mut config = RunConfig::new("CartPole-v1", 4, 64, PpoConfig::default().into());
     config.frames = 2;
@@ -44,7 +44,7 @@ fn every_example_runs() {
     images::run(2048).expect("images");
 }
 
-/// Train, go on and evaluate with the command line of the program of one's own.
+/// Trains, resumes and evaluates with the command line of your own program.
 #[test]
 fn the_own_program_has_the_whole_command_line() {
     own_program::registered();
@@ -73,7 +73,7 @@ fn the_own_program_has_the_whole_command_line() {
     say(&resume, 0);
     say(&["eval", &at("run"), "--episodes", "2"], 0);
     say(&["list", "algos"], 0);
-    // Mistakes are explained as in configurations of built-in parts.
+    // Errors are explained as for built-in parts.
     let wrong = [
         "train",
         &at("mine.toml"),

@@ -1,4 +1,4 @@
-//! Records the commit that the program is built from.
+//! Build script that records the commit the program is built from.
 
 use std::process::Command;
 

@@ -1,12 +1,12 @@
-//! Fused operations beside Burn's own, on one device.
+//! Benchmark of fused operations beside Burn's own, on one device.
 //!
 //! ```sh
 //! cargo bench -p uphill-core --features flex
 //! cargo bench -p uphill-core --features flex -- forward_backward
 //! ```
 //!
-//! A time is that of one call from the outside, tensors in and tensors out. All cores are used where an
-//! operation uses them; `RAYON_NUM_THREADS=1` measures one.
+//! Times are those of one call with tensors in and tensors out. All cores are used by operations that can use them;
+//! `RAYON_NUM_THREADS=1` measures one.
 
 use burn::tensor::{Device, Distribution, Tensor};
 use divan::{Bencher, counter::ItemsCount};
@@ -27,7 +27,7 @@ fn main() {
     divan::main();
 }
 
-/// Of CartPole.
+/// Number of inputs, as in CartPole.
 const INPUTS: usize = 4;
 const OUTPUTS: usize = 2;
 
@@ -67,7 +67,7 @@ fn normal<const D: usize>(shape: [usize; D]) -> Tensor<D> {
     Tensor::random(shape, Distribution::Normal(0.0, 1.0), &device())
 }
 
-/// Outputs alone.
+/// Forward pass.
 #[divan::bench_group(max_time = 1)]
 mod forward {
     use super::*;
@@ -91,8 +91,8 @@ mod forward {
     }
 }
 
-/// Outputs, a loss that is linear in them, and its gradient by all parameters: what a gradient step
-/// costs besides its loss and the optimiser.
+/// Forward pass, a loss that is linear in the outputs, and its gradient with respect to all parameters: the cost of a
+/// gradient step besides its loss and the optimiser.
 #[divan::bench_group(max_time = 1)]
 mod forward_backward {
     use super::*;
@@ -121,9 +121,9 @@ mod forward_backward {
     }
 }
 
-/// One matrix product of weights that are packed already, with bias and activation, on one thread; and the product
-/// alone as Burn's CPU backend has it from the crate `gemm`, on as many as that thinks right
-/// (`RAYON_NUM_THREADS=1`: one). Rows, inputs, outputs.
+/// One matrix product of packed weights, with bias and activation, on one thread; and the product alone by the crate
+/// `gemm`, which Burn's CPU backend uses, on as many threads as that chooses (`RAYON_NUM_THREADS=1`: one). Rows,
+/// inputs, outputs.
 #[divan::bench_group(max_time = 1)]
 mod product {
     use super::*;
@@ -174,7 +174,7 @@ mod product {
     }
 }
 
-/// An epoch of PPO in host memory, without what an update does once: four minibatches of a quarter of the batch.
+/// An epoch of PPO in host memory, without the one-time work of an update: four minibatches of a quarter of the batch.
 #[divan::bench_group(max_time = 1)]
 mod ppo_epoch {
     use super::*;
@@ -198,7 +198,7 @@ mod ppo_epoch {
             entropy_coef: 0.01,
             standardize: true,
         };
-        // So small a rate that the policy stays near the one that acted, however often this runs.
+        // A learning rate so small that the policy stays near the one that acted, however often this runs.
         let step = HostStep {
             learning_rates: [1e-9; 2],
             max_grad_norm: 0.5,
@@ -230,13 +230,12 @@ mod ppo_epoch {
     }
 }
 
-/// One step of Adam over as many parameters as actor and critic have, and the same formula in Burn's
-/// operations.
+/// One Adam step over as many parameters as actor and critic have, and the same formula in Burn's operations.
 #[divan::bench_group(max_time = 1)]
 mod adam {
     use super::*;
 
-    /// Of two networks 4-64-64-(2 and 1), and 4-256-256-(2 and 1).
+    /// Parameter counts of two networks, 4-64-64-(2 and 1) and 4-256-256-(2 and 1).
     const PARAMS: [usize; 2] = [9155, 134_915];
 
     #[divan::bench(args = PARAMS)]
@@ -245,7 +244,7 @@ mod adam {
         let mut flat = normal([params]);
         let grad = normal([params]);
         bencher.counter(ItemsCount::new(params)).bench_local(|| {
-            // Moved in, as in training: nobody else holds the parameters then.
+            // Moved in, as in training, so that nobody else holds the parameters.
             let old = std::mem::replace(&mut flat, Tensor::empty([0], &device()));
             flat = adam.step(old, grad.clone(), 1e-3);
         });
@@ -268,8 +267,7 @@ mod adam {
     }
 }
 
-/// Generalised advantages of a rollout `[T, N]`, and the same recurrence one step of time after the
-/// other.
+/// Generalised advantages of a rollout `[T, N]`, and the same recurrence one time step after the other.
 #[divan::bench_group(max_time = 1)]
 mod advantages {
     use super::*;
@@ -307,7 +305,7 @@ mod advantages {
             });
     }
 
-    /// Episodes of some twenty steps.
+    /// Episodes of about twenty steps.
     fn trace(steps: usize, envs: usize) -> Trace {
         let shape = [steps, envs];
         Trace {

@@ -1,11 +1,10 @@
-//! Stepping copies of an environment on the host.
+//! Benchmark of stepping copies of an environment on the host.
 //!
 //! ```sh
 //! cargo bench -p uphill-envs
 //! ```
 //!
-//! A time is that of one step of all copies, from a tensor of actions to tensors of observations,
-//! rewards and flags.
+//! Times are those of one step of all copies, from a tensor of actions to tensors of observations, rewards and flags.
 
 use burn::tensor::{Device, Tensor};
 use divan::{Bencher, counter::ItemsCount};
@@ -24,7 +23,7 @@ fn step<E: Env + Default>(bencher: Bencher, copies: usize) {
         Ok(batch) => batch,
         Err(error) => panic!("{error}"),
     };
-    // Half of them push one way, the other half the other.
+    // Half of them push left, the other half right.
     let actions: Vec<f32> = (0..copies).map(|copy| (copy % 2) as f32).collect();
     let actions = Tensor::<1>::from_floats(actions.as_slice(), &device).unsqueeze_dim(1);
     bencher

@@ -64,11 +64,11 @@ defaults of the algorithm:
   minibatches = 4
   learning_rate = { from = 1e-3, to = 0 }  # or a plain number
 
-The run directory holds config.toml (every value spelt out), meta.json, metrics.csv (one row per
-iteration), TensorBoard events, checkpoints/latest and checkpoints/best, and lock, by which one
-process at a time trains it. Ctrl-C saves and exits with 130, a second one stops at once (SIGTERM and
-SIGHUP likewise, unless ignored as under nohup); --resume goes on from exactly there, also after a
-crash. An iteration of more than a second is not waited for: the run goes on from before it.")]
+The run directory holds config.toml (every value, defaults included), meta.json, metrics.csv (one row
+per iteration), TensorBoard events, checkpoints/latest and checkpoints/best, and lock, which keeps other
+processes from training it. Ctrl-C saves and exits with 130, a second one stops at once (SIGTERM and
+SIGHUP likewise, unless ignored as under nohup); --resume continues exactly from there, and after a
+crash too. An iteration of more than a second is not completed: the run resumes from before it.")]
 pub(crate) struct TrainArgs {
     /// Configuration file, or the name of a preset (see `uphill list presets`)
     #[arg(required_unless_present = "resume", conflicts_with = "resume")]
@@ -159,10 +159,10 @@ Variants, all from one PPO configuration:
   ppo-noclip         all on, but ratios not clipped
   trpo+, trpo        TRPO with and without those that apply to it
 
-On the CPU as many runs at a time as there are cores, each on one; on a GPU one after the other. The
-directory holds ablation.csv (one row per run, written as it ends) and the configuration of every
-variant, which `uphill train` takes. After Ctrl-C, or for more seeds, the same command with the same
---out does the runs that are missing.")]
+On the CPU as many runs at a time as there are cores, each on one core; on a GPU one after the other.
+The directory holds ablation.csv (one row per run, written as it ends) and the configuration of every
+variant, which `uphill train` accepts. After Ctrl-C, or for more seeds, the same command with the same
+--out does the missing runs.")]
 pub(crate) struct AblateArgs {
     /// Configuration of PPO, or the name of a preset
     #[arg(default_value = "ppo-pendulum")]
@@ -200,25 +200,25 @@ pub(crate) struct AblateArgs {
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
-For one policy, how far the estimates of its gradient lie from the true one, and how they scatter:
+Bias and variance of estimates of the policy gradient, for one policy:
 
   REINFORCE   whole return or reward-to-go × baseline: none, average, optimal, value
   constants   baselines from -1 to 2 times the optimal one, which should be the best
-  GAE         λ = 0, 0.5, 0.9, 0.95, 0.97, 1      with a good and with a poor value function
-  n-step      1, 2, 3, 6, 11 rewards before V     with both
+  GAE         λ = 0, 0.5, 0.9, 0.95, 0.97, 1            with a good and a poor value function
+  n-step      1, 2, 3, 6, 11 rewards before bootstrap   with a good and a poor value function
 
 The true gradient is exact in TinyMdp (2 states, 3 steps) and TinyWalk (5 states, 20 steps), and so
 is the good value function; the poor one is half of it. Elsewhere the gradient is the mean over
---reference trajectories, its standard error stated and taken out of the bias; the good value
+--reference trajectories, whose standard error is stated and subtracted from the bias; the good value
 function is a critic after --critic-steps, the poor one an untrained critic.
 
 Examples:
-  uphill lab                                 a fresh policy in TinyWalk, half a minute
+  uphill lab                                 an untrained policy in TinyWalk, half a minute
   uphill lab --env CartPole-v1 --repeats 200
   uphill lab reinforce-cartpole --set 'network.hidden=[16]'
   uphill lab runs/mine --checkpoint best --trajectories 1,4 --reference 512
 
-Written to --out: lab.csv (every measurement) and lab.svg (the picture). How to read them: docs/lab.md.")]
+Written to --out: lab.csv (every measurement) and lab.svg (a figure). How to read them: docs/lab.md.")]
 pub(crate) struct LabArgs {
     /// Policy to study: a run directory (its checkpoint), or a configuration file or preset (an untrained policy)
     /// [default: an untrained policy with two hidden layers of 64]
@@ -289,20 +289,20 @@ pub(crate) struct LabArgs {
 #[command(after_help = "\
 The same work on every device and in every size. Without CONFIG: PPO on CartPole-v1, 32 steps of every
 copy, 4 epochs of 4 minibatches, so that minibatches grow with the number of copies. With CONFIG: that
-workload as it is, or with each of --envs and --widths in it.
+workload unchanged, or with each of --envs and --widths.
 
-How it is measured:
+Method:
   warm-up     at least 3 iterations and 0.3 s of each device, not counted; a GPU compiles its kernels
-  throughput  whole iterations of training; the device is waited for before the clock is read
-  rounds      devices take turns in every round; the median over rounds, least and greatest beside it
-  phases      in iterations of their own, because waiting for the device at every border costs time:
+  throughput  whole training iterations; the clock is read after waiting for the device
+  rounds      devices take turns in every round; the median over rounds, with minimum and maximum
+  phases      in separate iterations, because waiting for the device between phases takes time:
               inference (policy, and values and log-probabilities of the rollout), environment,
               advantage, update
-  memory      of the whole process, so of all devices together, and what a GPU's allocator holds
+  memory      of the whole process, that is of all devices together, and of a GPU's allocator
 
 Software adapters, which run on the CPU, are measured only if named: --devices flex,wgpu:0.
-Without CONFIG, what GPUs reached beside the CPU is kept in a file for `--device auto`
-(in the user's folder for caches, or in $UPHILL_CACHE_DIR).
+Without CONFIG, the results of GPUs beside the CPU are kept in a file for `--device auto`
+(in the user's cache folder, or in $UPHILL_CACHE_DIR).
 
 Examples:
   uphill bench                                   every device, 4 × 2 sizes, some minutes

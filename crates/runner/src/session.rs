@@ -22,7 +22,7 @@ use uphill_algos::{Checkpoint, Report, StepError, Trainer};
 /// Maximum age of unflushed rows, for users who watch the files grow.
 const FLUSH_EVERY: Duration = Duration::from_secs(2);
 
-/// Inverse of the maximum fraction of time spent on saving, if the configuration leaves the interval of checkpoints open.
+/// Inverse of the maximum fraction of time spent on saving, if the configuration leaves the interval open.
 const SAVING_SHARE: u32 = 20;
 
 /// Duration of an iteration from which the next one is abandoned instead of completed when the run is asked to stop.

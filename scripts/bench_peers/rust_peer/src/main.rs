@@ -1,4 +1,4 @@
-//! PPO on CartPole-v1 with rl4burn: the workload comes as JSON on the command line, a line of JSON says how long it took.
+//! PPO on CartPole-v1 with rl4burn: takes a workload as JSON on the command line, prints its time as JSON.
 
 use burn::{
     backend::{Autodiff, NdArray, ndarray::NdArrayDevice},
@@ -19,7 +19,7 @@ type Training = Autodiff<NdArray>;
 
 const OBS: usize = 4;
 const CHOICES: usize = 2;
-/// Episodes of the mean return.
+/// Number of episodes in the mean return.
 const LATEST: usize = 100;
 
 /// Two perceptrons with tanh units.
@@ -69,7 +69,7 @@ impl<B: Backend> DiscreteActorCritic<B> for Agent<B> {
     }
 }
 
-/// The settings that scripts/bench_peers passes on.
+/// Settings passed on by scripts/bench_peers.
 struct Work(Value);
 
 impl Work {
@@ -91,7 +91,7 @@ impl Work {
     }
 }
 
-/// Environment steps and the mean return of the last episodes.
+/// Number of environment steps and the mean return of the last episodes.
 fn train(work: &Work) -> (usize, Option<f32>) {
     let device = NdArrayDevice::Cpu;
     let seed = work.count("seed") as u64;
