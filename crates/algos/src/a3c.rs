@@ -8,7 +8,7 @@
 //! operating system. With one worker it is reproducible.
 
 use crate::{
-    Horizon, Learner, Measured, Metrics, Settings, UpdateContext, a2c, check_settings,
+    Horizon, Learner, Measured, Settings, UpdateContext, a2c, check_settings,
     checkpoint::{Checkpoint, CheckpointError},
     collect::collect_unless,
     config::ConfigError,
@@ -155,7 +155,7 @@ impl A3c {
         (first_step, remaining): (u64, u64),
         context: UpdateContext,
         stop: &AtomicBool,
-    ) -> Option<(Tensor<2>, Metrics, usize)> {
+    ) -> Option<(Tensor<2>, Measured, usize)> {
         let steps = self.config.steps;
         let updates = remaining.div_ceil(steps as u64).max(1);
         let updates = self
@@ -183,8 +183,8 @@ impl A3c {
         set_flat(actor, critic, load(&shared.params));
         self.second = vector(&load(&shared.second), &self.second);
         let obs = logs.iter().flat_map(|log| log.obs.clone()).collect();
-        let metrics = self.metrics(&logs, actor, critic, context);
-        Some((Tensor::cat(obs, 0), metrics, updates * steps))
+        let measured = self.measured(&logs, actor, critic, context);
+        Some((Tensor::cat(obs, 0), measured, updates * steps))
     }
 }
 
@@ -358,13 +358,13 @@ impl Job<'_> {
 }
 
 impl A3c {
-    fn metrics(
+    fn measured(
         &self,
         logs: &[Log],
         actor: &Actor,
         critic: &Critic,
         context: UpdateContext,
-    ) -> Metrics {
+    ) -> Measured {
         let all = logs.iter().flat_map(|log| log.diagnostics.clone());
         let mean = Tensor::stack::<2>(all.collect(), 0)
             .mean_dim(0)
@@ -378,8 +378,7 @@ impl A3c {
             ("lr", self.config.learning_rate.at(context.progress)),
         ];
         let measured = Measured::new(vec![], &known).with(&MEASURED, mean);
-        let measured = measured.with(&["param_norm"], size);
-        measured.read(None).0
+        measured.with(&["param_norm"], size)
     }
 
     /// Reason why gradients of this agent use Burn's operations one by one although a faster engine is known; `None` if

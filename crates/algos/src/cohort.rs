@@ -229,7 +229,7 @@ impl Cohort {
                 .map(|x| *x as f32)
                 .collect();
             let finished = FinishedEpisodes::from_values(&finished);
-            Ok(trainer.report(c.steps, metrics, &finished, Evidence::default())?)
+            Ok(trainer.count(c.steps, metrics, &finished, Evidence::default())?)
         };
         trainers.iter_mut().map(report).collect()
     }

@@ -3,10 +3,11 @@
 //! ```text
 //! RunConfig ─> Trainer { BatchEnv, Actor, Critic, Algorithm }
 //!                │ step()
-//!                ├─ collect   T steps or whole episodes    => Rollout [T, N, ..]
-//!                ├─ scale     rewards, if asked for
-//!                ├─ update    the algorithm's one page     => Measured
-//!                └─ normalise learn from the observations  => Report
+//!                ├─ collect()   T steps or whole episodes      => Collected: Rollout [T, N, ..]
+//!                ├─ learn()     scales rewards, if asked for
+//!                │              updates: the algorithm's page
+//!                │              learns from the observations   => Learned, still on the device
+//!                └─ report()    waits for it, and counts       => Report
 //! ```
 //!
 //! Several trainers that differ only in their seeds can be combined into one [`Cohort`] on a GPU, which takes their
@@ -14,7 +15,8 @@
 //!
 //! A3C's workers collect and update on separate threads; a step of its trainer is a fixed number of updates.
 //!
-//! The caller owns the loop around [`Trainer::step`]; there are no callbacks.
+//! The caller owns the loop around [`Trainer::step`], or around the three calls that it is made of, where there is
+//! something to do between them; there are no callbacks.
 
 pub mod a2c;
 pub mod a3c;
@@ -67,7 +69,7 @@ pub use registry::{
     ALGORITHMS, AlgoConfig, Custom, CustomSettings, algorithms, register_algorithm,
 };
 pub use settings::{Demands, Horizon, SequenceUse, Settings};
-pub use train::{Report, StepError, TrainError, Trainer};
+pub use train::{Collected, Learned, Report, StepError, TrainError, Trainer};
 
 use random::Order;
 use std::{

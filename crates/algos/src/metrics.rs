@@ -2,6 +2,7 @@
 
 use crate::descent::{UPDATE, UpdateSteps};
 use burn::tensor::Tensor;
+use serde::{Serialize, Serializer};
 use uphill_core::read_back;
 
 /// Metrics that every algorithm reports first, in this order, if it has them.
@@ -75,6 +76,13 @@ impl Measured {
         let (measured, along) = read.split_at(self.names.len());
         let metrics = Metrics::of(&self.names, measured, self.known);
         (metrics, along.iter().map(|x| *x as f32).collect())
+    }
+}
+
+/// A map from names to numbers, in their order; null where there is none.
+impl Serialize for Metrics {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
     }
 }
 

@@ -1,22 +1,18 @@
 //! Phases of an iteration and their times.
 //!
-//! The iteration is the trainer's, rebuilt here from the library's functions so that the clock can be read between
-//! them, always after waiting for the device. Waiting takes time, which is why throughput is measured separately.
-//! Scaling rewards and updating the moments of observations, if configured, belong to no phase.
+//! The clock is read between the trainer's three calls, always after waiting for the device. Waiting takes time, which is
+//! why throughput is measured separately. Scaling rewards and updating the moments of observations, if configured, are a
+//! part of the update.
 
 use super::{plan::Work, spread::Spread, sync, throughput::Counts};
 use burn::tensor::{Device, Tensor};
 use serde::Serialize;
-use std::time::{Duration, Instant};
-use uphill_algos::{
-    AlgoConfig, Algorithm, Horizon, Learner, RunConfig, UpdateContext, build_actor, build_critic,
-    collect::{collect, collect_episodes, start},
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
+    time::{Duration, Instant},
 };
-use uphill_core::{
-    advantage::Estimator,
-    policy::{Actor, Critic},
-    rollout::{Memory, Rollout},
-};
+use uphill_algos::{AlgoConfig, StepError, Trainer};
+use uphill_core::advantage::Estimator;
 use uphill_envs::{
     BatchEnv, EnvError, EnvSpec, EnvState, Episode, Finished, HostSteps, Step, StepRows,
 };
@@ -50,17 +46,10 @@ impl Phases<Spread> {
 
 /// A run on one device, split into phases.
 pub(super) struct Probe {
-    config: RunConfig,
+    trainer: Trainer,
     device: Device,
-    actor: Actor,
-    critic: Critic,
-    algorithm: Box<dyn Algorithm>,
     estimator: Option<Estimator>,
-    env: TimedEnv,
-    memory: Memory,
-    iteration: u64,
-    /// Number of steps of each copy.
-    steps: u64,
+    clock: Clock,
     /// Number of iterations in each turn.
     turn: u64,
 }
@@ -74,27 +63,16 @@ impl Probe {
         device: &Device,
         counts: Counts,
     ) -> anyhow::Result<Option<Self>> {
-        let config = work.config.clone();
-        let options = config.batch_options();
-        let mut env = uphill_envs::make_with(&config.env, config.num_envs, device, options)?;
-        env.reset(config.seed);
-        let actor = build_actor(&config, env.spec(), device)?;
-        let critic = build_critic(&config, env.spec(), device);
-        let algorithm = match config.algo.settings().build(&actor, &critic) {
-            Learner::Synchronous(algorithm) => algorithm,
-            Learner::Asynchronous(_) => return Ok(None),
-        };
+        if let AlgoConfig::A3c(_) = work.config.algo {
+            return Ok(None);
+        }
+        let clock = Clock::default();
+        let timed = |env| -> Box<dyn BatchEnv> { Box::new(TimedEnv::new(env, device, &clock)) };
         let mut probe = Self {
-            memory: start(&actor, &critic, config.num_envs),
-            estimator: estimator(&config.algo),
-            config,
+            trainer: Trainer::new(work.config.clone(), device)?.around_envs(timed),
             device: device.clone(),
-            actor,
-            critic,
-            algorithm,
-            env: TimedEnv::new(env, device),
-            iteration: 0,
-            steps: 0,
+            estimator: estimator(&work.config.algo),
+            clock: clock.clone(),
             turn: counts.turn,
         };
         for _ in 0..counts.warm_up {
@@ -129,62 +107,36 @@ impl Probe {
     }
 
     fn iteration(&mut self) -> anyhow::Result<Phases<Duration>> {
-        let gamma = self.config.algo.settings().gamma();
-        self.env.elapsed = None;
-        let (rollout, collecting) = timed(&self.device.clone(), || self.collect())?;
-        let environment = self.env.elapsed;
+        let never = AtomicBool::new(false);
+        let (trainer, device) = (&mut self.trainer, &self.device);
+        *self.clock.elapsed() = None;
+        let (collected, collecting) = timed(device, || trainer.collect(&never))?;
+        let collected = collected?.unwrap_or_else(|| unreachable!("nothing stops it"));
+        let environment = *self.clock.elapsed();
 
         // The update computes advantages too; here they are computed separately, and their time is subtracted.
-        let advantage = match self.estimator {
+        let advantage = match self.estimator.zip(collected.rollout()) {
             None => None,
-            Some(estimator) => {
-                let trace = rollout.trace();
+            Some((estimator, rollout)) => {
+                let (trace, gamma) = (rollout.trace(), trainer.config().algo.settings().gamma());
                 // Kept until after the wait, so that no backend skips an unused result.
-                let (_advantages, time) =
-                    timed(&self.device, || estimator.advantages(&trace, gamma))?;
+                let (_advantages, time) = timed(device, || estimator.advantages(&trace, gamma))?;
                 Some(time)
             }
         };
 
-        let context = UpdateContext {
-            iteration: self.iteration,
-            progress: 0.0,
-            seed: self.config.seed,
-            peers: &uphill_core::peers::Alone,
-            stop: &std::sync::atomic::AtomicBool::new(false),
+        let learn = || -> Result<_, StepError> {
+            let learned = trainer.learn(collected, &never)?;
+            learned.map(|learned| trainer.report(learned)).transpose()
         };
-        let (actor, critic) = (&mut self.actor, &mut self.critic);
-        let (_metrics, update) = timed(&self.device, || {
-            self.algorithm
-                .update(actor, critic, rollout, context)
-                .read(None)
-        })?;
-        self.env.take_episodes();
-        self.iteration += 1;
+        let (reported, update) = timed(device, learn)?;
+        reported?;
         Ok(Phases {
             inference: collecting.saturating_sub(environment.unwrap_or_default()),
             environment,
             advantage,
             update: update.saturating_sub(advantage.unwrap_or_default()),
         })
-    }
-
-    fn collect(&mut self) -> Rollout {
-        let agent = (&self.actor, &self.critic);
-        let position = (self.config.seed, self.steps);
-        let (rollout, steps) = match self.config.algo.settings().horizon() {
-            Horizon::Steps(steps) => {
-                let rollout = collect(agent, &mut self.env, &mut self.memory, steps, position);
-                (rollout, steps)
-            }
-            Horizon::Episodes { per_env } => {
-                self.env
-                    .reset(self.config.seed.wrapping_add(self.iteration));
-                collect_episodes(agent, &mut self.env, per_env, position)
-            }
-        };
-        self.steps += steps as u64;
-        rollout
     }
 }
 
@@ -211,22 +163,35 @@ fn estimator(algo: &AlgoConfig) -> Option<Estimator> {
     Some(Estimator::Gae { lambda })
 }
 
+/// Time of an environment's steps; `None` until the first call of a step.
+#[derive(Clone, Default)]
+struct Clock(Arc<Mutex<Option<Duration>>>);
+
+impl Clock {
+    fn elapsed(&self) -> MutexGuard<'_, Option<Duration>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, since: Instant) {
+        *self.elapsed().get_or_insert_default() += since.elapsed();
+    }
+}
+
 /// An environment that accumulates the time of its steps.
 struct TimedEnv {
     inner: Box<dyn BatchEnv>,
     device: Device,
-    /// `None` until the first call of a step.
-    elapsed: Option<Duration>,
+    clock: Clock,
     /// Current observations `[N, O]`, for loops in host memory.
     host_obs: Vec<f32>,
 }
 
 impl TimedEnv {
-    fn new(inner: Box<dyn BatchEnv>, device: &Device) -> Self {
+    fn new(inner: Box<dyn BatchEnv>, device: &Device, clock: &Clock) -> Self {
         Self {
             inner,
             device: device.clone(),
-            elapsed: None,
+            clock: clock.clone(),
             host_obs: vec![],
         }
     }
@@ -238,12 +203,12 @@ impl HostSteps for TimedEnv {
     }
 
     fn step(&mut self, actions: &mut [f32], into: StepRows<'_>) {
-        let clock = Instant::now();
+        let began = Instant::now();
         let Some(inner) = self.inner.on_host() else {
             unreachable!("a batch does not leave host memory");
         };
         inner.step(actions, into);
-        *self.elapsed.get_or_insert_default() += clock.elapsed();
+        self.clock.add(began);
         self.host_obs.copy_from_slice(inner.obs());
     }
 }
@@ -252,10 +217,10 @@ impl BatchEnv for TimedEnv {
     fn step(&mut self, actions: Tensor<2>) -> Step {
         // A device that fails here fails again at the end of the rollout, where the error can be returned.
         let _ = self.device.sync();
-        let clock = Instant::now();
+        let began = Instant::now();
         let step = self.inner.step(actions);
         let _ = self.device.sync();
-        *self.elapsed.get_or_insert_default() += clock.elapsed();
+        self.clock.add(began);
         step
     }
 
@@ -292,6 +257,10 @@ impl BatchEnv for TimedEnv {
         self.inner.failure()
     }
 
+    fn saves_copies(&self) -> bool {
+        self.inner.saves_copies()
+    }
+
     fn take_episodes(&mut self) -> Vec<Episode> {
         self.inner.take_episodes()
     }
@@ -317,7 +286,12 @@ mod tests {
         plan::{built_in, check},
         tests::any_device,
     };
-    use uphill_algos::{ppo::PpoConfig, reinforce::ReinforceConfig};
+    use uphill_algos::{
+        RunConfig, build_actor, build_critic,
+        collect::{collect, start},
+        ppo::PpoConfig,
+        reinforce::ReinforceConfig,
+    };
 
     #[test]
     fn a_probe_makes_as_many_iterations_as_the_trainer() {
@@ -333,9 +307,9 @@ mod tests {
             }
             let work = check(config, 1).unwrap();
             let mut probe = Probe::new(&work, &any_device(), counts).unwrap().unwrap();
-            assert_eq!(probe.iteration, 3);
+            assert_eq!(probe.trainer.iteration(), 3);
             let phases = probe.turn().unwrap();
-            assert_eq!(probe.iteration, 3 + 2);
+            assert_eq!(probe.trainer.iteration(), 3 + 2);
             assert_eq!(phases.advantage.is_none(), whole_episodes);
         }
     }
@@ -347,7 +321,8 @@ mod tests {
         let config = RunConfig::new("CartPole-v1", 3, 1, PpoConfig::default().into());
         let make = || uphill_envs::make("CartPole-v1", 3, &device).unwrap();
         let mut plain = make();
-        let mut timed = TimedEnv::new(make(), &device);
+        let clock = Clock::default();
+        let mut timed = TimedEnv::new(make(), &device, &clock);
         let actor = build_actor(&config, plain.spec(), &device).unwrap();
         let critic = build_critic(&config, plain.spec(), &device);
         let rollout = |env: &mut dyn BatchEnv, first_step| {
@@ -356,9 +331,9 @@ mod tests {
         };
         for first_step in [0, 40] {
             let expected = rollout(plain.as_mut(), first_step);
-            let before = timed.elapsed;
+            let before = *clock.elapsed();
             let found = rollout(&mut timed, first_step);
-            assert!(timed.elapsed > before);
+            assert!(*clock.elapsed() > before);
             for (found, expected) in [
                 (found.rewards, expected.rewards),
                 (found.log_probs, expected.log_probs),
