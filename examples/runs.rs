@@ -14,8 +14,12 @@ mod own_program;
 mod train_ppo;
 
 use burn::tensor::Device;
-use std::fs;
+use std::{
+    fs::{self, File},
+    io::{BufWriter, Write},
+};
 use tempfile::TempDir;
+use uphill::{Row, Sink, SinkRequest, anyhow};
 use uphill_algos::{RunConfig, Trainer, ppo::PpoConfig};
 
 /// The files of `uphill train` that `act` reads.
@@ -44,10 +48,36 @@ fn every_example_runs() {
     images::run(2048).expect("images");
 }
 
+/// A custom sink: every row as a line of JSON.
+struct JsonLines(BufWriter<File>);
+
+impl JsonLines {
+    fn of(run: SinkRequest<'_>) -> anyhow::Result<Box<dyn Sink>> {
+        let path = run.dir.join("rows.jsonl");
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        let kept = text.split_inclusive('\n').take(run.iteration as usize);
+        fs::write(&path, kept.collect::<String>())?;
+        let file = File::options().append(true).open(path)?;
+        Ok(Box::new(Self(BufWriter::new(file))))
+    }
+}
+
+impl Sink for JsonLines {
+    fn row(&mut self, row: &Row<'_>) -> anyhow::Result<()> {
+        serde_json::to_writer(&mut self.0, row)?;
+        Ok(writeln!(self.0)?)
+    }
+
+    fn flush(&mut self) -> anyhow::Result<()> {
+        Ok(self.0.flush()?)
+    }
+}
+
 /// Trains, resumes and evaluates with the command line of your own program.
 #[test]
 fn the_own_program_has_the_whole_command_line() {
     own_program::registered();
+    uphill::register_sink(JsonLines::of);
     let folder = tempfile::tempdir().expect("a folder");
     let at = |name: &str| folder.path().join(name).display().to_string();
     let text = "env = \"Coin-v0\"\ntotal_steps = 512\nnum_envs = 8\n[network]\nmodule = \"own\"\n[algo]\nname = \"spo\"\nsteps = 16";
@@ -94,4 +124,29 @@ fn the_own_program_has_the_whole_command_line() {
     assert!(written.contains("name = \"spo\"") && written.contains("module = \"own\""));
     let metrics = fs::read_to_string(folder.path().join("run/metrics.csv")).expect("metrics");
     assert_eq!(metrics.lines().count(), 1 + 1024 / (16 * 8), "{metrics}");
+    // The rows of both sessions have reached the sink of one's own, and say the same.
+    let rows = fs::read_to_string(folder.path().join("run/rows.jsonl")).expect("rows");
+    let mut csv = metrics
+        .lines()
+        .map(|line| line.split(',').collect::<Vec<_>>());
+    let columns = csv.next().expect("a heading");
+    let rows: Vec<serde_json::Value> = (rows.lines())
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    assert_eq!(rows.len(), 1024 / (16 * 8));
+    for (row, cells) in rows.iter().zip(csv) {
+        let object = row.as_object().expect("an object");
+        assert_eq!(object.len(), columns.len() + 1, "and whether it improved");
+        for (column, cell) in columns.iter().zip(cells) {
+            let value = object.get(*column).expect(column);
+            match cell.parse::<f64>() {
+                Err(_) => assert!(value.is_null(), "{column}: {value} {cell:?}"),
+                // These have fewer digits there.
+                Ok(number) if *column == "wall_s" || *column == "env_steps_per_s" => {
+                    assert!((value.as_f64().expect("a number") - number).abs() <= 0.5);
+                }
+                Ok(number) => assert_eq!(value.as_f64(), Some(number), "{column}"),
+            }
+        }
+    }
 }

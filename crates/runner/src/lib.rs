@@ -24,6 +24,7 @@
 
 mod ablate;
 mod bench;
+mod board;
 mod cli;
 mod config;
 mod console;
@@ -43,15 +44,18 @@ mod run_dir;
 mod score;
 mod session;
 mod shell;
+mod sink;
 mod stats;
 mod tensorboard;
 mod threads;
 mod train;
 mod waiting;
 
+pub use anyhow;
 pub use burn;
 pub use rand;
 pub use serde;
+pub use sink::{MakeSink, Row, Sink, SinkRequest, register_sink};
 pub use uphill_algos as algos;
 pub use uphill_core as core;
 pub use uphill_envs as envs;

@@ -1,13 +1,16 @@
 //! `metrics.csv`: one row per iteration, with empty cells for undefined values.
 
-use crate::place::Growing;
+use crate::{
+    place::Growing,
+    sink::{Row, Sink},
+};
 use anyhow::Context;
 use csv::{ReaderBuilder, StringRecord, Writer};
 use std::{
     fs,
     path::{Path, PathBuf},
 };
-use uphill_algos::{Report, checkpoint::write_atomically};
+use uphill_algos::checkpoint::write_atomically;
 
 /// Columns that do not depend on the algorithm; its metrics follow.
 const COMMON: [&str; 7] = [
@@ -149,8 +152,16 @@ impl MetricsCsv {
         Self::create(path)
     }
 
-    /// Appends an iteration's row.
-    pub(crate) fn write(&mut self, report: &Report, wall_s: f64, rate: f64) -> anyhow::Result<()> {
+    fn push(&mut self) -> anyhow::Result<()> {
+        let rows = std::mem::replace(&mut self.rows, Writer::from_writer(vec![]));
+        self.file.push(&rows.into_inner().context("rows")?);
+        Ok(())
+    }
+}
+
+impl Sink for MetricsCsv {
+    fn row(&mut self, row: &Row<'_>) -> anyhow::Result<()> {
+        let report = row.report;
         let names = report.metrics.0.iter().map(|(name, _)| *name);
         let names = COMMON.into_iter().chain(names);
         if (self.header.as_ref()).is_some_and(|header| !header.iter().eq(names.clone())) {
@@ -166,8 +177,8 @@ impl MetricsCsv {
         let common = [
             report.iteration.to_string(),
             report.env_steps.to_string(),
-            format!("{wall_s:.3}"),
-            format!("{rate:.0}"),
+            format!("{:.3}", row.wall_s),
+            format!("{:.0}", row.env_steps_per_s),
             report.episodes.to_string(),
             optional(report.episode_return_mean),
             optional(report.episode_length_mean),
@@ -176,22 +187,14 @@ impl MetricsCsv {
         (self.rows.write_record(common.into_iter().chain(metrics))).with_context(context)
     }
 
-    /// Flushes all rows to the operating system and syncs them to disk.
-    pub(crate) fn sync(&mut self) -> anyhow::Result<()> {
-        self.push()?;
-        self.file.sync()
-    }
-
-    /// Flushes all rows to the operating system.
-    pub(crate) fn flush(&mut self) -> anyhow::Result<()> {
+    fn flush(&mut self) -> anyhow::Result<()> {
         self.push()?;
         self.file.flush()
     }
 
-    fn push(&mut self) -> anyhow::Result<()> {
-        let rows = std::mem::replace(&mut self.rows, Writer::from_writer(vec![]));
-        self.file.push(&rows.into_inner().context("rows")?);
-        Ok(())
+    fn sync(&mut self) -> anyhow::Result<()> {
+        self.push()?;
+        self.file.sync()
     }
 }
 
@@ -203,7 +206,7 @@ fn optional(value: Option<f64>) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use uphill_algos::Metrics;
+    use uphill_algos::{Metrics, Report};
 
     fn report(iteration: u64) -> Report {
         Report {
@@ -220,6 +223,15 @@ mod tests {
         }
     }
 
+    fn write(csv: &mut MetricsCsv, iteration: u64, wall_s: f64) {
+        let row = Row {
+            report: &report(iteration),
+            wall_s,
+            env_steps_per_s: 5.0,
+        };
+        csv.row(&row).unwrap();
+    }
+
     fn lines(path: &Path) -> Vec<String> {
         let text = std::fs::read_to_string(path).unwrap();
         text.lines().map(str::to_owned).collect()
@@ -230,7 +242,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("metrics.csv");
         let mut csv = MetricsCsv::create(&path).unwrap();
-        csv.write(&report(1), 2.0, 5.0).unwrap();
+        write(&mut csv, 1, 2.0);
         csv.flush().unwrap();
         assert_eq!(lines(&path)[1], "1,10,2.000,5,0,,,0.5,");
     }
@@ -241,13 +253,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("metrics.csv");
         let mut csv = MetricsCsv::create(&path).unwrap();
-        csv.write(&report(1), 2.0, 5.0).unwrap();
+        write(&mut csv, 1, 2.0);
         csv.flush().unwrap();
         for _ in 0..2 {
             let rows = Rows::read(&path, 0).unwrap();
             assert_eq!(rows.wall_s, 0.0);
             let mut csv = MetricsCsv::resume(&path, &rows).unwrap();
-            csv.write(&report(1), 3.0, 5.0).unwrap();
+            write(&mut csv, 1, 3.0);
             csv.flush().unwrap();
             assert_eq!(lines(&path).len(), 2);
         }
@@ -283,7 +295,7 @@ mod tests {
             let path = folder.path().join("metrics.csv");
             let mut csv = MetricsCsv::create(&path).unwrap();
             for iteration in 1..=2 {
-                csv.write(&report(iteration), 2.0, 5.0).unwrap();
+                write(&mut csv, iteration, 2.0);
             }
             csv.flush().unwrap();
             let left = damage(fs::read_to_string(&path).unwrap());
@@ -299,7 +311,7 @@ mod tests {
             // A restarted log can be continued: before its first row, and after it.
             assert!(Rows::read(&path, 2).unwrap().unusable.is_some());
             for iteration in 3..=4 {
-                csv.write(&report(iteration), 3.0, 5.0).unwrap();
+                write(&mut csv, iteration, 3.0);
             }
             csv.flush().unwrap();
             for (iterations, kept) in [(2, 1), (3, 2), (4, 3)] {
@@ -321,8 +333,8 @@ mod tests {
         let rows = Rows::read(&path, 1).unwrap();
         assert_eq!(rows.unusable, None);
         let mut csv = MetricsCsv::resume(&path, &rows).unwrap();
-        csv.write(&report(2), 2.0, 5.0).unwrap();
-        csv.write(&report(3), 2.0, 5.0).unwrap();
+        write(&mut csv, 2, 2.0);
+        write(&mut csv, 3, 2.0);
         csv.flush().unwrap();
         assert_eq!(lines(&path).len(), 3);
         assert_eq!(lines(&folder.path().join("metrics.1.csv"))[1], "1,10,0.5");
@@ -332,7 +344,7 @@ mod tests {
     #[test]
     fn a_full_disk_is_named() {
         let mut csv = MetricsCsv::create(Path::new("/dev/full")).unwrap();
-        csv.write(&report(1), 2.0, 5.0).unwrap();
+        write(&mut csv, 1, 2.0);
         let error = format!("{:#}", csv.flush().unwrap_err());
         assert!(
             error.starts_with("writing /dev/full: No space left"),

@@ -10,6 +10,7 @@ use crate::{
     failure::UsageError,
     metrics_csv::{MetricsCsv, Rows},
     run_dir::{Meta, RunDir, timestamp},
+    sink::{self, Row, Sink, SinkRequest},
     tensorboard::EventWriter,
 };
 use anyhow::{Context, bail};
@@ -36,8 +37,8 @@ pub(crate) struct Session {
     run: RunDir,
     meta: Meta,
     trainer: Trainer,
-    metrics: MetricsCsv,
-    events: EventWriter,
+    /// Receivers of its rows, the files first.
+    sinks: Vec<Box<dyn Sink>>,
     /// The best checkpoint so far, not yet written.
     best: Option<Checkpoint>,
     /// Seconds on the clock in the run's earlier sessions.
@@ -157,11 +158,11 @@ impl Stopped {
         self.meta.finished = None;
         self.run.write_config(self.trainer.config())?;
         self.run.write_meta(&self.meta)?;
-        Ok(Session::new(
+        Session::new(
             (self.run, self.meta, self.trainer),
             (metrics, events),
             self.rows.wall_s,
-        ))
+        )
     }
 
     /// Makes the best checkpoint the latest one, if the run resumes from it.
@@ -182,7 +183,7 @@ impl Session {
         let events = EventWriter::create(run.path(), None)?;
         let clock = Instant::now();
         run.save(Which::Latest, &trainer.save())?;
-        let mut session = Self::new((run, meta, trainer), (metrics, events), 0.0);
+        let mut session = Self::new((run, meta, trainer), (metrics, events), 0.0)?;
         session.saved.cost = clock.elapsed();
         Ok(session)
     }
@@ -191,9 +192,17 @@ impl Session {
         (run, meta, trainer): (RunDir, Meta, Trainer),
         (metrics, events): (MetricsCsv, EventWriter),
         earlier_s: f64,
-    ) -> Self {
+    ) -> anyhow::Result<Self> {
+        let own = sink::own(SinkRequest {
+            dir: run.path(),
+            config: trainer.config(),
+            iteration: trainer.iteration(),
+            env_steps: trainer.env_steps(),
+        })?;
+        let mut sinks: Vec<Box<dyn Sink>> = vec![Box::new(metrics), Box::new(events)];
+        sinks.extend(own);
         let now = Instant::now();
-        Self {
+        Ok(Self {
             saved: Saved {
                 iteration: trainer.iteration(),
                 cost: Duration::ZERO,
@@ -202,8 +211,7 @@ impl Session {
             run,
             meta,
             trainer,
-            metrics,
-            events,
+            sinks,
             best: None,
             earlier_s,
             clock: now,
@@ -211,7 +219,12 @@ impl Session {
             took: Duration::ZERO,
             before: None,
             flushed: now,
-        }
+        })
+    }
+
+    /// Adds a receiver of rows.
+    pub(crate) fn add(&mut self, sink: Box<dyn Sink>) {
+        self.sinks.push(sink);
     }
 
     pub(crate) fn run(&self) -> &RunDir {
@@ -278,8 +291,7 @@ impl Session {
         let report = match result {
             Ok(report) => report,
             Err(stopped) => {
-                self.metrics.sync()?;
-                self.events.flush()?;
+                self.sync()?;
                 self.write_best()?;
                 let kept = self.run.checkpoint(Which::Latest);
                 return Err(stopped)
@@ -293,10 +305,14 @@ impl Session {
         self.took = took;
         self.before = None;
         self.saved.worked += took;
-        self.log(&report, (now - self.clock).as_secs_f64(), rate)?;
+        let row = Row {
+            report: &report,
+            wall_s: self.earlier_s + (now - self.clock).as_secs_f64(),
+            env_steps_per_s: rate,
+        };
+        self.sinks.iter_mut().try_for_each(|sink| sink.row(&row))?;
         if now - self.flushed >= FLUSH_EVERY {
-            self.metrics.flush()?;
-            self.events.flush()?;
+            self.sinks.iter_mut().try_for_each(|sink| sink.flush())?;
             self.flushed = now;
         }
         if report.improved {
@@ -336,13 +352,17 @@ impl Session {
 
     /// Makes a checkpoint the latest one.
     fn write(&mut self, checkpoint: &Checkpoint) -> anyhow::Result<()> {
-        self.metrics.sync()?;
-        self.events.flush()?;
+        self.sync()?;
         self.write_best()?;
         let latest = self.run.checkpoint(Which::Latest);
         self.run.save(Which::Latest, checkpoint)?;
         tracing::info!(path = %latest.display(), env_steps = self.trainer.env_steps(), "checkpoint");
         Ok(())
+    }
+
+    /// Writes all rows down.
+    fn sync(&mut self) -> anyhow::Result<()> {
+        self.sinks.iter_mut().try_for_each(|sink| sink.sync())
     }
 
     /// Whether to save after the iteration that began at step `before`.
@@ -360,30 +380,6 @@ impl Session {
             None => Ok(()),
         }
     }
-
-    /// Writes the metrics of one iteration that ended `now_s` after this session began, at `rate` environment steps per
-    /// second.
-    fn log(&mut self, report: &Report, now_s: f64, rate: f64) -> anyhow::Result<()> {
-        self.metrics.write(report, self.earlier_s + now_s, rate)?;
-        let step = report.env_steps;
-        let common = [
-            ("rollout/episode_return_mean", report.episode_return_mean),
-            ("rollout/episode_length_mean", report.episode_length_mean),
-            ("time/env_steps_per_s", Some(rate)),
-        ];
-        for (tag, value) in common {
-            if let Some(value) = value {
-                self.events.scalar(tag, step, value as f32);
-            }
-        }
-        for (name, value) in &report.metrics.0 {
-            if let Some(value) = value {
-                self.events
-                    .scalar(&format!("update/{name}"), step, *value as f32);
-            }
-        }
-        Ok(())
-    }
 }
 
 /// Rejects `--set` entries that a resumed run may not have.
@@ -399,3 +395,6 @@ pub(crate) fn check_sets(sets: &[String]) -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

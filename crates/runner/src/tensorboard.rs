@@ -14,7 +14,10 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::place::Growing;
+use crate::{
+    place::Growing,
+    sink::{Row, Sink},
+};
 use anyhow::{Context as _, Result};
 
 /// Version that every reader checks in the first event of a file.
@@ -49,14 +52,9 @@ impl EventWriter {
         Ok(writer)
     }
 
-    /// Adds one point to the curve `tag`; it reaches the disk at [`flush`](Self::flush).
-    pub(crate) fn scalar(&mut self, tag: &str, step: u64, value: f32) {
+    /// Adds one point to the curve `tag`; it reaches the disk at [`flush`](Sink::flush).
+    fn scalar(&mut self, tag: &str, step: u64, value: f32) {
         self.record(&scalar_event(now(), tag, step, value));
-    }
-
-    /// Makes everything written so far visible to a running TensorBoard.
-    pub(crate) fn flush(&mut self) -> Result<()> {
-        self.file.flush()
     }
 
     fn record(&mut self, event: &[u8]) {
@@ -64,11 +62,37 @@ impl EventWriter {
     }
 }
 
+impl Sink for EventWriter {
+    fn row(&mut self, row: &Row<'_>) -> Result<()> {
+        let (report, step) = (row.report, row.report.env_steps);
+        let common = [
+            ("rollout/episode_return_mean", report.episode_return_mean),
+            ("rollout/episode_length_mean", report.episode_length_mean),
+            ("time/env_steps_per_s", Some(row.env_steps_per_s)),
+        ];
+        for (tag, value) in common {
+            if let Some(value) = value {
+                self.scalar(tag, step, value as f32);
+            }
+        }
+        for (name, value) in &report.metrics.0 {
+            if let Some(value) = value {
+                self.scalar(&format!("update/{name}"), step, *value as f32);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes everything written so far visible to a running TensorBoard.
+    fn flush(&mut self) -> Result<()> {
+        self.file.flush()
+    }
+}
+
 /// Creates `events.out.tfevents.<secs>.<host>.uphill`, with a larger number at the end if the name is taken.
 ///
 /// TensorBoard takes any file whose name contains `tfevents` and reads a directory's files in the order of their names,
 /// so the seconds come first and the number last.
-/// order of their names, so the seconds come first and the number last.
 fn create_unique(dir: &Path) -> Result<PathBuf> {
     let base = format!(
         "events.out.tfevents.{:010}.{}.uphill",

@@ -1,6 +1,7 @@
 //! `uphill train`: one run from start to end.
 
 use crate::{
+    board::Board,
     cli::{TrainArgs, Which},
     config::{self, Source},
     console::{note, print},
@@ -9,7 +10,6 @@ use crate::{
     interrupt::{INTERRUPTED, Interrupt, STOPPING, never_begun},
     many, memory,
     place::Moved,
-    progress::Progress,
     run_dir::{Meta, RunDir, lock},
     score::{score, score_beside},
     session::{Session, Stopped, check_sets},
@@ -17,7 +17,7 @@ use crate::{
     waiting::Waiting,
 };
 use anyhow::{Context, bail};
-use std::{path::Path, process::ExitCode, time::Instant};
+use std::{iter, path::Path, process::ExitCode, sync::Arc, time::Instant};
 use uphill_algos::{
     AlgoConfig, Footprint, Horizon, RunConfig, Trainer, episodes::EpisodeStats, footprint::Bytes,
 };
@@ -184,24 +184,24 @@ fn run_alone(
         note(format_args!("run directory {run}"));
     }
     let before = Made::of(session.trainer());
-    let total = session.trainer().config().total_steps;
-    let mut progress = Progress::new(total, before.steps, quiet);
+    let waiting = first_iteration(chosen, quiet);
+    let board = Board::new(iter::once(session.trainer()), waiting, quiet);
+    let board = Arc::new(board);
+    session.add(board.of(session.trainer()));
     let clock = Instant::now();
     session.start_clock(clock);
-    let mut first = Some(first_iteration(chosen, quiet));
     while !session.trainer().finished() {
         let step = match interrupt.raised() {
             true => session.checkpoint(&mut Trainer::save).map(|()| None),
             false => session.step(interrupt.flag()),
         };
-        first.take();
         let step = step.map_err(|error| {
-            progress.finish();
+            board.finish();
             with_remedy(error, session.run().path())
         })?;
-        let Some(report) = step else {
+        if step.is_none() {
             interrupt.await_notice();
-            progress.finish();
+            board.finish();
             if !quiet {
                 print(format_args!(
                     "interrupted at step {}; go on with: uphill train --resume {}",
@@ -210,10 +210,9 @@ fn run_alone(
                 ))?;
             }
             return Ok(ExitCode::from(INTERRUPTED));
-        };
-        progress.update(report.env_steps, report.episode_return_mean);
+        }
     }
-    progress.finish();
+    board.finish();
     if !quiet {
         summarise(&session, &before, clock.elapsed().as_secs_f64())?;
     }

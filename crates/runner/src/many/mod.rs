@@ -15,6 +15,7 @@ mod summary;
 mod together;
 
 use crate::{
+    board::Board,
     cli::{TrainArgs, Which},
     config::Source,
     console::{note, print},
@@ -24,7 +25,6 @@ use crate::{
     list::table,
     memory,
     place::Place,
-    progress::{self, Progress},
     run_dir::{RunDir, lock},
     session::{Session, Stopped, check_sets},
     shell::arg,
@@ -37,11 +37,10 @@ use crate::{
 use anyhow::Context;
 pub(crate) use spread::{Crew, spread};
 use std::{
-    io::Write,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::{
-        Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -249,7 +248,7 @@ impl Set {
         }
         let first = self.env_steps();
         let waiting = first_iteration(chosen, quiet);
-        let board = Board::new(&self, first, waiting, quiet);
+        let board = Arc::new(Board::new(self.trainers(), waiting, quiet));
         let failed = AtomicBool::new(false);
         let stop = || interrupt.raised() || failed.load(Ordering::Relaxed);
 
@@ -262,16 +261,18 @@ impl Set {
 
         let clock = Instant::now();
         for agent in &mut self.agents {
+            let shown = board.of(agent.session.trainer());
+            agent.session.add(shown);
             agent.session.start_clock(clock);
         }
         let on_cores = chosen.processor == Processor::Cpu;
-        if on_cores || !together(&mut self.agents, (&stop, interrupt.flag()), &board, &tell) {
+        if on_cores || !together(&mut self.agents, (&stop, interrupt.flag()), &tell) {
             if !on_cores && self.agents.len() > 1 && !stop() {
                 board.say(TURNS_ON_DEVICE);
             }
             let crew = Crew::new(self.agents.len(), chosen.processor);
             self.agents = spread(self.agents, crew, |agent| {
-                let more = agent.turn((&stop, interrupt.flag()), &board);
+                let more = agent.turn((&stop, interrupt.flag()));
                 tell(agent);
                 more
             });
@@ -376,11 +377,7 @@ impl Agent {
 
     /// Runs some iterations; returns whether there are more. On `stop` it saves; a long iteration is abandoned if
     /// `interrupted`.
-    fn turn(
-        &mut self,
-        (stop, interrupted): (&impl Fn() -> bool, &AtomicBool),
-        board: &Board,
-    ) -> bool {
+    fn turn(&mut self, (stop, interrupted): (&impl Fn() -> bool, &AtomicBool)) -> bool {
         if !self.goes_on() {
             return false;
         }
@@ -390,7 +387,7 @@ impl Agent {
             let Some(result) = self.session.step(interrupted).transpose() else {
                 return false;
             };
-            if !self.took(result, board) {
+            if !self.took(result) {
                 return false;
             }
             if clock.elapsed() >= TURN {
@@ -402,80 +399,8 @@ impl Agent {
     }
 
     /// Records the result of an iteration; returns whether there are more.
-    fn took(&mut self, result: anyhow::Result<Report>, board: &Board) -> bool {
-        match result {
-            Ok(report) => board.update(self.seed(), &report),
-            Err(error) => self.error = Some(error),
-        }
+    fn took(&mut self, result: anyhow::Result<Report>) -> bool {
+        self.error = result.err();
         self.goes_on()
-    }
-}
-
-/// Joint progress of all agents: their total steps, the mean of their returns.
-struct Board {
-    quiet: bool,
-    shown: Mutex<Shown>,
-}
-
-struct Shown {
-    progress: Progress,
-    /// Seed, environment steps and mean return of each agent.
-    agents: Vec<(u64, u64, Option<f64>)>,
-    /// Present until the first iteration is over.
-    waiting: Option<Waiting>,
-}
-
-impl Board {
-    fn new(set: &Set, first: u64, waiting: Waiting, quiet: bool) -> Self {
-        let state = |trainer: &Trainer| {
-            let stats = trainer.episodes();
-            (
-                trainer.config().seed,
-                trainer.env_steps(),
-                stats.mean_return(),
-            )
-        };
-        let agents: Vec<_> = set.trainers().map(state).collect();
-        let total = set.config.total_steps * agents.len() as u64;
-        Self {
-            quiet,
-            shown: Mutex::new(Shown {
-                progress: Progress::new(total, first, quiet),
-                agents,
-                waiting: Some(waiting),
-            }),
-        }
-    }
-
-    fn update(&self, seed: u64, report: &Report) {
-        self.with(|shown| {
-            shown.waiting = None;
-            for agent in shown.agents.iter_mut().filter(|agent| agent.0 == seed) {
-                (agent.1, agent.2) = (report.env_steps, report.episode_return_mean);
-            }
-            let steps = shown.agents.iter().map(|(_, steps, _)| steps).sum();
-            let returns = shown.agents.iter().filter_map(|(_, _, mean)| *mean);
-            let (sum, count) = returns.fold((0.0, 0), |(sum, n), mean| (sum + mean, n + 1));
-            let mean = (count > 0).then(|| sum / f64::from(count));
-            shown.progress.update(steps, mean);
-        });
-    }
-
-    /// Writes a line above the bar. A failure to write it is ignored.
-    fn say(&self, line: &str) {
-        if !self.quiet {
-            let _ = writeln!(progress::log_writer(), "{line}");
-        }
-    }
-
-    fn finish(&self) {
-        self.with(|shown| {
-            shown.waiting = None;
-            shown.progress.finish();
-        });
-    }
-
-    fn with(&self, act: impl FnOnce(&mut Shown)) {
-        act(&mut self.shown.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }

@@ -1,6 +1,6 @@
 //! Training of several agents on a GPU in joint iterations.
 
-use super::{Agent, Board};
+use super::Agent;
 use std::sync::atomic::AtomicBool;
 use uphill_algos::{Cohort, Trainer};
 
@@ -9,10 +9,9 @@ use uphill_algos::{Cohort, Trainer};
 pub(super) fn together(
     agents: &mut [Agent],
     (stop, interrupted): (&impl Fn() -> bool, &AtomicBool),
-    board: &Board,
     tell: &impl Fn(&Agent),
 ) -> bool {
-    if !catch_up(agents, (stop, interrupted), board, tell) {
+    if !catch_up(agents, (stop, interrupted), tell) {
         return true;
     }
     let mut going: Vec<&mut Agent> = agents.iter_mut().filter(|agent| agent.goes_on()).collect();
@@ -28,7 +27,7 @@ pub(super) fn together(
                 unreachable!("a result for each")
             };
             let result = agent.session.stepped(before, result, &mut save);
-            let more = agent.took(result, board);
+            let more = agent.took(result);
             tell(agent);
             more
         });
@@ -45,7 +44,6 @@ pub(super) fn together(
 fn catch_up(
     agents: &mut [Agent],
     (stop, interrupted): (&impl Fn() -> bool, &AtomicBool),
-    board: &Board,
     tell: &impl Fn(&Agent),
 ) -> bool {
     let iteration = |agent: &Agent| agent.session.trainer().iteration();
@@ -56,7 +54,7 @@ fn catch_up(
             let Some(result) = agent.session.step(interrupted).transpose() else {
                 return false;
             };
-            agent.took(result, board);
+            agent.took(result);
             tell(agent);
         }
         agent.session.begin_turn();
