@@ -149,7 +149,7 @@ pub(crate) struct EvalArgs {
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Variants, all from one PPO configuration:
+Variants, all from one PPO configuration, unless --changes has others:
 
   ppo                every code-level optimisation on
   no-value-clip, no-reward-scale, no-orthogonal, no-anneal, no-reward-clip, no-obs-norm,
@@ -162,11 +162,17 @@ Variants, all from one PPO configuration:
 On the CPU as many runs at a time as there are cores, each on one core; on a GPU one after the other.
 The directory holds ablation.csv (one row per run, written as it ends) and the configuration of every
 variant, which `uphill train` accepts. After Ctrl-C, or for more seeds, the same command with the same
---out does the missing runs.")]
+--out does the missing runs.
+
+How to write your own variants, of any algorithm: docs/ablation.md.")]
 pub(crate) struct AblateArgs {
-    /// Configuration of PPO, or the name of a preset
+    /// Configuration of PPO (of anything, with --changes), or the name of a preset
     #[arg(default_value = "ppo-pendulum")]
     pub(crate) config: String,
+
+    /// File of variants instead of the built-in ones; all are compared with the first
+    #[arg(long, value_name = "FILE")]
+    pub(crate) changes: Option<PathBuf>,
 
     /// Number of runs of each variant, with seeds 1, 2, …
     #[arg(long, default_value_t = 5, value_parser = whole::<u64>(1..=1000))]

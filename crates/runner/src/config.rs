@@ -3,6 +3,7 @@
 //! Errors are found before anything is deserialised ([`mod@check`]), so every message names the file or the `--set`,
 //! the whole key and a valid value.
 
+pub(crate) mod changes;
 mod check;
 pub(crate) mod kept;
 
@@ -94,7 +95,7 @@ fn about_directory(path: &str) -> String {
 }
 
 /// The text of a file, which must be UTF-8.
-fn text_of(bytes: Vec<u8>) -> anyhow::Result<String> {
+pub(crate) fn text_of(bytes: Vec<u8>) -> anyhow::Result<String> {
     let wide = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
     String::from_utf8(bytes).map_err(|error| {
         let read = error.utf8_error().valid_up_to();
@@ -173,17 +174,21 @@ fn check_algorithm(
     )
 }
 
-/// One `--set`: the tables down to its key, and nothing else.
+/// One change: the tables down to its key, and nothing else.
 struct Edit {
     label: String,
     table: Table,
 }
 
 fn parse_set(set: &str) -> anyhow::Result<Edit> {
-    let label = format!("--set {set}");
+    parse_change(format!("--set {set}"), set, "--set ")
+}
+
+/// The change KEY=VALUE that is called `label`; `how` stands before one on a command line.
+fn parse_change(label: String, set: &str, how: &str) -> anyhow::Result<Edit> {
     let (key, value) = match set.split_once('=') {
         Some((key, value)) if key.split('.').all(|part| !part.trim().is_empty()) => (key, value),
-        _ => bail!("{label}: expected KEY=VALUE, for example --set algo.clip=0.1"),
+        _ => bail!("{label}: expected KEY=VALUE, for example {how}algo.clip=0.1"),
     };
     // A bare word is a text, so that names need no quotes inside the shell's quotes.
     let text = format!("value = {}", value.trim());

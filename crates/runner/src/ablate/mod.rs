@@ -1,4 +1,5 @@
-//! `uphill ablate`: effect of PPO's code-level optimisations, after Engstrom et al. (arXiv:2005.12729).
+//! `uphill ablate`: comparison of variants of one configuration. The built-in ones measure the effect of PPO's
+//! code-level optimisations, after Engstrom et al. (arXiv:2005.12729).
 //!
 //! ```text
 //! ablation.csv   a row per run, as soon as it has ended
@@ -14,7 +15,7 @@ use crate::{
     config,
     console::{note, print},
     device::{Chosen, DeviceArg},
-    failure::UsageError,
+    failure::{UsageError, usage},
     interrupt::{INTERRUPTED, Interrupt, never_begun},
     list::table,
     many::{Crew, spread},
@@ -39,13 +40,13 @@ use std::{
     time::Instant,
 };
 use uphill_algos::{RunConfig, Trainer, checkpoint::write_atomically};
-use variants::{VARIANTS, Variant};
+use variants::{Variant, Variants};
 
 /// File with the rows of an ablation, in its directory.
 const ROWS: &str = "ablation.csv";
 
 /// A variant with its configuration; each run sets its own seed.
-type Configured = (&'static Variant, RunConfig);
+type Configured<'a> = (&'a Variant, RunConfig);
 
 pub(crate) fn ablate(args: &AblateArgs) -> anyhow::Result<ExitCode> {
     let source = config::load(&args.config, &args.set)?;
@@ -55,12 +56,16 @@ pub(crate) fn ablate(args: &AblateArgs) -> anyhow::Result<ExitCode> {
     }
     // Each run has its own seed.
     base.seed = 1;
-    let variants = chosen_variants(&args.variants)?
-        .into_iter()
+    let of_file = Variants::load(args.changes.as_deref())?;
+    let from = match &args.changes {
+        None => args.config.clone(),
+        Some(file) => format!("{}: {}", args.config, file.display()),
+    };
+    let variants = (of_file.chosen(&args.variants)?.into_iter())
         .map(|variant| {
-            let config = variant.config(&base);
-            let context = || format!("{}: variant {}", args.config, variant.name);
-            Ok((variant, config.with_context(context)?))
+            let config = of_file.config(variant, &base);
+            let config = config.with_context(|| format!("{from}: variant {}", variant.name));
+            Ok((variant, config.map_err(usage)?))
         })
         .collect::<anyhow::Result<Vec<Configured>>>()?;
     let interrupt = Interrupt::watch("stopping; runs that have ended are kept", false)?;
@@ -101,26 +106,16 @@ pub(crate) fn ablate(args: &AblateArgs) -> anyhow::Result<ExitCode> {
     }
     // Rows are in the order in which runs ended, on which the report must not depend.
     rows.rows.sort_by_key(|row| row.seed);
-    show(args, &base, &dir, &variants, &rows.rows)?;
+    show(args, &base, &dir, (&of_file, &variants), &rows.rows)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// The requested variants in the order of the table; all variants if none is requested.
-fn chosen_variants(names: &[String]) -> anyhow::Result<Vec<&'static Variant>> {
-    if let Some(unknown) = (names.iter()).find(|name| VARIANTS.iter().all(|v| v.name != **name)) {
-        let known: Vec<&str> = VARIANTS.iter().map(|v| v.name).collect();
-        let hint = config::did_you_mean(unknown, known.iter().copied());
-        bail!(UsageError(format!(
-            "--variants: there is no {unknown:?}{hint}; there are: {}",
-            known.join(", ")
-        )));
-    }
-    let wanted = |v: &&Variant| names.is_empty() || names.iter().any(|name| name == v.name);
-    Ok(VARIANTS.iter().filter(wanted).collect())
-}
-
 /// Opens a new directory with the variants' configurations, or an existing one with the same configurations.
-fn open_dir(out: Option<&Path>, name: &str, variants: &[Configured]) -> anyhow::Result<PathBuf> {
+fn open_dir(
+    out: Option<&Path>,
+    name: &str,
+    variants: &[Configured<'_>],
+) -> anyhow::Result<PathBuf> {
     let dir = match out {
         None => RunDir::create(None, &format!("ablate-{name}"))?
             .path()
@@ -160,7 +155,7 @@ fn open_dir(out: Option<&Path>, name: &str, variants: &[Configured]) -> anyhow::
 /// Runs everything that has no row yet, as many runs at a time as there are cores (or one on a GPU), seed by seed, so
 /// that after an interruption all variants have rows. Returns false if it was interrupted.
 fn run_all(
-    variants: &[Configured],
+    variants: &[Configured<'_>],
     seeds: u64,
     chosen: &Chosen,
     rows: &mut Rows,
@@ -168,12 +163,12 @@ fn run_all(
 ) -> anyhow::Result<bool> {
     let total = variants.len() * seeds as usize;
     let runs = (1..=seeds).flat_map(|seed| variants.iter().map(move |v| (seed, v)));
-    let missing: Vec<Run> = (1..)
+    let missing: Vec<Run<'_>> = (1..)
         .zip(runs)
-        .filter(|(_, (seed, (variant, _)))| !rows.has(variant.name, *seed))
+        .filter(|(_, (seed, (variant, _)))| !rows.has(&variant.name, *seed))
         .map(|(number, (seed, (variant, config)))| Run {
             number,
-            variant: variant.name,
+            variant: &variant.name,
             config: RunConfig {
                 seed,
                 ..config.clone()
@@ -197,16 +192,16 @@ fn run_all(
 }
 
 /// A run that has no row yet.
-struct Run {
+struct Run<'a> {
     /// Number among all runs, from 1.
     number: usize,
-    variant: &'static str,
+    variant: &'a str,
     config: RunConfig,
     /// Whether it has finished.
     outcome: anyhow::Result<bool>,
 }
 
-impl Run {
+impl Run<'_> {
     /// Runs it, writes its row and reports it; false if it was interrupted.
     fn make(
         &self,
@@ -285,11 +280,12 @@ fn show(
     args: &AblateArgs,
     base: &RunConfig,
     dir: &Path,
-    variants: &[Configured],
+    (of_file, variants): (&Variants, &[Configured<'_>]),
     rows: &[Row],
 ) -> anyhow::Result<()> {
     let variants: Vec<&Variant> = variants.iter().map(|(variant, _)| *variant).collect();
-    let lines = report::lines(&variants, rows, args.seeds);
+    let lines = report::lines(&variants, of_file.reference(), rows, args.seeds);
+    let corners = of_file.corners.as_ref();
     if args.json {
         let object = json!({
             "dir": dir.to_string_lossy(),
@@ -297,12 +293,12 @@ fn show(
             "total_steps": base.total_steps,
             "seeds": args.seeds,
             "variants": lines,
-            "improvements": report::improvements(&lines),
+            "improvements": report::improvements(&lines, corners),
         });
         return print(object);
     }
     print(table(&report::cells(&lines)).trim_end())?;
-    for line in report::notes(&lines) {
+    for line in report::notes(&lines, corners) {
         print(line)?;
     }
     print(format_args!("rows and configurations: {}", dir.display()))

@@ -1,9 +1,6 @@
 //! Report of an ablation: one line per variant, with confidence intervals.
 
-use super::{
-    rows::Row,
-    variants::{REFERENCE, Variant},
-};
+use super::{rows::Row, variants::Variant};
 use crate::{
     score::{score, signed_score},
     stats::{Sample, difference},
@@ -29,8 +26,8 @@ pub(crate) enum Verdict {
 /// Results of a variant over its seeds.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Line {
-    pub(crate) variant: &'static str,
-    pub(crate) about: &'static str,
+    pub(crate) variant: String,
+    pub(crate) about: String,
     pub(crate) seeds: usize,
     pub(crate) diverged: usize,
     /// Mean of the final return over the seeds that did not diverge, and half of its 95 % interval.
@@ -46,7 +43,8 @@ pub(crate) struct Line {
     pub(crate) seconds: Option<f64>,
 }
 
-/// Contributions of the algorithm and of the code-level optimisations to PPO's improvement (arXiv:2005.12729 §5).
+/// Contributions of the algorithm and of the code-level optimisations to PPO's improvement (arXiv:2005.12729 §5), or of
+/// whatever four variants stand in the place of PPO with and without optimisations, TRPO with and without them.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) struct Improvements {
     /// max(|PPO − TRPO+|, |PPO-M − TRPO|): the paper's AAI.
@@ -56,7 +54,7 @@ pub(crate) struct Improvements {
 }
 
 /// One line for each of `variants` that has runs with seeds up to `seeds`.
-pub(crate) fn lines(variants: &[&Variant], rows: &[Row], seeds: u64) -> Vec<Line> {
+pub(crate) fn lines(variants: &[&Variant], reference: &str, rows: &[Row], seeds: u64) -> Vec<Line> {
     let of = |name: &str| -> Vec<&Row> {
         let mut rows: Vec<&Row> = rows
             .iter()
@@ -65,22 +63,22 @@ pub(crate) fn lines(variants: &[&Variant], rows: &[Row], seeds: u64) -> Vec<Line
         rows.sort_by_key(|row| row.seed);
         rows
     };
-    let reference = of(REFERENCE);
-    let with_runs = variants.iter().map(|variant| (variant, of(variant.name)));
+    let others = of(reference);
+    let with_runs = variants.iter().map(|variant| (variant, of(&variant.name)));
     with_runs
         .filter(|(_, runs)| !runs.is_empty())
-        .map(|(variant, runs)| line(variant, &runs, &reference))
+        .map(|(variant, runs)| line((variant, reference), &runs, &others))
         .collect()
 }
 
-fn line(variant: &Variant, runs: &[&Row], reference: &[&Row]) -> Line {
+fn line((variant, reference_name): (&Variant, &str), runs: &[&Row], reference: &[&Row]) -> Line {
     let returns = |runs: &[&Row]| runs.iter().filter_map(|row| row.final_return).collect();
     let (sample, other): (Sample, Sample) = (returns(runs), returns(reference));
     let mean = |value: fn(&Row) -> Option<f64>| {
         let sample: Sample = runs.iter().filter_map(|row| value(row)).collect();
         sample.mean()
     };
-    let is_reference = variant.name == REFERENCE;
+    let is_reference = variant.name == reference_name;
     let same = runs.len() == reference.len()
         && (runs.iter().zip(reference)).all(|(a, b)| {
             (a.seed, a.final_return, a.curve_mean) == (b.seed, b.final_return, b.curve_mean)
@@ -97,8 +95,8 @@ fn line(variant: &Variant, runs: &[&Row], reference: &[&Row]) -> Line {
     };
     let largest = runs.iter().filter_map(|row| row.approx_kl_max);
     Line {
-        variant: variant.name,
-        about: variant.about,
+        variant: variant.name.clone(),
+        about: variant.about.clone(),
         seeds: runs.len(),
         diverged: runs.iter().filter(|row| row.diverged).count(),
         final_return: sample.mean(),
@@ -117,9 +115,10 @@ fn line(variant: &Variant, runs: &[&Row], reference: &[&Row]) -> Line {
 }
 
 /// Contributions from the four corners of the comparison, if all are present.
-pub(crate) fn improvements(lines: &[Line]) -> Option<Improvements> {
-    let at = |name: &str| lines.iter().find(|l| l.variant == name)?.final_return;
-    let (ppo, ppo_m, trpo_plus, trpo) = (at("ppo")?, at("ppo-m")?, at("trpo+")?, at("trpo")?);
+pub(crate) fn improvements(lines: &[Line], corners: Option<&[String; 4]>) -> Option<Improvements> {
+    let at = |name: &String| lines.iter().find(|l| l.variant == *name)?.final_return;
+    let [ppo, ppo_m, trpo_plus, trpo] = corners?;
+    let (ppo, ppo_m, trpo_plus, trpo) = (at(ppo)?, at(ppo_m)?, at(trpo_plus)?, at(trpo)?);
     Some(Improvements {
         algorithmic: (ppo - trpo_plus).abs().max((ppo_m - trpo).abs()),
         code_level: (ppo - ppo_m).abs().max((trpo_plus - trpo).abs()),
@@ -143,8 +142,8 @@ pub(crate) fn cells(lines: &[Line]) -> Vec<Vec<String>> {
     let mut cells = vec![headings.map(str::to_owned).to_vec()];
     cells.extend(lines.iter().map(|l| {
         vec![
-            l.variant.to_owned(),
-            l.about.to_owned(),
+            l.variant.clone(),
+            l.about.clone(),
             match l.diverged {
                 0 => l.seeds.to_string(),
                 diverged => format!("{} ({diverged} diverged)", l.seeds),
@@ -170,7 +169,7 @@ pub(crate) fn cells(lines: &[Line]) -> Vec<Vec<String>> {
 }
 
 /// Notes that explain the table.
-pub(crate) fn notes(lines: &[Line]) -> Vec<String> {
+pub(crate) fn notes(lines: &[Line], corners: Option<&[String; 4]>) -> Vec<String> {
     let mut notes = vec![
         "final return: mean return of the last 100 training episodes, over the seeds; curve: mean height of the \
          learning curve; ± is a 95 % confidence interval, of differences Welch's"
@@ -187,10 +186,10 @@ pub(crate) fn notes(lines: &[Line]) -> Vec<String> {
     if lines.iter().any(|line| line.diverged > 0) {
         notes.push("diverged runs are counted and are in no mean".to_owned());
     }
-    if let Some(improvements) = improvements(lines) {
+    if let Some(([a, a_off, b, b_off], improvements)) = corners.zip(improvements(lines, corners)) {
         notes.push(format!(
-            "code-level improvement max(|ppo − ppo-m|, |trpo+ − trpo|) {}, algorithmic improvement \
-             max(|ppo − trpo+|, |ppo-m − trpo|) {}",
+            "code-level improvement max(|{a} − {a_off}|, |{b} − {b_off}|) {}, algorithmic improvement \
+             max(|{a} − {b}|, |{a_off} − {b_off}|) {}",
             score(improvements.code_level),
             score(improvements.algorithmic)
         ));
@@ -214,7 +213,7 @@ fn number(value: Option<f64>, digits: usize) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{super::variants::VARIANTS, *};
+    use super::{super::variants::Variants, *};
 
     fn rows(variant: &str, returns: &[Option<f64>]) -> Vec<Row> {
         let row = |(i, x): (usize, &Option<f64>)| Row {
@@ -234,8 +233,12 @@ mod tests {
     }
 
     fn report(all: &[Vec<Row>]) -> Vec<Line> {
-        let variants: Vec<&Variant> = VARIANTS.iter().collect();
-        lines(&variants, &all.concat(), 5)
+        let built_in = Variants::load(None).unwrap();
+        lines(&built_in.chosen(&[]).unwrap(), "ppo", &all.concat(), 5)
+    }
+
+    fn corners() -> [String; 4] {
+        Variants::load(None).unwrap().corners.unwrap()
     }
 
     fn verdict(lines: &[Line], name: &str) -> Verdict {
@@ -279,19 +282,24 @@ mod tests {
         assert_eq!((lines[0].seeds, lines[0].diverged), (3, 1));
         assert_eq!(lines[0].final_return, Some(2.0));
         assert_eq!(lines[0].approx_kl_max, Some(0.02));
-        assert!(notes(&lines).iter().any(|note| note.contains("diverged")));
+        assert!(
+            notes(&lines, None)
+                .iter()
+                .any(|note| note.contains("diverged"))
+        );
     }
 
     #[test]
     fn improvements_by_hand() {
         let four = |ppo, ppo_m, plus, trpo| {
-            improvements(&report(&[
+            let lines = report(&[
                 rows("ppo", &[Some(ppo)]),
                 rows("ppo-m", &[Some(ppo_m)]),
                 rows("trpo+", &[Some(plus)]),
                 rows("trpo", &[Some(trpo)]),
-            ]))
-            .unwrap()
+            ]);
+            assert_eq!(improvements(&lines, None), None);
+            improvements(&lines, Some(&corners())).unwrap()
         };
         let expected = |algorithmic, code_level| Improvements {
             algorithmic,
@@ -300,6 +308,7 @@ mod tests {
         // |10 − 8| and |3 − 4|; |10 − 3| and |8 − 4|.
         assert_eq!(four(10.0, 3.0, 8.0, 4.0), expected(2.0, 7.0));
         assert_eq!(four(10.0, 9.0, 1.0, 9.0), expected(9.0, 8.0));
-        assert_eq!(improvements(&report(&[rows("ppo", &[Some(1.0)])])), None);
+        let one = report(&[rows("ppo", &[Some(1.0)])]);
+        assert_eq!(improvements(&one, Some(&corners())), None);
     }
 }

@@ -74,14 +74,97 @@ fn a_small_ablation_writes_its_rows_and_shows_its_table() {
     );
 }
 
+/// Variants of an algorithm that has no built-in ones.
+const CHANGES: &str = "\
+[[variant]]
+name = \"plain\"
+about = \"as it is\"
+
+[[variant]]
+name = \"narrow\"
+about = \"a small network\"
+changes = [\"network.hidden=[4]\", \"algo.gamma?=0.5\"]
+";
+
+const A2C: &str = "env = \"CartPole-v1\"\ntotal_steps = 64\n[algo]\nname = \"a2c\"\n";
+
+#[test]
+fn variants_of_ones_own_come_from_a_file() {
+    let sandbox = Sandbox::new();
+    sandbox.write("a2c.toml", A2C);
+    sandbox.write("mine.toml", CHANGES);
+    let args = "ablate a2c.toml --changes mine.toml --seeds 2 --device flex --out a";
+    let done = sandbox.uphill(args);
+    done.succeeds();
+    let table: Vec<&str> = done.stdout.lines().collect();
+    assert!(table[1].starts_with("plain "), "{}", done.stdout);
+    assert!(
+        table[2].starts_with("narrow   a small network"),
+        "{}",
+        done.stdout
+    );
+    assert!(!done.stdout.contains("improvement"), "{}", done.stdout);
+    assert_eq!(rows(&sandbox, "a").len(), 4);
+    let narrow = std::fs::read_to_string(sandbox.path("a/narrow.toml")).unwrap();
+    assert!(
+        narrow.starts_with("# narrow: a small network.\n"),
+        "{narrow}"
+    );
+    assert!(narrow.contains("hidden = [4]") && narrow.contains("gamma = 0.99"));
+    let object = sandbox.uphill(&format!("{args} --variants narrow --json"));
+    let object: Value = serde_json::from_str(&object.succeeds().stdout).unwrap();
+    assert_eq!(object["variants"][0]["about"], "a small network");
+    assert_eq!(object["improvements"], Value::Null);
+}
+
+#[test]
+fn mistakes_in_a_file_of_variants_are_explained() {
+    let sandbox = Sandbox::new();
+    sandbox.write("a2c.toml", A2C);
+    for (text, parts) in [
+        (
+            CHANGES.replace("hidden", "hiden"),
+            vec![
+                "a2c.toml: mine.toml: variant narrow: network.hiden=[4]: network.hiden: unknown key",
+                "\"hidden\"",
+            ],
+        ),
+        (
+            CHANGES.replace("[4]", "four"),
+            vec!["variant narrow: network.hidden=four: network.hidden: expected"],
+        ),
+        (
+            CHANGES.replace("changes", "change"),
+            vec![
+                "mine.toml: TOML parse error at line 8",
+                "unknown field `change`",
+            ],
+        ),
+        (
+            CHANGES.replace("narrow", "plain"),
+            vec!["mine.toml: variant \"plain\": name: there is another"],
+        ),
+        (
+            String::new(),
+            vec!["mine.toml: ", "missing field `variant`"],
+        ),
+    ] {
+        sandbox.write("mine.toml", &text);
+        sandbox
+            .uphill("ablate a2c.toml --changes mine.toml --out out")
+            .fails(2, &parts);
+        assert!(!sandbox.path("out").exists(), "{text}");
+    }
+    sandbox
+        .uphill("ablate a2c.toml --changes nowhere.toml --out out")
+        .fails(2, &["nowhere.toml: No such file"]);
+}
+
 #[test]
 fn mistakes_are_explained_and_leave_nothing_behind() {
     let sandbox = Sandbox::new();
     sandbox.write("run.toml", PENDULUM);
-    sandbox.write(
-        "a2c.toml",
-        "env = \"CartPole-v1\"\ntotal_steps = 64\n[algo]\nname = \"a2c\"\n",
-    );
+    sandbox.write("a2c.toml", A2C);
     for (args, parts) in [
         (
             "ablate run.toml --variants no-tahn",
