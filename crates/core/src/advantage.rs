@@ -8,6 +8,23 @@ use crate::{ops, scan};
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 
 /// Rewards, values and episode ends of a rollout, `[T, N]` each.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::advantage::{Trace, td_residuals};
+///
+/// // One copy, one step that ended the episode: δ = r − V(s), without a bootstrap.
+/// let device = Device::flex();
+/// let number = |x: f32| Tensor::<2>::from_floats([[x]], &device);
+/// let trace = Trace {
+///     rewards: number(1.0),
+///     values: number(0.25),
+///     next_values: number(5.0),
+///     terminated: number(1.0).bool(),
+///     truncated: number(0.0).bool(),
+/// };
+/// assert_eq!(td_residuals(&trace, 0.9).into_scalar::<f32>(), 0.75);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Trace {
     /// r_t.
@@ -52,6 +69,25 @@ impl Trace {
 }
 
 /// Advantage estimator. Ordered from low variance and high bias (with an imperfect V) to the reverse.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::advantage::{Estimator, Trace};
+///
+/// let device = Device::flex();
+/// let (ones, never) = (Tensor::<2>::ones([2, 1], &device), Tensor::<2>::zeros([2, 1], &device).bool());
+/// let trace = Trace {
+///     rewards: ones.clone(),
+///     values: ones.clone(),
+///     next_values: ones * 2.0,
+///     terminated: never.clone(),
+///     truncated: never,
+/// };
+/// // δ = 1 + ½ · 2 − 1 = 1 in both steps; λ = 1 adds γ δ_1 to the first.
+/// let first = |e: Estimator| e.advantages(&trace, 0.5).iter_dim(0).next().unwrap().into_scalar::<f32>();
+/// assert_eq!(first(Estimator::Td), 1.0);
+/// assert_eq!(first(Estimator::Gae { lambda: 1.0 }), 1.5);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Estimator {
     /// [`td_residuals`].
@@ -88,6 +124,23 @@ fn not(flag: Tensor<2, Bool>) -> Tensor<2> {
 }
 
 /// δ_t = r_t + γ (1 − terminated_t) V(s_{t+1}) − V(s_t), `[T, N]`.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::advantage::{Trace, td_residuals};
+///
+/// let device = Device::flex();
+/// let number = |x: f32| Tensor::<2>::from_floats([[x]], &device);
+/// let trace = Trace {
+///     rewards: number(1.0),
+///     values: number(2.0),
+///     next_values: number(4.0),
+///     terminated: number(0.0).bool(),
+///     truncated: number(1.0).bool(),
+/// };
+/// // A truncated step bootstraps: 1 + ½ · 4 − 2.
+/// assert_eq!(td_residuals(&trace, 0.5).into_scalar::<f32>(), 1.0);
+/// ```
 pub fn td_residuals(trace: &Trace, gamma: f64) -> Tensor<2> {
     trace.check();
     trace.targets(gamma) - trace.values.clone()
@@ -122,6 +175,23 @@ pub fn gae(trace: &Trace, gamma: f64, gae_lambda: f64) -> Tensor<2> {
 }
 
 /// [`gae`], and the matching value targets A_t + V(s_t). Both `[T, N]`.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::advantage::{Trace, gae_with_returns};
+///
+/// let device = Device::flex();
+/// let number = |x: f32| Tensor::<2>::from_floats([[x]], &device);
+/// let trace = Trace {
+///     rewards: number(1.0),
+///     values: number(0.25),
+///     next_values: number(0.0),
+///     terminated: number(1.0).bool(),
+///     truncated: number(0.0).bool(),
+/// };
+/// let [advantages, returns] = gae_with_returns(&trace, 0.99, 0.95);
+/// assert_eq!([advantages.into_scalar::<f32>(), returns.into_scalar::<f32>()], [0.75, 1.0]);
+/// ```
 pub fn gae_with_returns(trace: &Trace, gamma: f64, gae_lambda: f64) -> [Tensor<2>; 2] {
     gae_of_agents(trace, gamma, gae_lambda, 1)
 }
@@ -153,6 +223,24 @@ pub fn gae_of_agents(trace: &Trace, gamma: f64, gae_lambda: f64, agents: usize) 
 
 /// G_t = Σ_l γ^l r_{t+l} within the episode, `[T, N]`, plus the bootstrap γ^k V where a truncation or the end of the
 /// rollout cuts an episode that the MDP did not end.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::advantage::{Trace, discounted_returns};
+///
+/// let device = Device::flex();
+/// let (ones, never) = (Tensor::<2>::ones([2, 1], &device), Tensor::<2>::zeros([2, 1], &device).bool());
+/// let trace = Trace {
+///     rewards: ones.clone(),
+///     values: ones.clone(),
+///     next_values: ones * 4.0,
+///     terminated: never.clone(),
+///     truncated: never,
+/// };
+/// // G_1 = 1 + ½ · 4, bootstrapped at the end of the rollout, and G_0 = 1 + ½ G_1.
+/// let returns: Vec<f32> = discounted_returns(&trace, 0.5).into_data().iter().collect();
+/// assert_eq!(returns, [2.5, 3.0]);
+/// ```
 pub fn discounted_returns(trace: &Trace, gamma: f64) -> Tensor<2> {
     trace.check();
     let inside = trace.inside();
@@ -165,6 +253,24 @@ pub fn discounted_returns(trace: &Trace, gamma: f64) -> Tensor<2> {
 /// rollout ends first (n counts from 0; n = 0 is the TD target).
 ///
 /// Sutton & Barto (2018) eq. 7.1, counting steps from zero. Subtracting V(s_t) gives the advantage.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::advantage::{Trace, n_step_returns};
+///
+/// let device = Device::flex();
+/// let (ones, never) = (Tensor::<2>::ones([3, 1], &device), Tensor::<2>::zeros([3, 1], &device).bool());
+/// let trace = Trace {
+///     rewards: ones.clone(),
+///     values: ones.clone(),
+///     next_values: ones * 4.0,
+///     terminated: never.clone(),
+///     truncated: never,
+/// };
+/// // n = 1: 1 + ½ + ¼ · 4 for the first two steps; the last one bootstraps after one reward.
+/// let returns: Vec<f32> = n_step_returns(&trace, 0.5, 1).into_data().iter().collect();
+/// assert_eq!(returns, [2.5, 2.5, 3.0]);
+/// ```
 pub fn n_step_returns(trace: &Trace, gamma: f64, n: usize) -> Tensor<2> {
     trace.check();
     let [steps, _] = trace.rewards.dims();
@@ -188,6 +294,14 @@ pub fn n_step_returns(trace: &Trace, gamma: f64, n: usize) -> Tensor<2> {
 ///
 /// These are the weights of the steps in the gradient of the *discounted* return of episodes that begin at row 0
 /// (Sutton & Barto 2018, §13.3).
+///
+/// ```
+/// use burn::tensor::Device;
+/// use uphill_core::advantage::discounts;
+///
+/// let weights: Vec<f32> = discounts(3, 0.5, &Device::flex()).into_data().iter().collect();
+/// assert_eq!(weights, [1.0, 0.5, 0.25]);
+/// ```
 pub fn discounts(steps: usize, gamma: f64, device: &Device) -> Tensor<2> {
     let powers: Vec<f64> = (0..steps).map(|t| gamma.powi(t as i32)).collect();
     Tensor::from_data(TensorData::new(powers, [steps, 1]), device)

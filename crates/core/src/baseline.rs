@@ -11,6 +11,15 @@ use crate::{policy::Actor, rollout::Rollout};
 use burn::tensor::{Tensor, assert_shape};
 
 /// Leave-one-out average: b_i = mean of R_j over j ≠ i, for returns `[M]`.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::baseline::average;
+///
+/// let baselines = average(Tensor::from_floats([1.0, 2.0, 6.0], &Device::flex()));
+/// let baselines: Vec<f32> = baselines.into_data().iter().collect();
+/// assert_eq!(baselines, [4.0, 3.5, 1.5]);
+/// ```
 pub fn average(returns: Tensor<1>) -> Tensor<1> {
     let others = others(&returns);
     let [count] = returns.dims();
@@ -20,6 +29,18 @@ pub fn average(returns: Tensor<1>) -> Tensor<1> {
 
 /// Leave-one-out average per step: b_i(t) = mean of G_j(t) over the trajectories j ≠ i that are longer than t, for
 /// returns and mask `[T, M]`; zero where there are no such trajectories.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::baseline::average_per_step;
+///
+/// // The second trajectory is over after one step.
+/// let device = Device::flex();
+/// let returns = Tensor::from_floats([[2.0, 4.0], [1.0, 0.0]], &device);
+/// let mask = Tensor::from_floats([[1.0, 1.0], [1.0, 0.0]], &device);
+/// let baselines: Vec<f32> = average_per_step(returns, mask).into_data().iter().collect();
+/// assert_eq!(baselines, [4.0, 2.0, 0.0, 1.0]);
+/// ```
 pub fn average_per_step(returns: Tensor<2>, mask: Tensor<2>) -> Tensor<2> {
     let [_, count] = returns.dims();
     assert_eq!(mask.dims(), returns.dims(), "shape of mask");
@@ -36,12 +57,36 @@ pub fn average_per_step(returns: Tensor<2>, mask: Tensor<2>) -> Tensor<2> {
 /// trajectory, g = R S and b* is E[‖∇ log π‖² R] / E[‖∇ log π‖²] (Greensmith et al. 2004; Peters & Schaal 2008). The
 /// denominator is the expectation of the squared norm; the squared norm of the expectation, given in some lecture
 /// notes, is zero.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::baseline::optimal_constant;
+///
+/// // Scores 1 and 2 with returns 3 and 6, equally likely: b = (1 · 3 + 4 · 6) / (1 + 4).
+/// let device = Device::flex();
+/// let scores = Tensor::from_floats([[1.0], [2.0]], &device);
+/// let gradients = Tensor::from_floats([[3.0], [12.0]], &device);
+/// let b = optimal_constant(scores, gradients, Tensor::from_floats([0.5, 0.5], &device));
+/// assert!((b.into_scalar::<f32>() - 5.4).abs() < 1e-6);
+/// ```
 pub fn optimal_constant(scores: Tensor<2>, gradients: Tensor<2>, weights: Tensor<1>) -> Tensor<1> {
     let (products, squares) = projections(scores, gradients);
     (products * weights.clone()).sum() / (squares * weights).sum().clamp_min(TINY)
 }
 
 /// Leave-one-out [`optimal_constant`]: for each trajectory, that of the others with equal weights, `[M]`.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::baseline::optimal;
+///
+/// // Two trajectories with returns 3 and 6: the baseline of each is the return of the other.
+/// let device = Device::flex();
+/// let scores = Tensor::from_floats([[1.0], [2.0]], &device);
+/// let gradients = Tensor::from_floats([[3.0], [12.0]], &device);
+/// let baselines: Vec<f32> = optimal(scores, gradients).into_data().iter().collect();
+/// assert_eq!(baselines, [6.0, 3.0]);
+/// ```
 pub fn optimal(scores: Tensor<2>, gradients: Tensor<2>) -> Tensor<1> {
     let (products, squares) = projections(scores, gradients);
     let others = others(&products);
@@ -53,6 +98,34 @@ pub fn optimal(scores: Tensor<2>, gradients: Tensor<2>) -> Tensor<1> {
 /// ∇_θ Σ_t w_t log π(a_t|s_t) for each trajectory, `[M, P]`, with weights `[T, M]`.
 ///
 /// One backward pass per trajectory, each over its own steps; together they cost about as much as one pass over all.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use rand::{SeedableRng, rngs::SmallRng};
+/// use uphill_core::{baseline::trajectory_gradients, dist::DistKind, nn::MlpConfig, policy::Actor};
+/// use uphill_core::rollout::{Memory, Rollout};
+///
+/// let (device, mut rng) = (Device::flex(), SmallRng::seed_from_u64(1));
+/// let network = MlpConfig { hidden: vec![], ..MlpConfig::default() }.build(1, 2, 0.0, &mut rng, &device);
+/// let actor = Actor::new(network, DistKind::Categorical { choices: 2 });
+/// let zeros = Tensor::<2>::zeros([1, 1], &device);
+/// let rollout = Rollout {
+///     obs: Tensor::zeros([1, 1, 1], &device),
+///     actions: Tensor::zeros([1, 1, 1], &device),
+///     log_probs: zeros.clone(),
+///     values: zeros.clone(),
+///     next_values: zeros.clone(),
+///     rewards: zeros.clone(),
+///     terminated: zeros.clone().bool(),
+///     truncated: zeros.bool(),
+///     lengths: Some(vec![1]),
+///     memory: Memory::default(),
+/// };
+/// // Logits are the bias where the observation is 0: 2 ∇ log π(0) = 2 (1 − ½, −½) after zeros for the weights.
+/// let gradient = trajectory_gradients(&actor, &rollout, Tensor::ones([1, 1], &device) * 2.0);
+/// let gradient: Vec<f32> = gradient.into_data().iter().collect();
+/// assert_eq!(gradient, [0.0, 0.0, 1.0, -1.0]);
+/// ```
 pub fn trajectory_gradients(actor: &Actor, rollout: &Rollout, weights: Tensor<2>) -> Tensor<2> {
     let [steps, count] = rollout.dims();
     assert_shape!(weights, [steps, count]);

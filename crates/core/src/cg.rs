@@ -7,6 +7,17 @@ use burn::tensor::Tensor;
 const TINY: f64 = 1e-30;
 
 /// Result of [`conjugate_gradient`] for A x = b.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::cg::conjugate_gradient;
+///
+/// // 4 x = 2 after a single iteration.
+/// let b = Tensor::<1>::from_floats([2.0], &Device::flex());
+/// let solution = conjugate_gradient(|v| v * 4.0, b, 1);
+/// assert_eq!(solution.x.into_scalar::<f32>(), 0.5);
+/// assert_eq!(solution.residual.into_scalar::<f32>(), 0.0);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Solution {
     /// x, `[P]`.

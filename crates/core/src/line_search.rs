@@ -4,6 +4,14 @@
 /// finite.
 ///
 /// Schulman et al., arXiv:1502.05477 appendix C.
+///
+/// ```
+/// use uphill_core::line_search::acceptable;
+///
+/// assert!(acceptable(0.1, 0.009, 0.01));
+/// assert!(!acceptable(0.1, 0.011, 0.01)); // too far
+/// assert!(!acceptable(f64::NAN, 0.009, 0.01));
+/// ```
 pub fn acceptable(improvement: f64, mean_kl: f64, max_kl: f64) -> bool {
     improvement.is_finite() && mean_kl.is_finite() && improvement > 0.0 && mean_kl <= max_kl
 }

@@ -12,6 +12,13 @@ use crate::{
 use burn::tensor::{Tensor, TensorData};
 
 /// Surrogate objective of a policy.
+///
+/// ```
+/// use uphill_core::loss::Surrogate;
+///
+/// let surrogate = Surrogate::Penalised { kl_coef: 1.0, clip: 0.2 };
+/// assert_eq!(surrogate.clip(), 0.2); // only for the reported clip fraction
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub enum Surrogate {
     /// [`policy_gradient_surrogate`].
@@ -46,6 +53,38 @@ impl Surrogate {
 /// Actor-critic loss c_V L_V − J − c_H H, which PPO, A2C and A3C share: value loss L_V, surrogate J, entropy H.
 ///
 /// [`on`](Self::on) is the reference; fused loops and kernels compute the same from [`in_f32`](Self::in_f32).
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use rand::{SeedableRng, rngs::SmallRng};
+/// use uphill_core::{dist::DistKind, nn::MlpConfig, policy::{Actor, Critic}, rollout::Batch};
+/// use uphill_core::loss::{ActorCriticLoss, Surrogate};
+///
+/// let (device, mut rng) = (Device::flex(), SmallRng::seed_from_u64(1));
+/// let mut network = |outputs| MlpConfig::default().build(1, outputs, 0.0, &mut rng, &device);
+/// let actor = Actor::new(network(2), DistKind::Categorical { choices: 2 });
+/// let critic = Critic::new(network(1));
+/// let ones = Tensor::<1>::ones([4], &device);
+/// let batch = Batch {
+///     obs: Tensor::ones([4, 1], &device),
+///     actions: Tensor::zeros([4, 1], &device),
+///     log_probs: ones.clone() * 0.5f64.ln(),
+///     values: ones.clone() * 0.0,
+///     advantages: ones.clone(),
+///     returns: ones,
+///     sequences: None,
+/// };
+/// let loss = ActorCriticLoss {
+///     surrogate: Surrogate::Clipped { clip: 0.2 },
+///     value_clip: 0.0,
+///     value_coef: 0.5,
+///     entropy_coef: 0.0,
+///     standardize: false,
+/// };
+/// // Ratios are 1 and values 0: ½ · ½ · 1² − 1.
+/// let parts = loss.on((&actor, &critic), &actor, &batch);
+/// assert!((parts.total.into_scalar::<f32>() + 0.75).abs() < 1e-6);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct ActorCriticLoss {
     /// J.
@@ -131,6 +170,26 @@ pub struct Parts {
 }
 
 /// [`value_loss`] of values `[B]` over a batch, or [`clipped_value_loss`] if `clip` is above 0.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::{loss::value_loss_on, rollout::Batch};
+///
+/// let device = Device::flex();
+/// let zeros = Tensor::<1>::zeros([2], &device);
+/// let batch = Batch {
+///     obs: Tensor::zeros([2, 1], &device),
+///     actions: Tensor::zeros([2, 1], &device),
+///     log_probs: zeros.clone(),
+///     values: zeros.clone(),
+///     advantages: zeros.clone(),
+///     returns: zeros.clone() + 2.0,
+///     sequences: None,
+/// };
+/// // Unclipped ½ (1 − 2)²; clipped at V_old ± ½ = ½ the loss is ½ (½ − 2)².
+/// let loss = |clip| value_loss_on(zeros.clone() + 1.0, &batch, clip).into_scalar::<f32>();
+/// assert_eq!([loss(0.0), loss(0.5)], [0.5, 1.125]);
+/// ```
 pub fn value_loss_on(values: Tensor<1>, batch: &Batch, clip: f64) -> Tensor<1> {
     let returns = batch.returns.clone();
     if clip > 0.0 {
@@ -145,6 +204,21 @@ pub fn value_loss_on(values: Tensor<1>, batch: &Batch, clip: f64) -> Tensor<1> {
 /// On tensors, log-ratios and advantages are read back and the surrogate is computed in host memory in 32 bits;
 /// autodiff sees a linear function with the slopes that the surrogate returns. Fused loops on a CPU call it directly on
 /// the samples.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::{loss::own_surrogate, ops::Custom};
+///
+/// // ρ A with its slope, which is the same.
+/// let device = Device::flex();
+/// let plain = Custom::new(0.2, |log_ratio, advantage| {
+///     let value = log_ratio.exp() * advantage;
+///     (value, value)
+/// });
+/// let log_ratios = Tensor::from_floats([2f32.ln(), 0.0], &device);
+/// let mean = own_surrogate(log_ratios, Tensor::from_floats([3.0, 1.0], &device), &plain);
+/// assert!((mean.into_scalar::<f32>() - 3.5).abs() < 1e-6);
+/// ```
 pub fn own_surrogate(
     log_ratios: Tensor<1>,
     advantages: Tensor<1>,
@@ -164,6 +238,16 @@ pub fn own_surrogate(
 }
 
 /// mean(log π(a|s) · A), whose gradient is the policy gradient (Williams 1992; Sutton et al. 1999).
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::loss::policy_gradient_surrogate;
+///
+/// let device = Device::flex();
+/// let log_probs = Tensor::from_floats([-1.0, -2.0], &device);
+/// let mean = policy_gradient_surrogate(log_probs, Tensor::from_floats([3.0, 1.0], &device));
+/// assert_eq!(mean.into_scalar::<f32>(), -2.5);
+/// ```
 pub fn policy_gradient_surrogate(log_probs: Tensor<1>, advantages: Tensor<1>) -> Tensor<1> {
     assert_eq!(advantages.dims(), log_probs.dims(), "shape of advantages");
     (log_probs * advantages).mean()
@@ -171,6 +255,16 @@ pub fn policy_gradient_surrogate(log_probs: Tensor<1>, advantages: Tensor<1>) ->
 
 /// mean(ρ A) with ρ = exp `log_ratios`: the objective at a nearby policy, estimated from samples of the old one
 /// (Schulman et al., arXiv:1502.05477 eq. 14; arXiv:1707.06347 eq. 6). At ρ = 1 its gradient is the policy gradient.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::loss::ratio_surrogate;
+///
+/// let device = Device::flex();
+/// let log_ratios = Tensor::from_floats([2f32.ln(), 0.0], &device);
+/// let mean = ratio_surrogate(log_ratios, Tensor::from_floats([3.0, 1.0], &device));
+/// assert!((mean.into_scalar::<f32>() - 3.5).abs() < 1e-6);
+/// ```
 pub fn ratio_surrogate(log_ratios: Tensor<1>, advantages: Tensor<1>) -> Tensor<1> {
     assert_eq!(advantages.dims(), log_ratios.dims(), "shape of advantages");
     (log_ratios.exp() * advantages).mean()
@@ -180,6 +274,16 @@ pub fn ratio_surrogate(log_ratios: Tensor<1>, advantages: Tensor<1>) -> Tensor<1
 /// which every ratio is 1. There its gradient is the policy gradient.
 ///
 /// Schulman et al., arXiv:1502.05477 eq. 14.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::loss::surrogate_improvement;
+///
+/// let device = Device::flex();
+/// let log_ratios = Tensor::from_floats([2f32.ln(), 0.0], &device);
+/// let mean = surrogate_improvement(log_ratios, Tensor::from_floats([3.0, 1.0], &device));
+/// assert!((mean.into_scalar::<f32>() - 1.5).abs() < 1e-6);
+/// ```
 pub fn surrogate_improvement(log_ratios: Tensor<1>, advantages: Tensor<1>) -> Tensor<1> {
     assert_eq!(advantages.dims(), log_ratios.dims(), "shape of advantages");
     ((log_ratios.exp() - 1.0) * advantages).mean()
@@ -209,6 +313,15 @@ pub fn clipped_surrogate(log_ratios: Tensor<1>, advantages: Tensor<1>, clip: f64
 }
 
 /// ½ mean((V − R)²). The factor ½ is that of OpenAI Baselines and CleanRL; Stable-Baselines3 omits it.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::loss::value_loss;
+///
+/// let device = Device::flex();
+/// let loss = value_loss(Tensor::from_floats([1.0, 0.0], &device), Tensor::from_floats([3.0, 0.0], &device));
+/// assert_eq!(loss.into_scalar::<f32>(), 1.0); // ½ (2² + 0²) / 2
+/// ```
 pub fn value_loss(values: Tensor<1>, returns: Tensor<1>) -> Tensor<1> {
     assert_eq!(returns.dims(), values.dims(), "shape of returns");
     (values - returns).square().mean() * 0.5
@@ -217,6 +330,16 @@ pub fn value_loss(values: Tensor<1>, returns: Tensor<1>) -> Tensor<1> {
 /// ½ mean(max((V − R)², (V_old + clip(V − V_old, ±ε) − R)²)).
 ///
 /// A code-level optimisation of PPO (arXiv:2005.12729 §3, "value function clipping").
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::loss::clipped_value_loss;
+///
+/// // V moved from 0 to 2, its target; clipped it would be at ½: ½ max((2 − 2)², (½ − 2)²).
+/// let number = |x: f32| Tensor::from_floats([x], &Device::flex());
+/// let loss = clipped_value_loss(number(2.0), number(0.0), number(2.0), 0.5);
+/// assert_eq!(loss.into_scalar::<f32>(), 1.125);
+/// ```
 pub fn clipped_value_loss(
     values: Tensor<1>,
     old_values: Tensor<1>,
@@ -233,11 +356,28 @@ pub fn clipped_value_loss(
 
 /// Estimate of KL(old ‖ new) from samples of the old policy: mean(ρ − 1 − log ρ), nonnegative and of low variance (the
 /// k3 estimator, <http://joschu.net/blog/kl-approx.html>).
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::loss::approx_kl;
+///
+/// // ρ − 1 − ln ρ for ratios of 2 and 1.
+/// let kl = approx_kl(Tensor::from_floats([2f32.ln(), 0.0], &Device::flex()));
+/// assert!((kl.into_scalar::<f32>() - (1.0 - 2f32.ln()) / 2.0).abs() < 1e-6);
+/// ```
 pub fn approx_kl(log_ratios: Tensor<1>) -> Tensor<1> {
     (log_ratios.clone().exp() - 1.0 - log_ratios).mean()
 }
 
 /// Fraction of samples whose ratio is outside [1−ε, 1+ε].
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::loss::clip_fraction;
+///
+/// let log_ratios = Tensor::from_floats([1.1f32.ln(), 1.3f32.ln(), 0.7f32.ln(), 0.0], &Device::flex());
+/// assert_eq!(clip_fraction(log_ratios, 0.2).into_scalar::<f32>(), 0.5);
+/// ```
 pub fn clip_fraction(log_ratios: Tensor<1>, clip: f64) -> Tensor<1> {
     (log_ratios.exp() - 1.0)
         .abs()
@@ -277,6 +417,14 @@ pub(crate) const ROUNDING: f64 = 1e-10;
 ///
 /// Schulman et al., arXiv:1707.06347 §4. Differs: clamped to between 1e-10 and 1e10, so that it recovers however long
 /// the policy has not moved.
+///
+/// ```
+/// use uphill_core::loss::adapt_kl_coef;
+///
+/// assert_eq!(adapt_kl_coef(1.0, 0.02, 0.01), 2.0); // too far
+/// assert_eq!(adapt_kl_coef(1.0, 0.01, 0.01), 1.0);
+/// assert_eq!(adapt_kl_coef(1.0, 0.005, 0.01), 0.5); // not far enough
+/// ```
 pub fn adapt_kl_coef(kl_coef: f64, kl: f64, target: f64) -> f64 {
     let adapted = if kl < target / 1.5 {
         kl_coef * 0.5

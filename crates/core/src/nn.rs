@@ -14,6 +14,17 @@ use uphill_cpu::orthogonal::orthogonal;
 pub use uphill_cpu::shape::Activation;
 
 /// Application of an [`Activation`] to tensors.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::nn::{Activate, Activation};
+///
+/// // d tanh(z) = (1 − tanh² z) ż, which is ż at 0.
+/// let (device, point) = (Device::flex(), [[0.0]]);
+/// let z = Tensor::<2>::from_floats(point, &device);
+/// let (value, slope) = Activation::Tanh.jvp(z, Tensor::from_floats([[3.0]], &device));
+/// assert_eq!([value.into_scalar::<f32>(), slope.into_scalar::<f32>()], [0.0, 3.0]);
+/// ```
 pub trait Activate {
     /// f(x) of each element; gradients are recorded as by Burn's own operations. See [`tanh`].
     ///
@@ -50,6 +61,21 @@ impl Activate for Activation {
 }
 
 /// Initialisation of weights; with [`Orthogonal`](Init::Orthogonal), biases start at zero.
+///
+/// ```
+/// use burn::tensor::Device;
+/// use rand::{SeedableRng, rngs::SmallRng};
+/// use uphill_core::nn::{Init, Linear};
+///
+/// // Orthonormal columns, times the gain: WᵀW = 2² I.
+/// let mut rng = SmallRng::seed_from_u64(1);
+/// let layer = Linear::new([3, 2], Init::Orthogonal, 2.0, &mut rng, &Device::flex());
+/// let weight = layer.weight.val();
+/// let products: Vec<f32> = weight.clone().transpose().matmul(weight).into_data().iter().collect();
+/// for (product, expected) in products.into_iter().zip([4.0, 0.0, 0.0, 4.0]) {
+///     assert!((product - expected).abs() < 1e-5);
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Init {
@@ -118,6 +144,18 @@ impl Linear {
 }
 
 /// Fully connected network: hidden layers with one nonlinearity, then a linear layer.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use rand::{SeedableRng, rngs::SmallRng};
+/// use uphill_core::{network::Network, nn::MlpConfig};
+///
+/// // Biases start at 0, so zeros stay zeros.
+/// let (device, mut rng) = (Device::flex(), SmallRng::seed_from_u64(1));
+/// let mlp = MlpConfig::default().build(4, 1, 1.0, &mut rng, &device);
+/// assert_eq!(mlp.layers.len(), 3);
+/// assert_eq!(mlp.forward(Tensor::zeros([1, 4], &device)).into_scalar::<f32>(), 0.0);
+/// ```
 #[derive(Module, Debug)]
 pub struct Mlp {
     /// Layers in the order of evaluation.

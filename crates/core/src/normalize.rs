@@ -11,6 +11,18 @@ use burn::tensor::{Bool, Device, Int, Tensor, assert_shape};
 ///
 /// Batches are merged with the parallel formula of Chan, Golub & LeVeque (1983), so one large batch and many small ones
 /// give the same moments.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::normalize::Moments;
+///
+/// let device = Device::flex();
+/// let seen = |x: [[f32; 1]; 2]| Tensor::<2>::from_floats(x, &device);
+/// let moments = Moments::new(1, &device).merge(seen([[1.0], [3.0]])).merge(seen([[5.0], [7.0]]));
+/// assert_eq!(moments.count, 4.0);
+/// assert!((moments.mean.into_scalar::<f32>() - 4.0).abs() < 1e-6);
+/// assert!((moments.variance.into_scalar::<f32>() - 5.0).abs() < 1e-5);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Moments {
     /// Mean `[F]`.

@@ -5,6 +5,16 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 /// Update rule of an optimiser.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::optim::{Rule, RuleKind};
+///
+/// let device = Device::flex();
+/// let mut rule = Rule::new(RuleKind::Sgd, 1, 0.0, &device);
+/// let number = |x: f32| Tensor::<1>::from_floats([x], &device);
+/// assert_eq!(rule.step(number(1.0), number(2.0), 0.25).into_scalar::<f32>(), 0.5);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RuleKind {
@@ -18,6 +28,20 @@ pub enum RuleKind {
 }
 
 /// An update rule with its state.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::optim::{Rule, RuleKind};
+///
+/// // The first steps of Adam and RMSProp do not depend on the size of the gradient.
+/// let device = Device::flex();
+/// let number = |x: f32| Tensor::<1>::from_floats([x], &device);
+/// for (kind, expected) in [(RuleKind::Adam, 0.9), (RuleKind::RmsProp, 0.0)] {
+///     let mut rule = Rule::new(kind, 1, 0.0, &device);
+///     let found = rule.step(number(1.0), number(8.0), 0.1).into_scalar::<f32>();
+///     assert!((found - expected).abs() < 1e-5);
+/// }
+/// ```
 #[derive(Clone, Debug)]
 #[allow(clippy::large_enum_variant)] // tensor handles; there are one or two of these in a run
 pub enum Rule {
@@ -137,6 +161,17 @@ impl Adam {
 /// its squared gradients.
 ///
 /// ε is added outside the root, as in PyTorch; TensorFlow, with which A2C's settings were found, adds it inside.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::optim::RmsProp;
+///
+/// // The mean square is 0.01 g² after one step, so the step is 10 times the learning rate.
+/// let device = Device::flex();
+/// let number = |x: f32| Tensor::<1>::from_floats([x], &device);
+/// let params = RmsProp::new(1, 0.0, &device).step(number(1.0), number(8.0), 0.05);
+/// assert!((params.into_scalar::<f32>() - 0.5).abs() < 1e-5);
+/// ```
 #[derive(Clone, Debug)]
 pub struct RmsProp {
     /// Decay rate α of the mean square.

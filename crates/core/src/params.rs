@@ -10,6 +10,17 @@ use burn::{
 };
 
 /// Name and shape of one parameter inside the flat vector.
+///
+/// ```
+/// use burn::tensor::Device;
+/// use rand::{SeedableRng, rngs::SmallRng};
+/// use uphill_core::{nn::MlpConfig, params::layout};
+///
+/// let mut rng = SmallRng::seed_from_u64(1);
+/// let specs = layout(&MlpConfig::default().build(4, 2, 1.0, &mut rng, &Device::flex()));
+/// assert_eq!((specs[0].name.as_str(), &*specs[0].shape), ("layers.0.weight", &[4, 64][..]));
+/// assert_eq!(specs[0].len(), 256);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParamSpec {
     /// Path inside the module, for example `layers.0.weight`.
@@ -57,6 +68,19 @@ pub fn flatten<M: Module>(module: &M) -> Tensor<1> {
 
 /// The module with its parameters taken from `flat` `[P]`, without gradients.
 ///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use rand::{SeedableRng, rngs::SmallRng};
+/// use uphill_core::{nn::{Init, Linear}, params::unflatten};
+///
+/// // y = x W + b with W = 3 and b = 1.
+/// let (device, mut rng) = (Device::flex(), SmallRng::seed_from_u64(1));
+/// let layer = Linear::new([1, 1], Init::Uniform, 1.0, &mut rng, &device);
+/// let layer = unflatten(layer, Tensor::from_floats([3.0, 1.0], &device));
+/// let y = layer.forward(Tensor::from_floats([[2.0]], &device));
+/// assert_eq!(y.into_scalar::<f32>(), 7.0);
+/// ```
+///
 /// # Panics
 /// If the length of `flat` is not the module's number of parameters.
 pub fn unflatten<M: Module>(module: M, flat: Tensor<1>) -> M {
@@ -81,6 +105,16 @@ pub fn unflatten<M: Module>(module: M, flat: Tensor<1>) -> M {
 }
 
 /// The module with no parameter recording gradients.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use rand::{SeedableRng, rngs::SmallRng};
+/// use uphill_core::{nn::{Init, Linear}, params::{plain, tracked}};
+///
+/// let mut rng = SmallRng::seed_from_u64(1);
+/// let layer = Linear::new([1, 1], Init::Uniform, 1.0, &mut rng, &Device::flex());
+/// assert!(!plain(tracked(layer)).weight.val().is_require_grad());
+/// ```
 pub fn plain<M: Module>(module: M) -> M {
     struct Plain;
     impl ModuleMapper for Plain {
@@ -93,6 +127,16 @@ pub fn plain<M: Module>(module: M) -> M {
 
 /// The module with every parameter recording gradients. Tensors without autodiff that are combined with its parameters
 /// are constants.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use rand::{SeedableRng, rngs::SmallRng};
+/// use uphill_core::{nn::{Init, Linear}, params::tracked};
+///
+/// let mut rng = SmallRng::seed_from_u64(1);
+/// let layer = Linear::new([1, 1], Init::Uniform, 1.0, &mut rng, &Device::flex());
+/// assert!(tracked(layer).weight.val().is_require_grad());
+/// ```
 pub fn tracked<M: Module>(module: M) -> M {
     struct Track;
     impl ModuleMapper for Track {
@@ -105,6 +149,19 @@ pub fn tracked<M: Module>(module: M) -> M {
 
 /// Gradient of a loss with respect to all parameters of a [`tracked`] module, `[P]`; zero for a parameter that was not
 /// used.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use rand::{SeedableRng, rngs::SmallRng};
+/// use uphill_core::{nn::{Init, Linear}, params::{flat_grad, tracked}};
+///
+/// // ∂(x W + b)/∂W = x and ∂(x W + b)/∂b = 1 at x = 2.
+/// let (device, mut rng) = (Device::flex(), SmallRng::seed_from_u64(1));
+/// let layer = tracked(Linear::new([1, 1], Init::Uniform, 1.0, &mut rng, &device));
+/// let output = layer.forward(Tensor::from_floats([[2.0]], &device));
+/// let grad: Vec<f32> = flat_grad(&layer, &output.backward()).into_data().iter().collect();
+/// assert_eq!(grad, [2.0, 1.0]);
+/// ```
 pub fn flat_grad<M: Module>(module: &M, grads: &Gradients) -> Tensor<1> {
     struct Collect<'a> {
         grads: &'a Gradients,
@@ -127,6 +184,17 @@ pub fn flat_grad<M: Module>(module: &M, grads: &Gradients) -> Tensor<1> {
 }
 
 /// Names and shapes in the order of the flat vector.
+///
+/// ```
+/// use burn::tensor::Device;
+/// use rand::{SeedableRng, rngs::SmallRng};
+/// use uphill_core::{nn::{Init, Linear}, params::layout};
+///
+/// let mut rng = SmallRng::seed_from_u64(1);
+/// let layer = Linear::new([3, 2], Init::Uniform, 1.0, &mut rng, &Device::flex());
+/// let names: Vec<_> = layout(&layer).into_iter().map(|spec| (spec.name, spec.shape)).collect();
+/// assert_eq!(names, [("weight".into(), vec![3, 2]), ("bias".into(), vec![2])]);
+/// ```
 pub fn layout<M: Module>(module: &M) -> Vec<ParamSpec> {
     #[derive(Default)]
     struct Layout {

@@ -14,6 +14,30 @@ use std::fmt::Debug;
 ///
 /// Every process makes the same calls in the same order. The results of [`sum`](Peers::sum) must be equal in all of
 /// them to the last bit, or their parameters diverge.
+///
+/// ```
+/// use uphill_core::peers::Peers;
+///
+/// /// Two processes that have seen the same.
+/// #[derive(Debug)]
+/// struct Twins;
+///
+/// impl Peers for Twins {
+///     fn rank(&self) -> usize {
+///         0
+///     }
+///     fn size(&self) -> usize {
+///         2
+///     }
+///     fn sum(&self, values: &mut [f32]) {
+///         values.iter_mut().for_each(|value| *value *= 2.0);
+///     }
+/// }
+///
+/// let mut values = [1.0, 3.0];
+/// Twins.sum(&mut values);
+/// assert_eq!(values, [2.0, 6.0]);
+/// ```
 pub trait Peers: Debug + Send + Sync {
     /// Number of this process, starting at 0.
     fn rank(&self) -> usize;
@@ -34,6 +58,13 @@ pub trait Peers: Debug + Send + Sync {
 }
 
 /// A single process.
+///
+/// ```
+/// use uphill_core::peers::{Alone, Peers};
+///
+/// assert_eq!((Alone.rank(), Alone.size()), (0, 1));
+/// assert_eq!(Alone.gather(&[1.0, 2.0]), [1.0, 2.0]);
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Alone;
 
@@ -50,6 +81,14 @@ impl Peers for Alone {
 }
 
 /// Mean over all processes, element by element. A single process reads nothing back.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::peers::{Alone, mean};
+///
+/// let x = Tensor::<1>::from_floats([2.0], &Device::flex());
+/// assert_eq!(mean(&Alone, x).into_scalar::<f32>(), 2.0);
+/// ```
 pub fn mean<const D: usize>(peers: &dyn Peers, x: Tensor<D>) -> Tensor<D> {
     if peers.size() == 1 {
         return x;
@@ -64,6 +103,12 @@ pub fn mean<const D: usize>(peers: &dyn Peers, x: Tensor<D>) -> Tensor<D> {
 
 /// Number of samples of this process, relative to the mean over all processes; 1 for a single process. Rollouts of
 /// whole episodes differ in their numbers of samples.
+///
+/// ```
+/// use uphill_core::peers::{Alone, share};
+///
+/// assert_eq!(share(&Alone, 100), 1.0);
+/// ```
 pub fn share(peers: &dyn Peers, samples: usize) -> f64 {
     if peers.size() == 1 {
         return 1.0;
@@ -74,6 +119,14 @@ pub fn share(peers: &dyn Peers, samples: usize) -> f64 {
 }
 
 /// Mean over the samples of all processes; `x` is the mean over the `samples` of this one.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::peers::{Alone, mean_over};
+///
+/// let x = Tensor::<1>::from_floats([2.0], &Device::flex());
+/// assert_eq!(mean_over(&Alone, x, 100).into_scalar::<f32>(), 2.0);
+/// ```
 pub fn mean_over<const D: usize>(peers: &dyn Peers, x: Tensor<D>, samples: usize) -> Tensor<D> {
     match peers.size() {
         1 => x,
@@ -82,6 +135,14 @@ pub fn mean_over<const D: usize>(peers: &dyn Peers, x: Tensor<D>, samples: usize
 }
 
 /// Maximum of a value `[1]` over all processes.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::peers::{Alone, max};
+///
+/// let x = Tensor::<1>::from_floats([2.0], &Device::flex());
+/// assert_eq!(max(&Alone, x).into_scalar::<f32>(), 2.0);
+/// ```
 pub fn max(peers: &dyn Peers, x: Tensor<1>) -> Tensor<1> {
     if peers.size() == 1 {
         return x;
@@ -94,6 +155,16 @@ pub fn max(peers: &dyn Peers, x: Tensor<1>) -> Tensor<1> {
 }
 
 /// [`advantage::standardize`] with the mean and standard deviation of the advantages `[B]` of all processes.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::peers::{Alone, standardize};
+///
+/// // Mean 2, standard deviation √2 with Bessel's correction.
+/// let advantages = standardize(&Alone, Tensor::from_floats([1.0, 3.0], &Device::flex()));
+/// let advantages: Vec<f32> = advantages.into_data().iter().collect();
+/// assert!((advantages[1] - 0.5f32.sqrt()).abs() < 1e-6 && advantages[0] == -advantages[1]);
+/// ```
 pub fn standardize(peers: &dyn Peers, advantages: Tensor<1>) -> Tensor<1> {
     if peers.size() == 1 {
         return advantage::standardize(advantages);

@@ -11,6 +11,37 @@ use burn::{
 use rand::Rng;
 
 /// Interface of a user's module with memory that is to become an actor or a critic.
+///
+/// ```
+/// use burn::module::Module;
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::{network::Net, nn::Linear, recurrent::RecurrentNetwork};
+/// use uphill_core::nn::Init;
+/// use rand::{SeedableRng, rngs::SmallRng};
+///
+/// /// Scales the sum of all observations of an episode.
+/// #[derive(Module, Debug)]
+/// struct Total {
+///     scale: Linear,
+/// }
+///
+/// impl RecurrentNetwork for Total {
+///     fn state_width(&self) -> usize {
+///         1
+///     }
+///     fn step(&self, obs: Tensor<2>, state: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+///         let state = state + obs;
+///         (self.scale.forward(state.clone()), state)
+///     }
+/// }
+///
+/// let (device, mut rng) = (Device::flex(), SmallRng::seed_from_u64(1));
+/// let net = Net::recurrent(Total { scale: Linear::new([1, 1], Init::Orthogonal, 1.0, &mut rng, &device) });
+/// let net = net.with_flat(Tensor::from_floats([10.0, 0.0], &device));
+/// let (_, state) = net.step(Tensor::ones([1, 1], &device), net.start(1));
+/// let (output, _) = net.step(Tensor::ones([1, 1], &device), state);
+/// assert_eq!(output.into_scalar::<f32>(), 20.0);
+/// ```
 pub trait RecurrentNetwork: Module + ModuleDisplay + 'static {
     /// Width of the state `H`. Episodes begin with a state of zeros.
     fn state_width(&self) -> usize;
@@ -57,6 +88,18 @@ pub trait RecurrentNetwork: Module + ModuleDisplay + 'static {
 /// al., arXiv:1412.3555, in the form of cuDNN and PyTorch):
 ///
 /// r = σ(x W_r + h U_r), z = σ(x W_z + h U_z), n = tanh(x W_n + r ∘ (h U_n)), h′ = n + z ∘ (h − n), biases omitted.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use rand::{SeedableRng, rngs::SmallRng};
+/// use uphill_core::recurrent::Gru;
+///
+/// // With x W + b = 0 and a state of zeros, n = tanh(0) = 0 and the state stays 0.
+/// let (device, mut rng) = (Device::flex(), SmallRng::seed_from_u64(1));
+/// let cell = Gru::new(3, 2, &mut rng, &device);
+/// let next = cell.next(Tensor::zeros([1, 6], &device), Tensor::zeros([1, 2], &device));
+/// assert_eq!(next.abs().sum().into_scalar::<f32>(), 0.0);
+/// ```
 #[derive(Module, Debug)]
 pub struct Gru {
     /// Layer of the inputs: `[I, 3H]` for r, z, n.

@@ -4,6 +4,31 @@ use crate::advantage::Trace;
 use burn::tensor::{Bool, Int, Tensor, TensorData};
 
 /// Experience of `N` copies of an environment over `T` steps, time-major.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::rollout::{Memory, Rollout};
+///
+/// // Two steps of three copies, the last step of which was cut off.
+/// let device = Device::flex();
+/// let zeros = Tensor::<2>::zeros([2, 3], &device);
+/// let last = Tensor::<2>::from_floats([[0.0; 3], [1.0; 3]], &device).bool();
+/// let rollout = Rollout {
+///     obs: Tensor::zeros([2, 3, 4], &device),
+///     actions: Tensor::zeros([2, 3, 1], &device),
+///     log_probs: zeros.clone(),
+///     values: zeros.clone(),
+///     next_values: zeros.clone(),
+///     rewards: zeros.clone(),
+///     terminated: zeros.clone().bool(),
+///     truncated: last,
+///     lengths: None,
+///     memory: Memory::default(),
+/// };
+/// assert_eq!(rollout.keep().sum().into_scalar::<f32>(), 3.0);
+/// let batch = rollout.flatten(zeros.clone(), zeros);
+/// assert_eq!((batch.len(), batch.obs.dims()), (6, [6, 4]));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Rollout {
     /// Raw observations before each step, `[T, N, O]`.
@@ -31,6 +56,15 @@ pub struct Rollout {
 }
 
 /// States of networks with memory, one row per copy; `None` for networks without.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::rollout::Memory;
+///
+/// let memory = Memory { actor: Some(Tensor::ones([2, 8], &Device::flex())), critic: None };
+/// let halved = memory.map(|state| state * 0.5);
+/// assert_eq!(halved.actor.unwrap().sum().into_scalar::<f32>(), 8.0);
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     /// State of the actor, `[N, H]`.
@@ -55,6 +89,30 @@ impl Memory {
 }
 
 /// A sequence of consecutive steps of one copy.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::rollout::{Memory, Rollout, Span};
+///
+/// let device = Device::flex();
+/// let zeros = Tensor::<2>::zeros([3, 1], &device);
+/// let rollout = Rollout {
+///     obs: Tensor::zeros([3, 1, 1], &device),
+///     actions: Tensor::zeros([3, 1, 1], &device),
+///     log_probs: zeros.clone(),
+///     values: zeros.clone(),
+///     next_values: zeros.clone(),
+///     rewards: Tensor::from_floats([[1.0], [2.0], [3.0]], &device),
+///     terminated: zeros.clone().bool(),
+///     truncated: zeros.bool(),
+///     lengths: None,
+///     memory: Memory::default(),
+/// };
+/// // The last two steps as a rollout of their own.
+/// let columns = rollout.columns(&[Span { env: 0, start: 1, len: 2 }]);
+/// let rewards: Vec<f32> = columns.rewards.into_data().iter().collect();
+/// assert_eq!(rewards, [2.0, 3.0]);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     /// Index of the copy, below `N`.
@@ -194,6 +252,26 @@ impl Rollout {
 }
 
 /// `B` samples for an update, in no particular order.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::rollout::Batch;
+///
+/// let device = Device::flex();
+/// let zeros = Tensor::<1>::zeros([3], &device);
+/// let batch = Batch {
+///     obs: Tensor::zeros([3, 4], &device),
+///     actions: Tensor::zeros([3, 1], &device),
+///     log_probs: zeros.clone(),
+///     values: zeros.clone(),
+///     advantages: Tensor::from_floats([1.0, 2.0, 3.0], &device),
+///     returns: zeros,
+///     sequences: None,
+/// };
+/// let minibatch = batch.select(Tensor::from_ints([2, 0], &device));
+/// let advantages: Vec<f32> = minibatch.advantages.into_data().iter().collect();
+/// assert_eq!(advantages, [3.0, 1.0]);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Batch {
     /// Raw observations `[B, O]`.
@@ -213,6 +291,31 @@ pub struct Batch {
 }
 
 /// `M` sequences of `T` steps, which a network with memory must process in order.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::rollout::{Batch, Memory, Sequences};
+///
+/// // Two steps of two copies, one episode each: minibatches are drawn from the two sequences.
+/// let device = Device::flex();
+/// let zeros = Tensor::<1>::zeros([4], &device);
+/// let batch = Batch {
+///     obs: Tensor::zeros([4, 3], &device),
+///     actions: Tensor::zeros([4, 1], &device),
+///     log_probs: zeros.clone(),
+///     values: zeros.clone(),
+///     advantages: zeros.clone(),
+///     returns: zeros,
+///     sequences: Some(Sequences {
+///         obs: Tensor::zeros([2, 2, 3], &device),
+///         keep: Tensor::ones([2, 2], &device),
+///         memory: Memory { actor: Some(Tensor::zeros([2, 8], &device)), critic: None },
+///         rows: None,
+///     }),
+/// };
+/// assert_eq!((batch.len(), batch.units()), (4, 2));
+/// assert_eq!(batch.select(Tensor::from_ints([1], &device)).len(), 2);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Sequences {
     /// Raw observations `[T, M, O]`.

@@ -23,6 +23,17 @@ pub fn euclidean_step(gradient: Tensor<1>, epsilon: f64) -> Tensor<1> {
 }
 
 /// Size and solver of a [`natural_step`].
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::trust_region::{NaturalGradient, natural_step_by};
+///
+/// // F = 1: a step d with ½ d² = 0.02.
+/// let size = NaturalGradient { max_kl: 0.02, cg_steps: 1, damping: 0.0 };
+/// let gradient = Tensor::<1>::from_floats([5.0], &Device::flex());
+/// let d = natural_step_by(|v| v, gradient, size).step.into_scalar::<f32>();
+/// assert!((d - 0.2).abs() < 1e-6);
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct NaturalGradient {
     /// δ: upper bound on ½ dᵀ(F + λI)d, to second order the mean KL in nats.
@@ -34,6 +45,18 @@ pub struct NaturalGradient {
 }
 
 /// A step along the natural gradient, with its second-order predictions.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::trust_region::{NaturalGradient, natural_step_by};
+///
+/// // F = 4, δ = 0.02: d = 0.1, so gᵀd = 0.5 and ½ dᵀFd = δ.
+/// let size = NaturalGradient { max_kl: 0.02, cg_steps: 1, damping: 0.0 };
+/// let gradient = Tensor::<1>::from_floats([5.0], &Device::flex());
+/// let step = natural_step_by(|v| v * 4.0, gradient, size);
+/// assert!((step.predicted_improvement.into_scalar::<f32>() - 0.5).abs() < 1e-6);
+/// assert!((step.predicted_kl.into_scalar::<f32>() - 0.02).abs() < 1e-7);
+/// ```
 #[derive(Clone, Debug)]
 pub struct NaturalStep {
     /// d, `[P]`.
@@ -51,11 +74,41 @@ pub struct NaturalStep {
 ///
 /// Kakade (2001); step size of Schulman et al., arXiv:1502.05477 appendix C. Differs: the length uses xᵀ(F + λI)x
 /// instead of gᵀx, so that the bound holds even if conjugate gradient has not converged.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use rand::{SeedableRng, rngs::SmallRng};
+/// use uphill_core::{dist::DistKind, fisher::Fisher, nn::MlpConfig, policy::Actor};
+/// use uphill_core::trust_region::{NaturalGradient, natural_step};
+///
+/// let (device, mut rng) = (Device::flex(), SmallRng::seed_from_u64(1));
+/// let network = MlpConfig::default().build(4, 2, 1.0, &mut rng, &device);
+/// let actor = Actor::new(network, DistKind::Categorical { choices: 2 });
+/// let fisher = Fisher::new(&actor, Tensor::ones([8, 4], &device));
+/// let size = NaturalGradient { max_kl: 0.01, cg_steps: 10, damping: 0.1 };
+/// let step = natural_step(&fisher, actor.net.flat(), size);
+/// // ½ dᵀ(F + λI)d = δ.
+/// let kl = (step.predicted_kl + step.step.square().sum() * 0.05).into_scalar::<f32>();
+/// assert!((kl - 0.01).abs() < 1e-5);
+/// ```
 pub fn natural_step(fisher: &Fisher, gradient: Tensor<1>, size: NaturalGradient) -> NaturalStep {
     natural_step_by(|v| fisher.product(v), gradient, size)
 }
 
 /// [`natural_step`] for a Fisher matrix given by its products `[P]` → `[P]`.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::trust_region::{NaturalGradient, natural_step_by};
+///
+/// // F = diag(1, 4) turns the gradient (1, 4) into the direction (1, 1).
+/// let device = Device::flex();
+/// let fisher = Tensor::<1>::from_floats([1.0, 4.0], &device);
+/// let size = NaturalGradient { max_kl: 0.01, cg_steps: 2, damping: 0.0 };
+/// let step = natural_step_by(|v| v * fisher.clone(), fisher.clone(), size).step;
+/// let d: Vec<f32> = step.into_data().iter().collect();
+/// assert!((d[0] - d[1]).abs() < 1e-6);
+/// ```
 pub fn natural_step_by(
     product: impl Fn(Tensor<1>) -> Tensor<1>,
     gradient: Tensor<1>,

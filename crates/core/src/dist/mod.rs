@@ -83,6 +83,13 @@ pub enum DistKind {
 }
 
 /// Kind of noise that [`Dist::sample`] turns into actions.
+///
+/// ```
+/// use uphill_core::dist::{DistKind, NoiseKind};
+///
+/// assert_eq!(DistKind::Gaussian { dim: 3 }.noise(), (3, NoiseKind::Normal));
+/// assert_eq!(DistKind::Categorical { choices: 2 }.noise(), (2, NoiseKind::Gumbel));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoiseKind {
     /// Standard Gumbel, −ln(−ln u).

@@ -46,6 +46,15 @@ const TRIGAMMA: [f64; 7] = [
 ];
 
 /// ln Γ(z) for z ≥ 1: (z − ½) ln z − z + ½ ln 2π + μ(z), with Binet's function μ. `[B, A]` → `[B, A]`.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::dist::special::ln_gamma;
+///
+/// // Γ(5) = 4! = 24.
+/// let z = Tensor::from_floats([[5.0]], &Device::flex());
+/// assert!((ln_gamma(z).into_scalar::<f32>() - 24f32.ln()).abs() < 1e-5);
+/// ```
 pub fn ln_gamma(z: Tensor<2>) -> Tensor<2> {
     let value =
         |z: Tensor<2>| (z.clone() - 0.5) * z.clone().log() - z.clone() + 0.5 * TAU.ln() + binet(z);
@@ -56,6 +65,15 @@ pub fn ln_gamma(z: Tensor<2>) -> Tensor<2> {
 ///
 /// The large terms of Stirling's formula are cancelled analytically; a difference of [`ln_gamma`]s would lose digits.
 /// Derivatives: ψ(a) − ψ(a + b), ψ(b) − ψ(a + b).
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::dist::special::ln_beta;
+///
+/// // B(2, 3) = 1! 2! / 4! = 1/12.
+/// let [a, b] = [2.0, 3.0].map(|x: f32| Tensor::from_floats([[x]], &Device::flex()));
+/// assert!((ln_beta(a, b).into_scalar::<f32>() + 12f32.ln()).abs() < 1e-5);
+/// ```
 pub fn ln_beta(a: Tensor<2>, b: Tensor<2>) -> Tensor<2> {
     let (a0, b0) = (a.clone().without_autodiff(), b.clone().without_autodiff());
     let sum = a0.clone() + b0.clone();
@@ -74,6 +92,15 @@ pub fn ln_beta(a: Tensor<2>, b: Tensor<2>) -> Tensor<2> {
 }
 
 /// ψ(z) = d ln Γ / dz for z ≥ 1. `[B, A]` → `[B, A]`.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::dist::special::digamma;
+///
+/// // ψ(2) = 1 − γ with Euler's constant γ.
+/// let z = Tensor::from_floats([[2.0]], &Device::flex());
+/// assert!((digamma(z).into_scalar::<f32>() - (1.0 - 0.577_215_7)).abs() < 1e-5);
+/// ```
 pub fn digamma(z: Tensor<2>) -> Tensor<2> {
     with_slope(z, digamma_value, trigamma)
 }
@@ -87,6 +114,16 @@ fn digamma_value(z: Tensor<2>) -> Tensor<2> {
 }
 
 /// ψ′(z) for z ≥ 1. `[B, A]` → `[B, A]`.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use std::f32::consts::PI;
+/// use uphill_core::dist::special::trigamma;
+///
+/// // ψ′(1) = π²/6.
+/// let z = Tensor::from_floats([[1.0]], &Device::flex());
+/// assert!((trigamma(z).into_scalar::<f32>() - PI * PI / 6.0).abs() < 1e-5);
+/// ```
 pub fn trigamma(z: Tensor<2>) -> Tensor<2> {
     let steps: Tensor<2> = climb(z.clone()).recip().square().sum_dim(2).squeeze_dim(2);
     let inverse = (z + STEPS as f64).recip();
@@ -106,6 +143,15 @@ fn log1p<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 }
 
 /// softplus(x) = ln(1 + eˣ), without overflow. Its derivative is sigmoid(x).
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::dist::special::softplus;
+///
+/// let x = Tensor::<1>::from_floats([0.0, 1000.0], &Device::flex());
+/// let y: Vec<f32> = softplus(x).into_data().iter().collect();
+/// assert!((y[0] - 2f32.ln()).abs() < 1e-6 && y[1] == 1000.0);
+/// ```
 pub fn softplus<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     let value = |x: Tensor<D>| {
         let magnitude = x.clone().abs();
@@ -115,6 +161,16 @@ pub fn softplus<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 }
 
 /// ln(1 − tanh² u) = 2 (ln 2 − u − softplus(−2u)), finite for every u. Its derivative is −2 tanh u.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::dist::special::ln_sech2;
+///
+/// // ln(1 − tanh² u) → 2 ln 2 − 2 |u|, where tanh itself is rounded to 1.
+/// let u = Tensor::<1>::from_floats([0.0, -50.0], &Device::flex());
+/// let y: Vec<f32> = ln_sech2(u).into_data().iter().collect();
+/// assert!(y[0].abs() < 1e-6 && (y[1] - (2.0 * 2f32.ln() - 100.0)).abs() < 1e-4);
+/// ```
 pub fn ln_sech2<const D: usize>(u: Tensor<D>) -> Tensor<D> {
     let value = |u: Tensor<D>| {
         // The function is even, and u + softplus(−2u) = |u| + ln(1 + e^(−2|u|)).

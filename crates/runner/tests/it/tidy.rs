@@ -168,6 +168,50 @@ fn kernels_are_told_how_long_buffers_are() {
     }
 }
 
+/// Methods are left out: the example of their type shows how to get one.
+#[test]
+fn public_items_of_core_have_examples() {
+    let exceptions = [
+        "fn gae_of_agents",  // needs a GPU
+        "struct Custom",     // made by `DistKind::custom`
+        "struct CustomDist", // made by `DistKind::with_params`
+        "struct Parts",      // made by `ActorCriticLoss::on`
+    ];
+    let files = sources("crates/core/src");
+    // Users meet these through networks, policies and losses.
+    let files = files.iter().filter(|(name, _)| !name.contains("src/ops/"));
+    let mut found = 0;
+    for (name, text) in files {
+        let (mut documented, mut example) = (false, false);
+        for line in text.lines() {
+            if line.starts_with("///") {
+                example = example && documented || line.contains("```");
+                documented = true;
+                continue;
+            }
+            let item = ["fn ", "struct ", "enum ", "trait "]
+                .iter()
+                .find_map(|kind| Some((kind, line.strip_prefix("pub ")?.strip_prefix(*kind)?)));
+            if let Some((kind, rest)) = item {
+                let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_');
+                let item = format!("{kind}{}", &rest[..end.unwrap_or(rest.len())]);
+                found += 1;
+                assert!(
+                    example || exceptions.contains(&item.as_str()),
+                    "{name}: {item} has no example in its documentation"
+                );
+            }
+            // Attributes, on one line or several, may stand between an item and its documentation.
+            let attribute =
+                line.starts_with("#[") || line.starts_with(")]") || line.starts_with("    ");
+            if !attribute {
+                documented = false;
+            }
+        }
+    }
+    assert!(found > 90, "only {found} items found");
+}
+
 #[test]
 fn nothing_is_called_done() {
     for folder in [
