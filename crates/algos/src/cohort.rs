@@ -13,7 +13,7 @@ use crate::{
     AlgoConfig, Learner, Metrics, Report, RunConfig, StepError, Trainer,
     checkpoint::Checkpoint,
     descent::{Goal, UPDATE},
-    device_collect::{Collected, Job, job, moments, run},
+    device_collect::{job, moments, run},
     diverged::Evidence,
     episodes::WINDOW,
     ppo::{AdvantageNorm, Ppo, PpoConfig},
@@ -29,11 +29,12 @@ use uphill_core::{
     optim::Adam,
     policy::{Actor, Critic},
     read_back,
-    rollout::Batch,
+    rollout::{Batch, Rollout},
 };
-use uphill_envs::{
-    FinishedEpisodes, Stream,
-    device::{CopiesRead, DeviceRules, DeviceState, last_episodes},
+use uphill_envs::{FinishedEpisodes, NoiseAt, Stream, device::CopiesRead};
+use uphill_gpu::{
+    envs::{DeviceRules, DeviceState, Steps, last_episodes},
+    rollout::{Job, Size},
 };
 
 /// Several trainers combined into one.
@@ -172,14 +173,8 @@ impl Cohort {
             ("epochs", c.epochs as f64),
         ];
 
-        let Collected {
-            mut rollout,
-            state,
-            ended_returns,
-            ends,
-            ..
-        } = self.collect(first_step);
-        self.copies = state;
+        let (mut rollout, after) = self.collect(first_step);
+        self.copies = after.state;
         self.steps += c.steps as u64;
         let raw_obs = rollout.flat_obs();
         if let Some(scaler) = &mut self.scaler {
@@ -187,7 +182,7 @@ impl Cohort {
             rollout.rewards = scaler.scale_of_agents(rewards, ended, c.gamma, agents);
         }
         clip_rewards(&mut rollout, &self.config);
-        let finished = last_episodes(ended_returns, ends, WINDOW, agents);
+        let finished = last_episodes(after.ended_returns, after.ends, WINDOW, agents);
 
         let [advantages, returns] = gae_of_agents(&rollout.trace(), c.gamma, c.gae_lambda, agents);
         let mut batch = rollout.flatten(advantages, returns);
@@ -277,16 +272,20 @@ impl Cohort {
 
     /// The rollout to run; `None` if there is no kernel for it.
     fn job(&self, first_step: u64) -> Option<Job> {
-        let sizes = [self.agents, self.ppo.steps, self.config.num_envs];
-        let position = (self.config.seed, Stream::Action, first_step);
+        let size = Size {
+            agents: self.agents,
+            steps: self.ppo.steps,
+            envs: self.config.num_envs,
+        };
+        let noise = NoiseAt::new(self.config.seed, Stream::Action, first_step);
         let rules = DeviceRules {
             step: self.steps,
             ..self.rules
         };
-        job(&self.actor, rules, position, sizes, &self.copies)
+        job(&self.actor, rules, noise, size, &self.copies)
     }
 
-    fn collect(&self, first_step: u64) -> Collected {
+    fn collect(&self, first_step: u64) -> (Rollout, Steps) {
         let [actors, critics] = self.params.clone();
         let norm = match &self.norm {
             Some(norm) => moments(norm, self.agents),

@@ -1,8 +1,7 @@
 //! Rollouts: steps of an environment under a policy.
 
-#[cfg(feature = "gpu")]
-use crate::device_collect::collect_on_device;
 use crate::{
+    device_collect::{can_collect, collect_on_device},
     host_collect::{collect_on_host, collect_until},
     random::action_noise,
 };
@@ -13,7 +12,7 @@ use uphill_core::{
     read_back,
     rollout::{Memory, Rollout, Span},
 };
-use uphill_envs::{BatchEnv, Step, Stream};
+use uphill_envs::{BatchEnv, NoiseAt, Step, Stream};
 
 /// For callers that never stop early.
 pub(crate) static NEVER: AtomicBool = AtomicBool::new(false);
@@ -44,17 +43,16 @@ pub fn collect_unless(
     steps: usize,
     (seed, first_step): (u64, u64),
 ) -> Option<Rollout> {
-    let position = (seed, Stream::Action, first_step);
+    let at = NoiseAt::new(seed, Stream::Action, first_step);
     let size = [steps, env.num_envs()];
-    if let Some(rollout) = collect_on_host(stop, (actor, critic), env, position, size) {
+    if let Some(rollout) = collect_on_host(stop, (actor, critic), env, at, size) {
         return Some(rollout);
     }
-    #[cfg(feature = "gpu")]
-    if let Some(rollout) = collect_on_device((actor, critic), env, position, size) {
+    if let Some(rollout) = collect_on_device((actor, critic), env, at, size) {
         return Some(rollout);
     }
     let mut record = Record::new(env, memory.clone());
-    let noise = action_noise(&actor.kind, position, size, &record.obs.device());
+    let noise = action_noise(&actor.kind, at, size, &record.obs.device());
     for noise in noise.iter_dim(0) {
         if stop.load(Relaxed) {
             return None;
@@ -98,9 +96,9 @@ pub fn collect_episodes_unless(
 ) -> Option<(Rollout, usize)> {
     let envs = env.num_envs();
     let mut episodes = Episodes::new(envs, per_env);
-    let position = (seed, Stream::Action, first_step);
+    let at = NoiseAt::new(seed, Stream::Action, first_step);
     let enough = |ended| episodes.step(ended);
-    if let Some(rollout) = collect_until(stop, (actor, critic), env, position, enough) {
+    if let Some(rollout) = collect_until(stop, (actor, critic), env, at, enough) {
         return Some((rollout.columns(&episodes.spans()), episodes.steps));
     }
     let mut record = Record::new(env, start(actor, critic, envs));
@@ -109,8 +107,7 @@ pub fn collect_episodes_unless(
         if stop.load(Relaxed) {
             return None;
         }
-        let position = (seed, Stream::Action, first_step + episodes.steps as u64);
-        let noise = action_noise(&actor.kind, position, [1, envs], &device);
+        let noise = action_noise(&actor.kind, at.after(episodes.steps), [1, envs], &device);
         record.step(actor, env, noise.squeeze_dim(0));
         if episodes.step(record.ended()) {
             break;
@@ -171,19 +168,17 @@ pub fn collector_reason(
         let policy = crate::host_collect::policy((actor, critic), env);
         return (policy.is_none()).then_some("its policy is none of those that act on slices");
     }
-    #[cfg(feature = "gpu")]
     if env.on_device().is_some() {
         return match steps {
             None => {
                 Some("whole episodes have no kernel; host_steps = true collects them on slices")
             }
             Some(steps) => {
-                let job = crate::device_collect::can_collect((actor, critic), env, steps);
+                let job = can_collect((actor, critic), env, steps);
                 (!job).then_some("its policy is none of those that have a kernel")
             }
         };
     }
-    let _ = steps;
     Some(
         "stacked frames on a GPU are put together by tensor operations; host_steps = true stacks them on slices",
     )

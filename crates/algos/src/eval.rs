@@ -2,7 +2,7 @@
 
 use crate::{collect::forget, random::action_noise};
 use uphill_core::policy::Actor;
-use uphill_envs::{BatchEnv, EnvError, Episode, Stream};
+use uphill_envs::{BatchEnv, EnvError, Episode, NoiseAt, Stream};
 
 /// The finished episodes of an evaluation.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,8 +62,8 @@ pub fn evaluate(
     while (0..copies).any(|copy| finished[copy].len() < quota(copy)) {
         let (dist, after) = actor.step(obs, state);
         let actions = if stochastic {
-            let position = (seed, Stream::EvalAction, t);
-            let noise = action_noise(&actor.kind, position, [1, copies], &device);
+            let at = NoiseAt::new(seed, Stream::EvalAction, t);
+            let noise = action_noise(&actor.kind, at, [1, copies], &device);
             dist.sample(noise.squeeze_dim(0))
         } else {
             dist.greedy()

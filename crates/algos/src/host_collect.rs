@@ -8,7 +8,7 @@ use uphill_core::{
     policy::{Actor, Critic},
     rollout::{Memory, Rollout},
 };
-use uphill_envs::{BatchEnv, HostSteps, StepRows, Stream};
+use uphill_envs::{BatchEnv, HostSteps, NoiseAt, StepRows};
 
 /// Collects like [`collect`](crate::collect::collect); `None` if policy or environment need tensors, or if `stop` is
 /// set.
@@ -16,13 +16,13 @@ pub(crate) fn collect_on_host(
     stop: &AtomicBool,
     (actor, critic): (&Actor, &Critic),
     env: &mut dyn BatchEnv,
-    position: (u64, Stream, u64),
+    at: NoiseAt,
     [steps, envs]: [usize; 2],
 ) -> Option<Rollout> {
     let mut policy = policy((actor, critic), env)?;
     let mut record = Record::new(actor, env, steps)?;
     let env = env.on_host()?;
-    let noise = noise_values(&actor.kind, position, [steps, envs]);
+    let noise = noise_values(&actor.kind, at, [steps, envs]);
     for noise in noise.chunks_exact(noise.len() / steps) {
         if stop.load(Relaxed) {
             return None;
@@ -38,7 +38,7 @@ pub(crate) fn collect_until(
     stop: &AtomicBool,
     (actor, critic): (&Actor, &Critic),
     env: &mut dyn BatchEnv,
-    (seed, stream, first_step): (u64, Stream, u64),
+    at: NoiseAt,
     mut enough: impl FnMut(Vec<bool>) -> bool,
 ) -> Option<Rollout> {
     let mut policy = policy((actor, critic), env)?;
@@ -48,8 +48,7 @@ pub(crate) fn collect_until(
         if stop.load(Relaxed) {
             return None;
         }
-        let position = (seed, stream, first_step + record.steps as u64);
-        let noise = noise_values(&actor.kind, position, [1, envs]);
+        let noise = noise_values(&actor.kind, at.after(record.steps), [1, envs]);
         record.step(&mut policy, env, &noise);
         if enough(record.ended()) {
             return Some(record.rollout(critic, &actor.net.device()));

@@ -22,16 +22,11 @@ pub mod a2c;
 pub mod a3c;
 mod agent;
 pub mod checkpoint;
-#[cfg(feature = "gpu")]
-mod cohort;
-#[cfg(not(feature = "gpu"))]
-#[path = "no_cohort.rs"]
 mod cohort;
 pub mod collect;
 pub mod config;
 pub mod critic_fit;
 pub mod descent;
-#[cfg(feature = "gpu")]
 mod device_collect;
 mod diverged;
 pub mod episodes;

@@ -172,7 +172,6 @@ impl Optimizer {
     }
 
     /// Adds states whose moments `[P]` have already been read back, the actor's `len` first.
-    #[cfg(feature = "gpu")]
     pub(crate) fn save_moments(
         &self,
         checkpoint: &mut Checkpoint,

@@ -4,15 +4,13 @@
 //! as a separate setting (those for observations, rewards and networks are in [`RunConfig`](crate::RunConfig), because
 //! they apply to every algorithm).
 
-#[cfg(feature = "gpu")]
-use crate::optimizer::Optimizer;
 use crate::{
     Algorithm, Demands, Horizon, Learner, Measured, SequenceUse, Settings, UpdateContext,
     check_settings,
     checkpoint::{Checkpoint, CheckpointError},
     config::ConfigError,
     descent::{Descent, Goal, slower_path},
-    optimizer::{OptimizerKind, StepSize},
+    optimizer::{Optimizer, OptimizerKind, StepSize},
     settings::{COUNT, NOT_NEGATIVE, POSITIVE, SHARE, ensure, rollout_samples},
 };
 use serde::{Deserialize, Serialize};
@@ -210,7 +208,6 @@ impl Ppo {
     }
 
     /// Optimiser state.
-    #[cfg(feature = "gpu")]
     pub(crate) fn optimizer(&self) -> &Optimizer {
         self.descent.optimizer()
     }

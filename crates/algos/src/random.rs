@@ -9,31 +9,28 @@ use uphill_core::{
     dist::{DistKind, NoiseKind},
     rollout::Batch,
 };
-use uphill_envs::{Philox, Stream};
+use uphill_envs::{NoiseAt, Philox, Stream};
 
 /// Noise `[T, N, ..]` for `steps` steps of `envs` copies, starting at step `first` of `stream`.
 pub fn action_noise(
     kind: &DistKind,
-    position: (u64, Stream, u64),
+    at: NoiseAt,
     [steps, envs]: [usize; 2],
     device: &Device,
 ) -> Tensor<3> {
-    let values = noise_values(kind, position, [steps, envs]);
+    let values = noise_values(kind, at, [steps, envs]);
     let (width, _) = kind.noise();
     Tensor::from_data(TensorData::new(values, [steps, envs, width]), device)
 }
 
 /// The numbers of [`action_noise`], row-major.
-pub(crate) fn noise_values(
-    kind: &DistKind,
-    (seed, stream, first): (u64, Stream, u64),
-    [steps, envs]: [usize; 2],
-) -> Vec<f32> {
+pub(crate) fn noise_values(kind: &DistKind, at: NoiseAt, [steps, envs]: [usize; 2]) -> Vec<f32> {
     let (width, noise) = kind.noise();
     let mut values = Vec::with_capacity(steps * envs * width);
     for t in 0..steps {
+        let step = (at.first_step + t as u64) as u32;
         for env in 0..envs {
-            let mut rng = Philox::new(seed, stream, (first + t as u64) as u32, env as u32);
+            let mut rng = Philox::new(at.seed, at.stream, step, env as u32);
             values.extend((0..width).map(|column| match noise {
                 NoiseKind::Gumbel => -(-rng.open_uniform().ln()).ln(),
                 NoiseKind::Uniform => rng.open_uniform(),

@@ -29,7 +29,7 @@ use uphill_core::{
     policy::{Actor, Critic},
     rollout::Rollout,
 };
-use uphill_envs::{BatchEnv, StepRows, Stream};
+use uphill_envs::{BatchEnv, NoiseAt, StepRows, Stream};
 
 /// The system's allocator, and how often it was asked for memory by threads that count.
 struct Counting;
@@ -155,8 +155,8 @@ struct Acting {
 impl Acting {
     fn new(actor: &Actor, env: &dyn BatchEnv) -> Self {
         let copies = env.num_envs();
-        let position = (1, Stream::Action, 0);
-        let noise = action_noise(&actor.kind, position, [1, copies], &Device::flex());
+        let at = NoiseAt::new(1, Stream::Action, 0);
+        let noise = action_noise(&actor.kind, at, [1, copies], &Device::flex());
         let actions = vec![0.0; copies * actor.kind.action_width()];
         Self {
             policy: HostPolicy::new(actor, copies).unwrap(),

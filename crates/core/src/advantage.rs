@@ -4,8 +4,9 @@
 //! truncated step bootstraps from the observation it really ended in, and the last row of a rollout needs no special
 //! case. Termination zeroes the bootstrap; termination and truncation both cut the trace.
 
-use crate::{ops, scan};
+use crate::scan;
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use uphill_gpu::{device::on_device, experience};
 
 /// Rewards, values and episode ends of a rollout, `[T, N]` each.
 ///
@@ -203,7 +204,7 @@ pub fn gae_with_returns(trace: &Trace, gamma: f64, gae_lambda: f64) -> [Tensor<2
 /// If there are several agents and their traces are not on a GPU.
 pub fn gae_of_agents(trace: &Trace, gamma: f64, gae_lambda: f64, agents: usize) -> [Tensor<2>; 2] {
     trace.check();
-    if ops::on_device(&trace.rewards) {
+    if on_device(&trace.rewards) {
         let Trace {
             rewards,
             values,
@@ -212,7 +213,7 @@ pub fn gae_of_agents(trace: &Trace, gamma: f64, gae_lambda: f64, agents: usize) 
             truncated,
         } = trace.clone();
         let numbers = [rewards, values, next_values];
-        return ops::device_gae(numbers, [terminated, truncated], gamma, gae_lambda, agents);
+        return experience::gae(numbers, [terminated, truncated], gamma, gae_lambda, agents);
     }
     assert_eq!(agents, 1, "agents in host memory");
     let decay = trace.continues() * (gamma * gae_lambda);

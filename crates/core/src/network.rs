@@ -3,10 +3,8 @@
 //! Burn's `Module` cannot be a trait object, and a type parameter for it would spread through every algorithm. [`Net`]
 //! erases the type once: algorithms see a forward pass and a flat parameter vector.
 
-#[cfg(feature = "gpu")]
-use crate::ops::DeviceMlp;
 use crate::{
-    ops::{FusedMlp, MlpShape, Weights, on_host},
+    ops::{DeviceMlp, FusedMlp, MlpShape, Weights, on_host},
     params::{self, ParamSpec},
     recurrent::RecurrentNetwork,
 };
@@ -111,7 +109,6 @@ impl Net {
             Some(shape) if on_host(&stock.flat()) => {
                 Box::new(FusedMlp::new(shape.clone(), stock)) as Box<dyn ErasedNetwork>
             }
-            #[cfg(feature = "gpu")]
             Some(shape) => DeviceMlp::over(shape, stock),
             _ => stock,
         };

@@ -1,11 +1,11 @@
 //! Running moments, and normalisation by them of observations and rewards.
 
 use crate::{
-    ops,
     peers::{self, Alone, Peers},
     scan,
 };
 use burn::tensor::{Bool, Device, Int, Tensor, assert_shape};
+use uphill_gpu::{device::on_device, experience};
 
 /// Mean and variance per feature of all samples so far.
 ///
@@ -61,9 +61,9 @@ impl Moments {
         let batch = rows / agents;
         let total = self.count + batch as f64;
         let (old, new) = (self.count / total, batch as f64 / total);
-        if ops::on_device(&samples) {
+        if on_device(&samples) {
             let [mean, variance] =
-                ops::device_merge_moments(samples, self.numbers(), [old, new], agents);
+                experience::merge_moments(samples, self.numbers(), [old, new], agents);
             return Self {
                 mean,
                 variance,
@@ -121,10 +121,7 @@ impl Moments {
     }
 }
 
-/// Variance up to which a feature is without spread, whatever its mean; also added to variances before taking the root.
-pub const FLAT: f64 = 1e-8;
-/// Variance up to which a feature is without spread, in squared means: rounding is proportional to the mean.
-pub const FLAT_BY_MEAN: f64 = 1e-10;
+pub use uphill_cpu::sample::{FLAT, FLAT_BY_MEAN};
 
 /// Observation normaliser: (obs − mean) / [std](Moments::std), then clipped. It is a part of actor and critic, so that
 /// it is saved with them and evaluation normalises as training did.
@@ -171,8 +168,8 @@ impl ObsNorm {
     ///
     /// If there are several agents and their observations are not on a GPU.
     pub fn apply_of_agents(&self, obs: Tensor<2>, agents: usize) -> Tensor<2> {
-        if ops::on_device(&obs) {
-            return ops::device_scaled(obs, self.moments.numbers(), self.clip, true, agents);
+        if on_device(&obs) {
+            return experience::scaled(obs, self.moments.numbers(), self.clip, true, agents);
         }
         assert_eq!(agents, 1, "agents in host memory");
         let ([_, width], features) = (obs.dims(), self.features());
@@ -282,15 +279,15 @@ impl RewardScaler {
         let [steps, envs] = rewards.dims();
         assert_shape!(ended, [steps, envs]);
         assert_shape!(self.discounted, [agents * envs]);
-        if ops::on_device(&rewards) && peers.size() == 1 {
+        if on_device(&rewards) && peers.size() == 1 {
             let before = self.discounted.clone();
             let (discounted, after) =
-                ops::device_discounted(rewards.clone(), ended, before, gamma, agents);
+                experience::discounted(rewards.clone(), ended, before, gamma, agents);
             let samples = discounted.reshape([steps * envs, 1]);
             self.moments = self.moments.merge_of_agents(samples, agents);
             self.discounted = after;
             let rows = rewards.reshape([steps * envs, 1]);
-            let scaled = ops::device_scaled(rows, self.moments.numbers(), 0.0, false, agents);
+            let scaled = experience::scaled(rows, self.moments.numbers(), 0.0, false, agents);
             return scaled.reshape([steps, envs]);
         }
         assert_eq!(agents, 1, "agents in host memory");

@@ -7,6 +7,7 @@
 
 use crate::ops;
 use burn::tensor::Tensor;
+use uphill_gpu::{device::on_device, experience};
 
 /// y_t = x_t + d_t · y_{t+1}, with y_T = 0. All `[T, N]`.
 pub(crate) fn reverse(x: Tensor<2>, decay: Tensor<2>) -> Tensor<2> {
@@ -14,8 +15,8 @@ pub(crate) fn reverse(x: Tensor<2>, decay: Tensor<2>) -> Tensor<2> {
     if ops::on_host(&x) && !x.device().is_autodiff() {
         return ops::scan_reverse(x, decay);
     }
-    if ops::on_device(&x) {
-        return ops::device_scan(x, decay);
+    if on_device(&x) {
+        return experience::scan_reverse(x, decay);
     }
     doubling(x, decay)
 }

@@ -7,6 +7,7 @@
 //! | [`gemm`] | fused matrix products, gradients of layers |
 //! | [`dist`] | action distributions on rows of network outputs |
 //! | [`sample`] | formulas of single samples, which GPU kernels call too; [`kernel`] is their vocabulary |
+//! | [`rng`] | random words from counters |
 //! | [`loss`] | settings of the actor-critic loss |
 //! | [`acting`] | a policy on slices |
 //! | [`minibatch`] | samples, and the gradient of a loss over some of them |
@@ -33,6 +34,7 @@ pub mod mlp;
 mod narrow;
 pub mod orthogonal;
 pub mod quadrature;
+pub mod rng;
 pub mod sample;
 pub mod shape;
 mod simd;

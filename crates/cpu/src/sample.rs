@@ -12,6 +12,24 @@ use crate::kernel::*;
 pub const HALF_LN_TAU: f32 = 0.918_938_5;
 const LARGEST: f32 = f32::MAX;
 
+/// Variance up to which a feature is without spread, whatever its mean; also added to variances before taking the root.
+pub const FLAT: f64 = 1e-8;
+/// Variance up to which a feature is without spread, in squared means: rounding is proportional to the mean.
+pub const FLAT_BY_MEAN: f64 = 1e-10;
+/// Both in single precision.
+const LEAST: f32 = FLAT as f32;
+const LEAST_BY_MEAN: f32 = FLAT_BY_MEAN as f32;
+
+/// Divisor of a normalised feature with these moments: √(variance + [`FLAT`]), or 1 for a feature without spread, which
+/// keeps its unit.
+#[cfg_attr(feature = "gpu", cube)]
+#[inline(always)]
+pub fn deviation(mean: f32, variance: f32) -> f32 {
+    // The comparison is false for NaN.
+    let flat = variance <= mean * mean * LEAST_BY_MEAN + LEAST;
+    select(flat, 1.0f32, (variance + LEAST).sqrt())
+}
+
 /// μ + σ ε: one component of a Gaussian sample from standard normal noise ε.
 #[cfg_attr(feature = "gpu", cube)]
 #[inline(always)]
@@ -210,6 +228,14 @@ mod tests {
             }
         }
         assert!(value_loss(f32::NAN, 0.0, 0.0, 0.2).0.is_nan());
+    }
+
+    #[test]
+    fn deviations() {
+        close(deviation(3.0, 4.0), 2.0, "of what is spread");
+        assert_eq!([deviation(0.0, 0.5e-8), deviation(1e3, 0.9e-4)], [1.0; 2]);
+        close(deviation(1e3, 1.1e-4), 1.1e-4f64.sqrt(), "just spread");
+        assert!(deviation(0.0, f32::NAN).is_nan());
     }
 
     #[test]

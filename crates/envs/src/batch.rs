@@ -44,7 +44,6 @@ pub trait BatchEnv: Send {
     }
 
     /// The same batch for kernels that step it themselves, if it lives on a device.
-    #[cfg(feature = "gpu")]
     fn on_device(&mut self) -> Option<&mut dyn crate::device::DeviceSteps> {
         None
     }

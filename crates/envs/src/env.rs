@@ -1,9 +1,6 @@
 //! Traits for authors of environments: `Described` and `Env`.
 
-#[cfg(feature = "gpu")]
-#[allow(clippy::wildcard_imports)] // what the attribute below wants
-use crate::kernel::*;
-use crate::{EnvSpec, Philox};
+use crate::{EnvSpec, Outcome, Philox};
 
 /// Constant properties of an environment.
 pub trait Described: Send + Sync {
@@ -33,14 +30,4 @@ pub trait Env: Described {
 
     /// Writes the observation `[O]` of the state `[S]` to `obs`.
     fn observe(&self, state: &[f32], obs: &mut [f32]);
-}
-
-/// Result of one step of one environment.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "gpu", derive(CubeType))]
-pub struct Outcome {
-    /// Reward of the step.
-    pub reward: f32,
-    /// Whether the task ended.
-    pub terminated: bool,
 }

@@ -1,13 +1,11 @@
 //! Finished episodes for statistics: their number and the last few.
 
 use burn::tensor::Tensor;
+use uphill_gpu::envs::COUNT_BASE;
 
 use crate::Episode;
 
-/// Base of the digits in which a device writes the number of episodes: each digit is exact as a 32-bit float.
-pub(crate) const COUNT_BASE: u64 = 1 << 16;
-
-/// Number of finished episodes, and the last of them.
+/// How many episodes finished, and the last of them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FinishedEpisodes {
     /// Number of episodes.

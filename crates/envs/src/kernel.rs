@@ -60,32 +60,14 @@
 //! A crate that defines environments has a feature `gpu` that enables `uphill-envs/gpu`. The code that `#[cube]`
 //! generates needs `cubecl` in scope, which this module re-exports.
 
-#[cfg(feature = "gpu")]
-pub use crate::device::EnvExpand;
 pub use crate::env::Env;
+pub use uphill_cpu::kernel::*;
+
 #[cfg(feature = "gpu")]
-pub use cubecl::{self, prelude::*};
-
-/// `then` if `condition`, else `otherwise`; both are evaluated.
-#[cfg(not(feature = "gpu"))]
-#[inline]
-pub fn select<T>(condition: bool, then: T, otherwise: T) -> T {
-    if condition { then } else { otherwise }
-}
-
-/// `x` clamped to `-limit..=limit`; NaN stays NaN.
-#[cfg_attr(feature = "gpu", cube)]
-#[inline]
-pub fn clip(x: f32, limit: f32) -> f32 {
-    select(x > limit, limit, select(x < -limit, -limit, x))
-}
-
-/// Maps `u` in [0, 1) to `[−limit, limit)`.
-#[cfg_attr(feature = "gpu", cube)]
-#[inline]
-pub fn spread(u: f32, limit: f32) -> f32 {
-    -limit + (limit + limit) * u
-}
+#[path = "device/in_kernels.rs"]
+mod in_kernels;
+#[cfg(feature = "gpu")]
+pub use in_kernels::*;
 
 /// Declares that the functions of an environment are compiled for GPUs too: `in_kernels!(Corridor => CorridorExpand
 /// {})`.
@@ -93,13 +75,11 @@ pub fn spread(u: f32, limit: f32) -> f32 {
 /// The right-hand side is the struct that `derive(CubeType)` generates, with its fields, which are constants of the
 /// kernel. The macro implements [`IntoTask`](crate::IntoTask): a task with a kernel if the calling crate's feature
 /// `gpu` is enabled, and a task on the host otherwise.
-/// on the host.
-#[cfg(feature = "gpu")]
 #[macro_export]
 macro_rules! in_kernels {
     ($env:ident => $expand:ident { $($field:ident),* $(,)? }) => {
         #[cfg(feature = "gpu")]
-        impl $crate::device::InKernels for $env {
+        impl $crate::kernel::InKernels for $env {
             fn constants(&self) -> $expand {
                 $expand { $($field: self.$field.clone()),* }
             }
@@ -108,25 +88,11 @@ macro_rules! in_kernels {
         #[cfg(feature = "gpu")]
         impl $crate::IntoTask for $env {
             fn into_task(self) -> Box<dyn $crate::Task> {
-                $crate::device::with_kernel(self)
+                $crate::kernel::with_kernel(self)
             }
         }
 
         #[cfg(not(feature = "gpu"))]
-        impl $crate::IntoTask for $env {
-            fn into_task(self) -> Box<dyn $crate::Task> {
-                $crate::on_host(self)
-            }
-        }
-    };
-}
-
-/// Declares that the functions of an environment are compiled for GPUs too, if the feature `gpu` of this crate is
-/// enabled.
-#[cfg(not(feature = "gpu"))]
-#[macro_export]
-macro_rules! in_kernels {
-    ($env:ident => $expand:ident { $($field:ident),* $(,)? }) => {
         impl $crate::IntoTask for $env {
             fn into_task(self) -> Box<dyn $crate::Task> {
                 $crate::on_host(self)

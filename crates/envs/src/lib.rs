@@ -39,7 +39,6 @@
 mod batch;
 mod config;
 mod copies;
-#[cfg(feature = "gpu")]
 pub mod device;
 mod env;
 mod error;
@@ -62,9 +61,7 @@ pub use cartpole::CartPole;
 pub use cartpole_positions::CartPolePositions;
 pub use config::EnvConfig;
 pub use copies::{Copies, CopyRows, ObsMut, Seeds};
-#[cfg(feature = "gpu")]
-pub use env::OutcomeExpand;
-pub use env::{Described, Env, Outcome};
+pub use env::{Described, Env};
 pub use error::EnvError;
 pub use finished::{Finished, FinishedEpisodes};
 pub use frame_stack::FrameStack;
@@ -73,6 +70,7 @@ pub use pendulum::Pendulum;
 pub use registry::{
     NAMES, make, make_with, names, register, register_scheme, spec, spec_with, steps_on_gpu, task,
 };
-pub use rng::{Philox, Stream};
+pub use rng::{NoiseAt, Philox, Stream};
 pub use spec::{ActionSpace, Element, EnvSpec, ObsSpace};
 pub use task::{BatchOptions, IntoTask, Task, on_host};
+pub use uphill_cpu::kernel::Outcome;

@@ -155,7 +155,6 @@ impl Descent {
     }
 
     /// Optimiser state.
-    #[cfg(feature = "gpu")]
     pub(crate) fn optimizer(&self) -> &Optimizer {
         &self.optimizer
     }

@@ -2,10 +2,10 @@
 
 use crate::{device::device, run};
 use burn::tensor::Device;
-use cubecl::logging::{LaunchObservation, LaunchObserver};
 use std::sync::{Arc, Mutex, PoisonError};
 use uphill_algos::{RunConfig, Trainer, ppo::PpoConfig};
 use uphill_core::{ops::device_order, read_back};
+use uphill_gpu::kernels::cubecl::logging::{LaunchObservation, LaunchObserver};
 
 pub(crate) fn is_gpu() -> bool {
     device_order([1, 2], 3, &device()).is_some()
@@ -57,7 +57,7 @@ pub(crate) const STEP: [&str; 3] = [
     "step::adam_kernel",
 ];
 /// What there is once in an iteration.
-const ONCE: [&str; 2] = ["kernel::rollout_kernel", "trace::gae_kernel"];
+const ONCE: [&str; 2] = ["rollout::rollout_kernel", "trace::gae_kernel"];
 /// Launches around the steps of an update, at most.
 pub(crate) const AROUND: usize = 16;
 /// The same where observations and rewards are normalised.

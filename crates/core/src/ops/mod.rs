@@ -2,32 +2,22 @@
 //!
 //! On the CPU they use the loops of [`uphill_cpu`]: the forward and the backward pass of a perceptron are one loop over
 //! blocks of rows each (`FusedMlp`). Two work without tensors: [`HostPolicy`] acts on slices, and [`HostLearner`] takes
-//! gradient steps, from the samples of a minibatch to new parameters. On GPUs they are kernels behind a Burn backend
-//! extension (`device`), and [`DeviceLearner`] takes the steps. Burn's operations remain as the reference for tests,
-//! and as the path of user-defined modules. Only this folder distinguishes backends.
+//! gradient steps, from the samples of a minibatch to new parameters. On GPUs they are the kernels of
+//! [`uphill_gpu`], and [`DeviceLearner`] takes the steps. Burn's operations remain as the reference for tests, and as the
+//! path of user-defined modules. Only this folder distinguishes backends.
 
 mod acting;
 mod activation;
-#[cfg(feature = "gpu")]
-mod device;
-#[cfg(not(feature = "gpu"))]
-#[path = "no_device.rs"]
-mod device;
+mod device_learner;
+mod device_mlp;
 mod fused;
 mod learner;
 mod slices;
 
 pub use acting::HostPolicy;
 pub use activation::tanh;
-#[cfg(feature = "gpu")]
-pub(crate) use device::DeviceMlp;
-#[cfg(feature = "gpu")]
-pub use device::{Agents, activated, device_outputs, shared_memory};
-pub use device::{DeviceLearner, device_gradient, device_knows, device_order};
-pub(crate) use device::{
-    discounted as device_discounted, gae as device_gae, merge_moments as device_merge_moments,
-    on_device, scaled as device_scaled, scan_reverse as device_scan,
-};
+pub use device_learner::{Agents, DeviceLearner, device_gradient, device_knows, device_outputs};
+pub(crate) use device_mlp::DeviceMlp;
 pub(crate) use fused::FusedMlp;
 pub use learner::{HostCritic, HostLearner, actor_critic_gradient};
 pub(crate) use slices::row_dist;
@@ -39,9 +29,10 @@ pub use uphill_cpu::{
     sample,
     shape::MlpShape,
 };
+pub use uphill_gpu::learner::{order as device_order, shuffle_keys};
 
 use crate::optim::Adam;
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor};
 use slices::{adam, take_adam, tensor, values};
 
 /// Whether tensors lie in host memory as 32-bit floats, the format that these operations read.
@@ -67,14 +58,6 @@ fn is_host(device: &Device) -> bool {
 #[cfg(feature = "flex")]
 fn is_flex(device: &Device) -> bool {
     device.clone().without_autodiff() == Device::flex()
-}
-
-/// Keys for the order of samples in each epoch of a [`DeviceLearner`], `[2·epochs]`: the halves of the epochs' keys. If
-/// several agents learn at once, the keys of all agents for the first epoch come first.
-pub fn shuffle_keys(keys: &[[u32; 2]], device: &Device) -> Tensor<1, Int> {
-    let words: Vec<i32> = keys.iter().flatten().map(|word| *word as i32).collect();
-    let len = [words.len()];
-    Tensor::from_data(TensorData::new(words, len), (device, DType::I32))
 }
 
 /// The elements of a tensor in row-major order. A tensor that is not in host memory is read back.

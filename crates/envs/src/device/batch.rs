@@ -1,12 +1,11 @@
 //! A batch whose copies live on the device.
 
-use burn::backend::Dispatch;
-use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData, Transaction};
+use burn::tensor::{DType, Device, Tensor, TensorData, Transaction};
+use uphill_gpu::envs::{DeviceEnv, DeviceRules, DeviceState, Steps, step};
 
-use super::ops::EnvOps;
-use super::{DeviceEnv, DeviceRules, DeviceState, EpisodeLog, InKernels};
+use super::EpisodeLog;
 use crate::host::{Clock, Saved, state};
-use crate::{BatchEnv, EnvError, EnvSpec, EnvState, Episode, Finished, HostBatch, Step};
+use crate::{BatchEnv, Env, EnvError, EnvSpec, EnvState, Episode, Finished, HostBatch, Step};
 
 /// `N` copies of an environment, stepped by a kernel on the device of their tensors.
 ///
@@ -40,24 +39,17 @@ pub trait DeviceSteps {
     /// Number of steps since the last reset.
     fn steps(&self) -> u64;
 
-    /// Accepts the results of `ends.dims()[0]` steps: the state after them, the observations that follow `[N, O]`, and
-    /// `ended_returns` and `ends` `[T, N]` as described at [`Results`](super::Results).
-    fn advanced(
-        &mut self,
-        state: DeviceState,
-        obs: Tensor<2>,
-        ended_returns: Tensor<2>,
-        ends: Tensor<2, Int>,
-    );
+    /// Takes over what steps brought.
+    fn advanced(&mut self, steps: &Steps);
 }
 
-impl<E: InKernels> DeviceBatch<E> {
-    /// The copies of `host`, starting from its `reset(0)`.
-    pub(crate) fn new(mut host: HostBatch<E>) -> Self {
+impl<E: Env> DeviceBatch<E> {
+    /// The copies of `host`, from its `reset(0)` on, whose environment is `env` in kernels.
+    pub(crate) fn new(mut host: HostBatch<E>, env: DeviceEnv) -> Self {
         let obs = host.reset(0);
         let saved = host.saved();
         Self {
-            env: DeviceEnv::of(host.copies().env()),
+            env,
             seed: saved.seed,
             steps: saved.steps,
             state: upload(&saved, host.copies().states(), &obs.device()),
@@ -143,7 +135,7 @@ impl CopiesRead {
     }
 }
 
-impl<E: InKernels> BatchEnv for DeviceBatch<E> {
+impl<E: Env> BatchEnv for DeviceBatch<E> {
     fn spec(&self) -> &EnvSpec {
         self.host.spec()
     }
@@ -165,19 +157,13 @@ impl<E: InKernels> BatchEnv for DeviceBatch<E> {
     fn step(&mut self, actions: Tensor<2>) -> Step {
         let wanted = [self.num_envs(), self.spec().action.width()];
         assert_eq!(actions.dims(), wanted, "shape of the actions, [N, A]");
-        let batch = self.state.clone().into_tensors();
-        let out = Dispatch::step_envs(batch, actions.into_dispatch(), self.rules());
-        let state = DeviceState::from_tensors(out.batch);
-        let out = out.results;
-        let obs = Tensor::from_dispatch(out.obs);
-        let ends = Tensor::<2, Int>::from_dispatch(out.ends);
-        let [terminated, truncated] = how_ended(ends.clone()).map(|flags| flags.squeeze_dim(0));
-        let ended_returns = Tensor::from_dispatch(out.ended_returns);
-        self.advanced(state, obs.clone(), ended_returns, ends);
+        let steps = step(self.state.clone(), actions, self.rules());
+        self.advanced(&steps);
+        let [terminated, truncated] = steps.how_ended().map(|flags| flags.squeeze_dim(0));
         Step {
-            obs,
-            next_obs: Tensor::<3>::from_dispatch(out.next_obs).squeeze_dim(0),
-            rewards: Tensor::<2>::from_dispatch(out.rewards).squeeze_dim(0),
+            obs: steps.obs,
+            next_obs: steps.next_obs.squeeze_dim(0),
+            rewards: steps.rewards.squeeze_dim(0),
             terminated,
             truncated,
         }
@@ -213,7 +199,7 @@ impl<E: InKernels> BatchEnv for DeviceBatch<E> {
     }
 }
 
-impl<E: InKernels> DeviceSteps for DeviceBatch<E> {
+impl<E: Env> DeviceSteps for DeviceBatch<E> {
     fn rules(&self) -> DeviceRules {
         DeviceRules {
             env: self.env,
@@ -231,28 +217,17 @@ impl<E: InKernels> DeviceSteps for DeviceBatch<E> {
         self.steps
     }
 
-    fn advanced(
-        &mut self,
-        state: DeviceState,
-        obs: Tensor<2>,
-        ended_returns: Tensor<2>,
-        ends: Tensor<2, Int>,
-    ) {
-        self.steps += ends.dims()[0] as u64;
-        self.state = state;
-        self.obs = obs;
-        self.log.push(ended_returns, ends);
-        // If episodes are never taken, their log is all that can grow.
+    fn advanced(&mut self, steps: &Steps) {
+        self.steps += steps.ends.dims()[0] as u64;
+        self.state = steps.state.clone();
+        self.obs = steps.obs.clone();
+        self.log
+            .push(steps.ended_returns.clone(), steps.ends.clone());
+        // Where nobody ever takes them, what is known of finished episodes is all that may grow.
         if self.log.is_long() {
             self.earlier.extend(std::mem::take(&mut self.log).read());
         }
     }
-}
-
-/// Masks of the terminated and of the truncated episodes in `ends` `[T, N]`, which is described at
-/// [`Results`](super::Results).
-pub fn how_ended(ends: Tensor<2, Int>) -> [Tensor<2, Bool>; 2] {
-    [ends.clone().greater_elem(0), ends.lower_elem(0)]
 }
 
 fn upload(saved: &Saved, states: &[f32], device: &Device) -> DeviceState {

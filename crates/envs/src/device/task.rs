@@ -1,22 +1,26 @@
 //! Tasks of environments that have a kernel.
 
 use burn::tensor::Device;
+use uphill_gpu::envs::{DeviceEnv, has_kernels};
 
-use super::{DeviceBatch, InKernels, has_kernels};
+use super::DeviceBatch;
 use crate::task::host_batch;
-use crate::{BatchEnv, BatchOptions, EnvError, EnvSpec, FrameStack, Task};
+use crate::{BatchEnv, BatchOptions, Env, EnvError, EnvSpec, FrameStack, Task};
 
 /// An environment that is stepped by a kernel on devices that support it.
 #[must_use]
-pub fn with_kernel<E: InKernels>(env: E) -> Box<dyn Task> {
-    Box::new(WithKernel(env))
+pub fn task<E: Env + Clone + 'static>(env: E, kernel: DeviceEnv) -> Box<dyn Task> {
+    Box::new(WithKernel { env, kernel })
 }
 
-struct WithKernel<E>(E);
+struct WithKernel<E> {
+    env: E,
+    kernel: DeviceEnv,
+}
 
-impl<E: InKernels> Task for WithKernel<E> {
+impl<E: Env + Clone + 'static> Task for WithKernel<E> {
     fn spec(&self) -> EnvSpec {
-        self.0.spec()
+        self.env.spec()
     }
 
     fn has_kernel(&self) -> bool {
@@ -29,13 +33,13 @@ impl<E: InKernels> Task for WithKernel<E> {
         device: &Device,
         options: BatchOptions,
     ) -> Result<Box<dyn BatchEnv>, EnvError> {
-        let env = self.0.clone();
+        let env = self.env.clone();
         if has_kernels(device) && !options.host_steps {
             let single = BatchOptions {
                 frames: 1,
                 ..options
             };
-            let batch = DeviceBatch::new(host_batch(env, num_envs, device, single)?);
+            let batch = DeviceBatch::new(host_batch(env, num_envs, device, single)?, self.kernel);
             return Ok(match options.frames {
                 1 => Box::new(batch),
                 frames => Box::new(FrameStack::new(Box::new(batch), frames)),

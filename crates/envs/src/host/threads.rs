@@ -47,14 +47,7 @@ impl<E: Env> Threads<E> {
         })
     }
 
-    /// The environment, with its options.
-    #[cfg(feature = "gpu")]
-    pub(crate) fn env(&self) -> &E {
-        &self.env
-    }
-
-    /// States `[N, S]`.
-    #[cfg(feature = "gpu")]
+    /// `[N, S]`.
     pub(crate) fn states(&self) -> &[f32] {
         &self.states
     }

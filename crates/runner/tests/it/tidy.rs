@@ -51,17 +51,19 @@ fn dependencies_point_one_way() {
             "cpu",
             vec![
                 "burn",
+                "uphill-gpu",
                 "uphill-core",
                 "uphill-envs",
                 "uphill-algos",
                 "uphill",
             ],
         ),
-        ("core", vec!["uphill-envs", "uphill-algos", "uphill"]),
         (
-            "envs",
-            vec!["uphill-cpu", "uphill-core", "uphill-algos", "uphill"],
+            "gpu",
+            vec!["uphill-core", "uphill-envs", "uphill-algos", "uphill"],
         ),
+        ("core", vec!["uphill-envs", "uphill-algos", "uphill"]),
+        ("envs", vec!["uphill-core", "uphill-algos", "uphill"]),
         ("algos", vec!["uphill"]),
     ] {
         let manifest = manifest(krate);
@@ -88,6 +90,8 @@ fn only_the_device_room_names_a_backend() {
         "Device::cuda(",
     ];
     for folder in [
+        "crates/cpu/src",
+        "crates/gpu/src",
         "crates/core/src",
         "crates/envs/src",
         "crates/algos/src",
@@ -134,7 +138,12 @@ fn host_read_backs_happen_in_known_places() {
         "try_into_vec",
         "execute()",
     ];
-    for folder in ["crates/core/src", "crates/envs/src", "crates/algos/src"] {
+    for folder in [
+        "crates/gpu/src",
+        "crates/core/src",
+        "crates/envs/src",
+        "crates/algos/src",
+    ] {
         for (name, text) in sources(folder) {
             let code = text.split("#[cfg(test)]").next().unwrap_or_default();
             // Documentation may show numbers.
@@ -152,13 +161,55 @@ fn host_read_backs_happen_in_known_places() {
     }
 }
 
+/// Of CubeCL the other crates know the attribute of formulas and dynamics that are in kernels as well.
+#[test]
+fn kernels_are_in_a_crate_of_their_own() {
+    for krate in ["cpu", "core", "envs", "algos", "runner"] {
+        let manifest = manifest(krate);
+        let dependencies = manifest["dependencies"].as_table().unwrap();
+        assert!(!dependencies.contains_key("burn-cubecl"), "{krate}");
+        let vocabulary = krate == "cpu";
+        assert_eq!(dependencies.contains_key("cubecl"), vocabulary, "{krate}");
+        for (name, text) in sources(&format!("crates/{krate}/src")) {
+            for launch in ["cube(launch", "backend_extension(Cube"] {
+                assert!(!text.contains(launch), "{name}: {launch}");
+            }
+        }
+    }
+}
+
+/// Everything else is compiled with and without kernels, so that nothing has to be written twice.
+#[test]
+fn each_crate_asks_in_one_place_whether_there_are_kernels() {
+    let doors = [
+        "crates/cpu/src/kernel.rs",
+        // What stands in for the kernels, and which backend has their operations.
+        "crates/gpu/src/lib.rs",
+        "crates/gpu/src/ops.rs",
+        // What an author's `in_kernels!` comes to.
+        "crates/envs/src/kernel.rs",
+    ];
+    for krate in ["cpu", "gpu", "core", "envs", "algos", "runner"] {
+        for (name, text) in sources(&format!("crates/{krate}/src")) {
+            let asks = |line: &str| {
+                let line = line.trim_start();
+                // The attribute of formulas, and documentation.
+                let known = line.contains("cfg_attr(") || line.starts_with("//");
+                line.contains("feature = \"gpu\"") && !known
+            };
+            let here = text.lines().any(asks);
+            assert_eq!(here, doors.contains(&name.as_str()), "{name}");
+        }
+    }
+}
+
 /// A buffer may be longer than what is in it: CUDA's end at a multiple of 512 bytes.
 #[test]
 fn kernels_are_told_how_long_buffers_are() {
-    for folder in ["crates/core/src", "crates/envs/src", "crates/algos/src"] {
-        let kernels = sources(folder)
-            .into_iter()
-            .filter(|(_, text)| text.contains("#[cube"));
+    for folder in ["crates/cpu/src", "crates/gpu/src", "crates/envs/src"] {
+        let kernels = sources(folder).into_iter().filter(|(_, text)| {
+            text.contains("#[cube") || text.contains("#[cfg_attr(feature = \"gpu\", cube)]")
+        });
         for (name, text) in kernels {
             let known = ["plan.len()", "self."];
             for line in text.lines().filter(|line| line.contains(".len()")) {
@@ -216,6 +267,7 @@ fn public_items_of_core_have_examples() {
 fn nothing_is_called_done() {
     for folder in [
         "crates/cpu/src",
+        "crates/gpu/src",
         "crates/core/src",
         "crates/envs/src",
         "crates/algos/src",

@@ -12,7 +12,8 @@ use uphill_algos::{
 };
 use uphill_core::nn::Init;
 use uphill_envs::{
-    ActionSpace, BatchEnv, Described, Env, EnvSpec, HostBatch, ObsSpace, Outcome, Philox, Stream,
+    ActionSpace, BatchEnv, Described, Env, EnvSpec, HostBatch, NoiseAt, ObsSpace, Outcome, Philox,
+    Stream,
 };
 
 const COPIES: usize = 3;
@@ -90,7 +91,7 @@ fn memory_is_of_the_episode_alone() {
     let mut env = make();
     let noise = action_noise(
         &actor.kind,
-        (7, Stream::Action, 0),
+        NoiseAt::new(7, Stream::Action, 0),
         [STEPS, COPIES],
         &device(),
     );

@@ -1,0 +1,127 @@
+//! The loop of [`collect`](crate::collect::collect) in one kernel: policy and environment for all steps.
+
+use burn::tensor::Tensor;
+use uphill_core::{
+    dist::DistKind,
+    normalize::ObsNorm,
+    policy::{Actor, Critic},
+    rollout::{Memory, Rollout},
+};
+use uphill_envs::{BatchEnv, NoiseAt, Stream};
+use uphill_gpu::{
+    envs::{DeviceRules, DeviceState, Steps},
+    rollout::{Job, Policy, Size},
+};
+
+/// `None` where policy or environment are of another kind.
+pub(crate) fn collect_on_device(
+    (actor, critic): (&Actor, &Critic),
+    env: &mut dyn BatchEnv,
+    noise: NoiseAt,
+    [steps, envs]: [usize; 2],
+) -> Option<Rollout> {
+    if critic.net.start(1).is_some() || steps == 0 {
+        return None;
+    }
+    let env = env.on_device()?;
+    let size = Size {
+        agents: 1,
+        steps,
+        envs,
+    };
+    let (rules, state) = (env.rules(), env.state());
+    let job = job(actor, rules, noise, size, &state)?;
+    let params = actor.net.flat();
+    let norm = match &actor.obs_norm {
+        Some(norm) => moments(norm, 1),
+        // Not read.
+        None => params.clone(),
+    };
+    let values = |obs: Tensor<3>| {
+        let width = obs.dims()[2];
+        let values = critic.values(obs.reshape([steps * envs, width]));
+        values.reshape([steps, envs])
+    };
+    let (rollout, after) = run([params, norm], state, job, values);
+    env.advanced(&after);
+    Some(rollout)
+}
+
+/// Whether [`collect_on_device`] would do `steps` steps.
+pub(crate) fn can_collect(
+    (actor, critic): (&Actor, &Critic),
+    env: &mut dyn BatchEnv,
+    steps: usize,
+) -> bool {
+    let size = Size {
+        agents: 1,
+        steps,
+        envs: env.num_envs(),
+    };
+    let Some(env) = env.on_device() else {
+        return false;
+    };
+    let noise = NoiseAt::new(0, Stream::Action, 0);
+    let job = job(actor, env.rules(), noise, size, &env.state());
+    critic.net.start(1).is_none() && job.is_some()
+}
+
+/// A rollout of agents whose policies look like `actor`; that of the first has the seeds of `rules` and `noise`, those of
+/// the others the next ones. `None` if there is no kernel for it.
+pub(crate) fn job(
+    actor: &Actor,
+    rules: DeviceRules,
+    noise: NoiseAt,
+    size: Size,
+    state: &DeviceState,
+) -> Option<Job> {
+    let shape = actor.net.perceptron()?;
+    let norm = actor.obs_norm.as_ref();
+    if norm.is_some_and(|norm| norm.features() != shape.inputs()) {
+        return None;
+    }
+    let policy = Policy {
+        shape,
+        categorical: match &actor.kind {
+            DistKind::Categorical { .. } if shape.log_stds == 0 => true,
+            DistKind::Gaussian { dim } if shape.log_stds == *dim => false,
+            _ => return None,
+        },
+        norm_clip: norm.map(|norm| norm.clip as f32),
+    };
+    Job::new(&policy, rules, noise, size, &state.returns.device())
+}
+
+/// What the kernel is told of the normalisers of `agents` `S`, `[S·2·O]`.
+pub(crate) fn moments(norm: &ObsNorm, agents: usize) -> Tensor<1> {
+    let (mean, variance) = (norm.moments.mean.clone(), norm.moments.variance.clone());
+    let len = mean.dims()[0];
+    let rows = [mean, variance].map(|x| x.reshape([agents, len / agents]));
+    Tensor::cat(rows.into(), 1).reshape([2 * len])
+}
+
+/// Does the `job`: the rollouts `[S·T, N, ..]`, and where the copies stand after them. `params` `[S·P]` are those of the
+/// policies, `norm` what is [told](moments) of their normalisers, and `values` the critics.
+pub(crate) fn run(
+    [params, norm]: [Tensor<1>; 2],
+    state: DeviceState,
+    job: Job,
+    values: impl Fn(Tensor<3>) -> Tensor<2>,
+) -> (Rollout, Steps) {
+    let collected = job.run(params, norm, state);
+    let (obs, steps) = (collected.obs, collected.steps);
+    let [terminated, truncated] = steps.how_ended();
+    let rollout = Rollout {
+        values: values(obs.clone()),
+        next_values: values(steps.next_obs.clone()),
+        obs,
+        actions: collected.actions,
+        log_probs: collected.log_probs,
+        rewards: steps.rewards.clone(),
+        terminated,
+        truncated,
+        lengths: None,
+        memory: Memory::default(),
+    };
+    (rollout, steps)
+}

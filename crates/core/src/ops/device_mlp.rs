@@ -1,0 +1,87 @@
+//! A perceptron on a GPU, behind the same face as any other network.
+
+use crate::{network::ErasedNetwork, ops::MlpShape, params::ParamSpec};
+use burn::tensor::{Gradients, Tensor};
+use std::sync::{Arc, Mutex, PoisonError};
+use uphill_gpu::{device::on_device, network::Forward};
+
+/// A perceptron whose forward pass is one launch and whose parameters are one tensor. Gradients, and
+/// observations that record them, take Burn's operations.
+#[derive(Clone, Debug)]
+pub(crate) struct DeviceMlp {
+    passes: Forward,
+    flat: Tensor<1>,
+    /// Its own parameters are out of date.
+    stock: Arc<Mutex<Box<dyn ErasedNetwork>>>,
+}
+
+impl DeviceMlp {
+    /// Takes over the parameters of `stock`, which have the layout of `shape`. `stock` itself where its device
+    /// or its size is not one for these kernels.
+    pub(crate) fn over(shape: &MlpShape, stock: Box<dyn ErasedNetwork>) -> Box<dyn ErasedNetwork> {
+        let flat = stock.flat();
+        let Some(passes) = Forward::new(shape, &flat) else {
+            return stock;
+        };
+        Box::new(Self {
+            passes,
+            flat,
+            stock: Arc::new(Mutex::new(stock)),
+        })
+    }
+
+    fn current(&self) -> Box<dyn ErasedNetwork> {
+        let stock = self.stock.lock().unwrap_or_else(PoisonError::into_inner);
+        stock.with_flat(self.flat.clone())
+    }
+}
+
+impl ErasedNetwork for DeviceMlp {
+    fn forward(&self, obs: Tensor<2>) -> Tensor<2> {
+        if !on_device(&obs) {
+            return self.current().forward(obs);
+        }
+        self.passes.outputs(self.flat.clone(), obs)
+    }
+
+    fn jvp(&self, obs: Tensor<2>, direction: Tensor<1>) -> Tensor<2> {
+        self.current().jvp(obs, direction)
+    }
+
+    fn flat(&self) -> Tensor<1> {
+        self.flat.clone()
+    }
+
+    fn with_flat(&self, flat: Tensor<1>) -> Box<dyn ErasedNetwork> {
+        assert_eq!(flat.dims(), self.flat.dims(), "length of the flat vector");
+        Box::new(Self {
+            flat,
+            ..self.clone()
+        })
+    }
+
+    fn tracked(&self) -> Box<dyn ErasedNetwork> {
+        self.current().tracked()
+    }
+
+    fn flat_grad(&self, _: &Gradients) -> Tensor<1> {
+        // Whoever records gradients is the stock network that `tracked` made.
+        self.flat.zeros_like()
+    }
+
+    fn layout(&self) -> Vec<ParamSpec> {
+        let stock = self.stock.lock().unwrap_or_else(PoisonError::into_inner);
+        stock.layout()
+    }
+
+    fn stock(&self) -> Box<dyn ErasedNetwork> {
+        self.stock
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .boxed_clone()
+    }
+
+    fn boxed_clone(&self) -> Box<dyn ErasedNetwork> {
+        Box::new(self.clone())
+    }
+}
