@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""How A3C's speed scales with its workers.
+"""Measures how A3C's speed scales with the number of workers.
 
     python3 scripts/a3c_scaling.py [--program target/release/uphill] [--workers 1 2 4] [--copies 4] [--rounds 5]
 
-Trains the preset a3c-cartpole with another number of workers in turn, several rounds. Every worker has as many copies
-of the environment, and so as many samples per gradient; all runs take as many steps together, and report after as many
-gradients of all workers together. Prints a table: environment steps per second over the whole run, staleness, and the
-step and second at which the mean return over 100 episodes reached 475; medians over the rounds, with the least and the
-greatest.
+Trains the preset a3c-cartpole with different numbers of workers in turn, for several rounds. Every worker has the same
+number of copies of the environment, and so of samples per gradient; all runs take the same total number of steps, and
+report after the same total number of gradients. Prints a table: environment steps per second over the whole run,
+staleness, and the step and second at which the mean return over 100 episodes reached 475; medians over the rounds, with
+minimum and maximum.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import tempfile
 import time
 
 
-# Gradients of all workers together between two reports, at which they wait for each other.
+# Total number of gradients between two reports, at which the workers wait for each other.
 UPDATES = 48
 
 

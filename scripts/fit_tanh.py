@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Finds the coefficients of crates/cpu/src/tanh.rs. Needs numpy.
+"""Fits the coefficients of crates/cpu/src/tanh.rs. Needs numpy.
 
 tanh(x) = x P(x^2) / Q(x^2) on |x| <= LIMIT, beyond which tanh rounds to 1 in single precision. The
 rational function is fitted to the relative error by least squares on Chebyshev nodes, reweighted
 with the last denominator (Sanathanan & Koerner 1963) and towards the largest errors (Lawson 1961),
-then rounded to single precision and measured there.
+then rounded to single precision, in which the error is measured.
 """
 import numpy as np
 
@@ -27,7 +27,7 @@ def fit(nodes=4000, rounds=200):
     lawson, denominator, best = np.ones(nodes), np.ones(nodes), None
     for _ in range(rounds):
         weight = np.sqrt(lawson) / (denominator * t)
-        # x P - t Q = 0 with Q's constant term 1.
+        # Solves x P - t Q = 0 with 1 as the constant term of Q.
         left = np.hstack([x[:, None] * powers[:, : n + 1], -t[:, None] * powers[:, 1 : m + 1]])
         solution = np.linalg.lstsq(left * weight[:, None], t * weight, rcond=None)[0]
         p, q = solution[: n + 1], np.concatenate([[1.0], solution[n + 1 :]])

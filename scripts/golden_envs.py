@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Records the trajectories that crates/envs is compared with (tests/it/golden.rs).
+"""Records reference trajectories for crates/envs (tests/it/golden.rs).
 
     python3 -m venv .venv && .venv/bin/pip install 'gymnasium[classic-control]==1.4.0' 'numpy>=2'
     .venv/bin/python scripts/golden_envs.py
@@ -21,13 +21,13 @@ import numpy as np
 
 FOLDER = Path(__file__).resolve().parent.parent / "crates/envs/tests/golden"
 
-# CartPole episodes that come this close to a limit are left out: float32 might end them one step apart.
+# CartPole episodes that come this close to a limit are skipped: in float32 they might end one step earlier or later.
 MARGIN = 1e-4
 LIMITS = {0: 2.4, 2: math.radians(12.0)}
 
 
 def cartpole_policy(kind, rng):
-    """Policies that end an episode in different ways: by the clock, the angle, or the position."""
+    """Policies that end an episode in different ways: by the time limit, the angle, or the position."""
 
     def balance(state, lean, noise):
         x, x_dot, theta, theta_dot = state

@@ -2,12 +2,12 @@
 """Trains every preset over several seeds; writes learning curves and tables into the documentation.
 
     cargo build --release
-    python3 scripts/results.py run                # all runs; those that are there already are kept
+    python3 scripts/results.py run                # all runs; existing ones are kept
     python3 scripts/results.py run ppo-cartpole   # some of them
-    python3 scripts/results.py report             # pictures and tables from the runs that are there
+    python3 scripts/results.py report             # figures and tables from the existing runs
 
-Needs Python 3.9 and, for the report, matplotlib (3.11 made the pictures that are committed). Seconds are those of a
-processor, not of a clock: other programs on the machine do not count, and a run on two threads counts both.
+Needs Python 3.9 and, for the report, matplotlib (3.11 made the committed figures). Seconds are processor time: other
+programs on the machine do not count, and a run on two threads counts both.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES = ROOT / "docs/algorithms/img"
 
-# Environment: (mean return to reach, its range in pictures).
+# Environment: (mean return to reach, range of returns in figures).
 TASKS = {
     "CartPole-v1": (475, (0, 510)),
     "CartPolePositions-v1": (475, (0, 510)),
@@ -35,7 +35,7 @@ TASKS = {
 # Fixed workloads are measured elsewhere.
 PRESETS = sorted(p.stem for p in (ROOT / "configs").glob("*.toml") if not p.stem.startswith("bench-"))
 
-# Those that the README shows: one per algorithm, and PPO on real-valued actions.
+# Presets shown in the README: one per algorithm, and PPO on real-valued actions.
 HIGHLIGHTS = [
     f"{name}-cartpole" for name in ["reinforce", "vpg", "a2c", "a3c", "trust-region", "npg", "trpo", "ppo"]
 ] + ["ppo-pendulum"]
@@ -70,7 +70,7 @@ COLOURS = {
     "ppo": "C0",
 }
 
-# Pictures of the comparison: file, environment, label of every line.
+# Figures of the comparison: file, environment, label of every line.
 COMPARISONS = {
     "cartpole": ("CartPole-v1", {f"{n}-cartpole": n for n in COLOURS}),
     "pendulum": ("Pendulum-v1", {f"{n}-pendulum": n for n in COLOURS}),
@@ -85,7 +85,7 @@ COMPARISONS = {
 
 
 def train(name, seed, out, program):
-    """One run into out/name/seed, unless it is there."""
+    """Trains one run into out/name/seed, unless it exists."""
     folder = out / name / str(seed)
     if (folder / "seconds.json").exists():
         return
@@ -106,7 +106,7 @@ def train(name, seed, out, program):
 
 
 class Run:
-    """What metrics.csv says: lists of steps, processor seconds and mean returns over 100 episodes."""
+    """Reads metrics.csv: lists of steps, processor seconds and mean returns over 100 episodes."""
 
     def __init__(self, folder):
         with open(folder / "metrics.csv", newline="") as file:
@@ -115,7 +115,7 @@ class Run:
         self.seed = int(folder.name)
         self.steps = [int(row["env_steps"]) for row in rows]
         self.returns = [float(row["episode_return_mean"]) for row in rows]
-        # Where processor time went over the run is not known; its clock is stretched or shortened evenly.
+        # The distribution of processor time over the run is unknown, so wall-clock time is scaled evenly.
         wall = [float(row["wall_s"]) for row in rows]
         self.processor_s = json.loads((folder / "seconds.json").read_text())["processor"]
         self.seconds = [w * self.processor_s / wall[-1] for w in wall]
@@ -132,7 +132,7 @@ def load(name, out):
 
 
 def at(xs, ys, x):
-    """ys at x, linear between the points, level beyond them."""
+    """Interpolates ys at x, linearly between the points and constant beyond them."""
     if x <= xs[0]:
         return ys[0]
     for x0, x1, y0, y1 in zip(xs, xs[1:], ys, ys[1:]):
@@ -142,7 +142,7 @@ def at(xs, ys, x):
 
 
 def curve(runs, axis):
-    """Grid of 150 points from where every run has finished an episode, and mean, least and greatest return on it."""
+    """Grid of 150 points, from the step at which every run has finished an episode, with mean, minimum and maximum return."""
     xs = [getattr(run, axis) for run in runs]
     low, high = max(x[0] for x in xs), statistics.mean(x[-1] for x in xs)
     grid = [low + (high - low) * i / 149 for i in range(150)]
@@ -181,13 +181,13 @@ def save(fig, name):
     picture = io.BytesIO()
     fig.savefig(picture)
     plt.close(fig)
-    # 128 colours are enough, and a third of the bytes.
+    # 128 colours are enough, and reduce the size to a third.
     small = Image.open(picture).convert("RGB").quantize(128, method=Image.Quantize.MAXCOVERAGE)
     small.save(IMAGES / f"{name}.png", optimize=True)
 
 
 def draw_preset(name, runs):
-    """Mean over seeds and the range between the least and the greatest."""
+    """Plots the mean over seeds and the range between minimum and maximum."""
     fig, axes = figure(runs[0].env, "environment steps")
     grid, mean, low, high = curve(runs, "steps")
     axes.fill_between(grid, low, high, color="C0", alpha=0.2, linewidth=0, label="least to greatest")
@@ -199,7 +199,7 @@ def draw_preset(name, runs):
 
 
 def draw_comparison(name, env, lines, out):
-    """Mean over seeds of every line, against steps and against seconds."""
+    """Plots the mean over seeds of every line, against steps and against seconds."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     runs = {label: found for key, label in lines.items() if (found := load(key, out))}
@@ -230,7 +230,7 @@ def reached_text(run):
 
 
 def seeds_table(runs):
-    """A row per seed."""
+    """Table with one row per seed."""
     threshold = number(TASKS[runs[0].env][0]).removesuffix(".0")
     lines = [f"| seed | {threshold} reached at step | final return | processor seconds |", "|---|---|---|---|"]
     lines += [
@@ -240,13 +240,13 @@ def seeds_table(runs):
 
 
 def span(values, text):
-    """median (least to greatest)"""
+    """Text: median (minimum to maximum)."""
     low, middle, high = text(min(values)), text(statistics.median(values)), text(max(values))
     return middle if low == high else f"{middle} ({low} to {high})"
 
 
 def summary_row(first, runs):
-    """Cells: `first`, how many seeds reached the threshold and when, final returns, seconds."""
+    """Cells: `first`, number of seeds that reached the threshold and when, final returns, seconds."""
     reached = [r.reached for r in runs if r.reached]
     steps = span(reached, lambda x: f"{x / 1000:.0f}k") if reached else "–"
     seconds = span([r.processor_s for r in runs], lambda x: f"{x:.0f}")
@@ -265,7 +265,7 @@ def heading(first, what):
 
 
 def write_block(path, key, lines):
-    """Replaces what stands between the two comments with this key."""
+    """Replaces the text between the two comments with this key."""
     start, end = f"<!-- results: {key} -->", "<!-- end of results -->"
     text = path.read_text()
     if start not in text:

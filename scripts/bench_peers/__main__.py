@@ -1,4 +1,4 @@
-"""Runs the same work in Uphill and in other stacks, in turn, on this machine, and prints one table.
+"""Benchmark of Uphill against other stacks: runs the same work in turn on this machine and prints a table.
 
     cargo build --release
     python3 scripts/bench_peers                             # all workloads and peers, 6 to 7 minutes
@@ -9,10 +9,10 @@
 
 Needs Python 3.11 with its module venv and, the first time, a network: pinned versions of the peers go into a virtual
 environment of their own, and the one in Rust is built, which takes some minutes more. Workloads are
-configs/bench-*.toml; the peers, written for this comparison, are in workers/ and rust_peer/. Leave the machine alone
-meanwhile. What cannot be installed, or fails, is left out and said so.
+configs/bench-*.toml; the peers, written for this comparison, are in workers/ and rust_peer/. The machine should be idle
+otherwise. Programs that cannot be installed, or fail, are left out and named.
 
-Exit codes: 0 done, 1 something that was asked for failed (the table has the rest), 2 usage, 130 interrupted.
+Exit codes: 0 done, 1 something requested failed (the table contains the rest), 2 usage, 130 interrupted.
 """
 
 import argparse
@@ -67,7 +67,7 @@ def main():
 
 
 class LeftOut:
-    """What is not in the table, and whether it should have been."""
+    """Programs that are missing from the table, and whether they were requested."""
 
     def __init__(self):
         self.lines = []
@@ -121,7 +121,7 @@ def arguments():
 
 
 def names_of(known):
-    """A parser of names separated by commas."""
+    """Parser for names separated by commas."""
 
     def parse(text):
         names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
@@ -151,7 +151,7 @@ def positive(text):
 
 
 def check(args):
-    """Everything that can be wrong before something is installed."""
+    """Checks everything that can be wrong before something is installed."""
     if not os.access(args.uphill, os.X_OK) or args.uphill.is_dir():
         raise Failure(f"{args.uphill} is no program: run cargo build --release, or give --uphill PATH")
     for name in args.workloads:
@@ -173,7 +173,7 @@ def say(line):
 
 
 def uphill_builds(args):
-    """Uphill on every device, each of which it has to be able to use: a table without Uphill compares nothing."""
+    """Uphill on every device, each of which must be usable: a table without Uphill compares nothing."""
     builds = []
     for device in args.device:
         try:
@@ -184,7 +184,7 @@ def uphill_builds(args):
 
 
 def available(args, left_out):
-    """What can run here, name → function of (workload, work); adds what cannot to `left_out`."""
+    """Programs that can run here, name → function of (workload, work); adds the others to `left_out`."""
     found = {
         "Uphill" if len(args.device) == 1 else f"Uphill on {device}":
             lambda workload, work, device=device: run_uphill(args.uphill, device, workload, work, args.timeout)
@@ -210,7 +210,7 @@ def available(args, left_out):
 
 
 def why_not(args, name, workload):
-    """Why a program does not do a workload; empty if it does."""
+    """Reason why a program cannot run a workload; empty if it can."""
     stack = next((stack for stack in STACKS.values() if stack.name == name), None)
     if name.startswith("Uphill"):
         many = workload.agents == 1 or uphill_trains_many(args.uphill)
@@ -252,7 +252,7 @@ def measure(args, programs, left_out):
 
 
 def work_of(args, workload):
-    """The configuration's settings, with the copies that were asked for."""
+    """Settings of the configuration, with the requested number of copies."""
     work = settings(workload)
     return work | {"num_envs": args.envs or work["num_envs"]}
 
@@ -263,12 +263,12 @@ def batch_of(work):
 
 
 def warms_up(args):
-    """Whether some of the iterations do not count because Uphill computes on something that is no CPU."""
+    """Whether the first iterations do not count because Uphill runs on a device other than a CPU."""
     return any(device not in CPU_DEVICES for device in args.device)
 
 
 def steps_of(args, workload, work, slow):
-    """Environment steps of one run and agent; as many for all that may compute on a GPU."""
+    """Environment steps of one run and agent; equal for all programs that may run on a GPU."""
     if args.steps:
         return args.steps
     if slow:
@@ -306,7 +306,7 @@ def versions(builds, programs):
 
 
 def as_json(args, builds, programs, left_out, results):
-    """Everything: what was asked for, where and of what it was measured, and every run."""
+    """All data: the request, machine and versions, and every run."""
     works = {key: work_of(args, WORKLOADS[key]) for key in args.workloads}
     return {
         "machine": machine(),
@@ -318,7 +318,7 @@ def as_json(args, builds, programs, left_out, results):
         "versions": versions(builds, programs),
         "rounds": args.rounds,
         "threads": args.threads or None,  # of PyTorch, by its own choice
-        # How many steps a run has differs between programs and stands with each.
+        # The number of steps of a run differs between programs and is listed with each.
         "settings": {key: {name: work[name] for name in work if name != "total_steps"} for key, work in works.items()},
         "left_out": left_out.lines,
         "workloads": results,

@@ -20,7 +20,7 @@ from failure import Failure, last_words
 WORKERS = Path(__file__).resolve().parent / "workers"
 PATIENCE = 600  # seconds for a run, which takes a tenth of that, unless told otherwise
 CPU_DEVICES = ("flex", "ndarray")
-# On other devices the first iteration compiles kernels, the second records what the later ones replay.
+# On other devices the first iteration compiles kernels, the second records the launches that later ones replay.
 WARM_UP = 3  # iterations
 ENOUGH = 20  # iterations of a run with such a warm-up
 
@@ -34,7 +34,7 @@ def rate(run):
 
 
 class Build(NamedTuple):
-    """A device and the program that computes on it, as meta.json of a run has them."""
+    """A device and the program that runs on it, as in a run's meta.json."""
 
     device: str
     adapter: str
@@ -43,7 +43,7 @@ class Build(NamedTuple):
 
 
 def uphill_on(program, device, workload, patience):
-    """Makes a tiny run: a program can fail to use a device that it knows."""
+    """Trains a tiny run: a program may fail to use a device that it supports."""
     tiny = {"num_envs": 1, "total_steps": 2, "algo.steps": 2, "algo.epochs": 1, "algo.minibatches": 1}
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
@@ -61,7 +61,7 @@ def run_uphill(program, device, workload, work, patience):
         arguments = [workload.path(), "--device", device, "--out", out, "--seed", str(work["seed"])]
         if agents > 1:
             arguments += ["--seeds", str(agents)]
-        # The peers keep no checkpoints on the way.
+        # The peers write no checkpoints during a run.
         sets = {"total_steps": total, "num_envs": work["num_envs"], "checkpoint_every": total}
         cold_s = train(program, arguments, sets, patience)
         if agents > 1:
@@ -97,7 +97,7 @@ def train(program, arguments, sets, patience):
 
 
 def content(path, read):
-    """What `read` makes of a file that a run should have left."""
+    """Result of `read` for a file that a run should have written."""
     try:
         with path.open() as file:
             return read(file)
@@ -106,7 +106,7 @@ def content(path, read):
 
 
 class Row(NamedTuple):
-    """What of a line of metrics.csv counts here."""
+    """The relevant part of a line of metrics.csv."""
 
     wall_s: float
     iteration: int
@@ -160,8 +160,8 @@ def of_summary(summary):
 def after_warm_up(metrics):
     """Seconds of all iterations but the first ones of every agent, and the steps of those.
 
-    Agents share a clock and take turns on the device, or make an iteration together and write their rows one after the
-    other, so that the time of an iteration is that since any row before it.
+    Agents share a clock and take turns on the device, or run an iteration together and write their rows one after the
+    other, so the time of an iteration is the time since the previous row of any agent.
     """
     seconds, before = 0.0, 0.0
     for row in sorted(row for rows in metrics for row in rows):
@@ -175,7 +175,7 @@ def after_warm_up(metrics):
 
 
 def uphill_trains_many(program):
-    """Whether this build knows `train --seeds`."""
+    """Whether this build supports `train --seeds`."""
     about = subprocess.run([program, "train", "--help"], capture_output=True, text=True)
     return "--seeds" in about.stdout
 
@@ -227,7 +227,7 @@ def run_worker(command, patience, environment=None):
 
 
 def report_of(line):
-    """A line that a worker printed."""
+    """Parses a line that a worker printed."""
     try:
         report = json.loads(line)
         usable = report["run_s"] > 0 and report["env_steps"] > 0 and "mean_return" in report

@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).resolve().parent / "rust_peer"
 
 
 def build(folder, say):
-    """The program, built in `folder` from a copy of the package, which is no part of this workspace."""
+    """The program, built in `folder` from a copy of the package, which is not part of this workspace."""
     if shutil.which("cargo") is None:
         raise Failure("cargo is not there")
     say(f"building {PIN} in {folder}; the first time takes minutes")
@@ -32,7 +32,7 @@ def arguments(work):
 
 
 def why_not(workload, work):
-    """Why it does not do a workload; empty if it does."""
+    """Reason why it cannot run a workload; empty if it can."""
     if work["env"] != "CartPole-v1":
         return "its PPO is for choices, and CartPole is what it has of them"
     return "trains one agent at a time" if workload.agents > 1 else ""

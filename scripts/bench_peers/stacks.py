@@ -11,7 +11,7 @@ from failure import Failure, last_words
 NUMPY = "numpy==2.4.6"
 TORCH = "torch==2.15.0"
 JAX = ["jax==0.10.2", "jaxlib==0.10.2", NUMPY]
-# An error is the last line of what a program says, not a remark on tracebacks.
+# The error is the last line of a program's output, not a note about tracebacks.
 LAST_LINE = {"JAX_TRACEBACK_FILTERING": "off"}
 
 
@@ -40,16 +40,16 @@ STACKS = {
         "ppo_jax.py",
         [*JAX, "jax-cuda12-plugin[with-cuda]==0.10.2"],
         many_agents=True,
-        # JAX's own choice there is TF32, which has 10 of float's 23 bits.
+        # JAX's default there is TF32, which has 10 of float's 23 bits.
         environment={"JAX_PLATFORMS": "cuda", "JAX_DEFAULT_MATMUL_PRECISION": "highest"} | LAST_LINE,
     ),
 }
-# Those that need a GPU come only when they are asked for.
+# Stacks that need a GPU run only on request.
 ON_CPU = [key for key in STACKS if key != "jax-cuda"]
 
 
 def make_venv(folder, say):
-    """The interpreter of the virtual environment in `folder`, which is made if it is not there."""
+    """The interpreter of the virtual environment in `folder`, which is created if it does not exist."""
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if not python.exists():
         if importlib.util.find_spec("venv") is None or importlib.util.find_spec("ensurepip") is None:
@@ -60,7 +60,7 @@ def make_venv(folder, say):
 
 
 def install(python, stack, say):
-    """Installs what is missing of a stack's requirements."""
+    """Installs missing requirements of a stack."""
     missing = [r for r in stack.requirements if installed_version(python, r) != r.partition("==")[2]]
     if not missing:
         return
@@ -70,7 +70,7 @@ def install(python, stack, say):
 
 
 def why_not_installed(output):
-    """What pip's words mean. It says in warnings that it reached nobody, and in the end that it found nothing."""
+    """Meaning of pip's output: it reports an unreachable server in warnings, and in the end that it found nothing."""
     words = last_words(output)
     lost = ("connection broken", "Could not fetch URL", "timed out", "name resolution")
     if any(sign in output for sign in lost):

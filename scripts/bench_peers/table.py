@@ -1,4 +1,4 @@
-"""From runs to a table."""
+"""Statistics of runs, and their table."""
 
 import statistics
 
@@ -34,7 +34,7 @@ def summary(runs):
 
 
 def rounded(number):
-    """Three digits, grouped: no more is measured."""
+    """Three significant digits, grouped: more would not be meaningful."""
     digits = max(0, len(str(int(number))) - 3)
     return f"{round(number, -digits):,.0f}"
 
@@ -44,7 +44,7 @@ def ratio(a, b):
 
 
 def rows(results):
-    """`results`: workload → program → summary. Where there are several, the first Uphill and the last JAX count."""
+    """`results`: workload → program → summary. If there are several, the first Uphill and the last JAX count."""
     for workload, programs in results.items():
         rates = {name: found["env_steps_per_s"] for name, found in programs.items()}
         uphill = next((rate for name, rate in rates.items() if name.startswith("Uphill")), None)
@@ -65,7 +65,7 @@ def rows(results):
 
 
 def table(results):
-    """Markdown, its columns aligned."""
+    """Markdown table with aligned columns."""
     lines = [HEADER, *rows(results)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(HEADER))]
     lines.insert(1, ["-" * width for width in widths])

@@ -1,4 +1,4 @@
-"""The workloads and what a peer has to know of them."""
+"""Workloads, and the settings that peers need."""
 
 import tomllib
 from pathlib import Path
@@ -24,8 +24,8 @@ ALGO_KEYS = [
 
 
 class Workload(NamedTuple):
-    """A configuration, how many environment steps of it are enough to time (and for a slow stack, which takes several
-    times as long for them), and how many agents learn it at once."""
+    """A configuration, the number of environment steps to time (and a smaller one for slow stacks), and the number of
+    agents trained together."""
 
     config: str
     steps: int

@@ -1,4 +1,4 @@
-"""Compares dynamics.py with the trajectories that crates/envs is compared with, in numpy and, where it is there, in JAX.
+"""Compares dynamics.py with the reference trajectories of crates/envs, in numpy and, if installed, in JAX.
 
     target/bench-peers-venv/bin/python scripts/bench_peers/workers/check_dynamics.py
 """
@@ -35,7 +35,7 @@ def close(what, found, expected):
 
 
 def check_golden(xp, name, dynamics, names):
-    """Every recorded step by itself."""
+    """Compares every recorded step separately."""
     with (GOLDEN / f"{name}.csv").open() as file:
         rows = list(csv.DictReader(file))
     actions = columns(rows, ["action"])
@@ -44,7 +44,7 @@ def check_golden(xp, name, dynamics, names):
     states, rewards, terminated = dynamics.step(xp, xp.asarray(columns(rows, names)), actions, noise)
     expected = columns(rows, [f"next_{name}" for name in names])
     if dynamics is PENDULUM:
-        # Gymnasium lets the angle grow, here it is kept within a turn; near the seam the two may differ by one.
+        # Gymnasium lets the angle grow, here it is wrapped; near the limits the two may differ by a turn.
         states = numpy.array(states)
         turns = numpy.round((expected[:, 0] - states[:, 0]) / (2 * math.pi))
         states[:, 0] += numpy.float32(2 * math.pi) * turns
@@ -56,7 +56,7 @@ def check_golden(xp, name, dynamics, names):
 
 
 def check_lqr(xp):
-    """Waves of length 1 at right angles; a step without noise as by hand."""
+    """Checks that the waves are orthonormal, and a step without noise against a calculation by hand."""
     close("waves", WAVES.T @ WAVES, numpy.eye(WAVES.shape[1]))
     states, actions = numpy.ones((1, LQR.obs), numpy.float32), numpy.zeros((1, LQR.actions), numpy.float32)
     actions[0, 2] = 3.0  # clipped to 2

@@ -1,8 +1,8 @@
 """Dynamics of the workloads' environments, for numpy and for JAX.
 
-Every function takes the array module `xp` first and works on all N copies at once. Chance comes from outside, as
-numbers in [0, 1). Time limits and autoreset belong to whoever steps the copies. The descriptions are those at the heads
-of crates/envs/src/{cartpole,pendulum}.rs and crates/envs/src/probe/lqr_17x6.rs; check_dynamics.py compares.
+Every function takes the array module `xp` first and works on all N copies at once. Randomness is an argument, as
+numbers in [0, 1). Time limits and autoreset are the caller's task. The environments are described in
+crates/envs/src/{cartpole,pendulum}.rs and crates/envs/src/probe/lqr_17x6.rs; check_dynamics.py compares the two.
 """
 
 import math
@@ -71,7 +71,7 @@ CARTPOLE = Dynamics(
 
 
 def wrapped(xp, angle):
-    """The same direction in [-pi, pi)."""
+    """The equivalent angle in [-pi, pi)."""
     return angle - 2 * math.pi * xp.floor(angle / (2 * math.pi) + 0.5)
 
 

@@ -1,7 +1,7 @@
 """PPO as one compiled JAX program: environments, rollout, advantages and updates inside `jit`, loops as `lax.scan`.
 
-The way of PureJaxRL (Lu et al., "Discovered policy optimisation", 2022), with JAX alone. Several agents are one `vmap`.
-Unlike there, an episode that ran out of time is worth what its last observation promises. Reports two runs of the same
+Follows PureJaxRL (Lu et al., "Discovered policy optimisation", 2022), with JAX alone. Several agents are one `vmap`.
+Unlike there, truncated episodes bootstrap from the value of their last observation. Reports two runs of the same
 compiled program; the time until the first report includes the imports and the compilation.
 """
 
@@ -23,7 +23,7 @@ EPISODES = 100  # of the mean return, at least
 
 
 class Copies(NamedTuple):
-    """Environments between two steps."""
+    """State of the environments between two steps."""
 
     states: jax.Array  # [N, S]
     ages: jax.Array  # [N]
@@ -44,7 +44,7 @@ class Sample(NamedTuple):
 
 
 class Adam(NamedTuple):
-    """Moments (arXiv:1412.6980) and steps taken."""
+    """Moments of Adam (arXiv:1412.6980) and number of steps."""
 
     first: dict
     second: dict
@@ -60,7 +60,7 @@ def start_copies(dynamics, key, num_envs):
 
 
 def step_copies(dynamics, key, copies, actions):
-    """Copies after autoreset, rewards, who ended, whose time ran out, states before autoreset, returns of the ended."""
+    """Copies after autoreset, rewards, ends, truncations, states before autoreset, returns of finished episodes."""
     noise_key, start_key = random.split(key)
     num_envs = len(copies.ages)
     noise = random.uniform(noise_key, (num_envs, dynamics.noise_width))
@@ -146,9 +146,9 @@ def log_prob_and_entropy(dynamics, agent, obs, actions):
 
 
 def values_after_cuts(agent, rollout, time_limit):
-    """Values of what followed where time ran out, elsewhere 0, [T, N].
+    """Values of the last observations of truncated episodes, elsewhere 0, [T, N].
 
-    A copy's time runs out at most once in as many steps as the limit has: one evaluation for each such stretch of the
+    A copy is truncated at most once in as many steps as the time limit has: one evaluation for each such stretch of the
     rollout is enough.
     """
     values = []
@@ -192,7 +192,7 @@ def loss_of(agent, batch, dynamics, work):
 
 
 def adam_step(agent, adam, grads, rate, work):
-    """One step along gradients shortened to a global norm."""
+    """One step along gradients clipped by their global norm."""
     norm = jnp.sqrt(sum((g**2).sum() for g in jax.tree.leaves(grads)))
     shorten = jnp.minimum(1.0, work.max_grad_norm / (norm + 1e-6))
     grads = jax.tree.map(lambda g: g * shorten, grads)
@@ -272,7 +272,7 @@ def train_one(key, work):
 
 
 def mean_return(finished):
-    """Over the last iterations that have enough episodes together; `finished` is [iterations, 2]."""
+    """Mean return over the last iterations that together have enough episodes; `finished` is [iterations, 2]."""
     sums, counts = numpy.cumsum(finished[::-1], 0).T
     if counts[-1] == 0:
         return None
@@ -281,7 +281,7 @@ def mean_return(finished):
 
 
 def check_device():
-    """Ends the program where JAX_PLATFORMS asks for a device that is not there."""
+    """Ends the program if JAX_PLATFORMS names an unavailable device."""
     kind = os.environ.get("JAX_PLATFORMS", "")
     try:
         jax.devices()

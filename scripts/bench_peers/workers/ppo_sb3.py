@@ -1,7 +1,7 @@
-"""The workload in Stable-Baselines3, with the environments its users have: Gymnasium's in a `DummyVecEnv`.
+"""The workload in Stable-Baselines3, with Gymnasium's environments in a `DummyVecEnv`, as its users have them.
 
 The linear system, which Gymnasium does not have, is a `VecEnv` over numpy. Stable-Baselines3's value loss has no factor
-of a half, and where it clips values it takes the clipped loss instead of the larger of the two.
+of a half, and with value clipping it uses the clipped loss instead of the maximum of the two.
 """
 
 import time
@@ -17,7 +17,7 @@ from protocol import report, warm_up, workload
 
 
 class BatchVecEnv(VecEnv):
-    """`NumpyBatch` as Stable-Baselines3 wants it."""
+    """`NumpyBatch` with the interface of Stable-Baselines3."""
 
     def __init__(self, name, num_envs, seed):
         self.batch = NumpyBatch(name, num_envs, seed)
@@ -47,7 +47,7 @@ class BatchVecEnv(VecEnv):
         return [False] * self.num_envs
 
     def get_attr(self, attr_name, indices=None):
-        # Asked for by the base class: there is nothing to render.
+        # Required by the base class: there is nothing to render.
         return [None] * self.num_envs
 
     def set_attr(self, attr_name, value, indices=None):

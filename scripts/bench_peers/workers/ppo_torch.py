@@ -1,8 +1,8 @@
-"""PPO in PyTorch as a single-file script has it: a loop of tensor operations, environments in numpy.
+"""PPO in PyTorch in the style of single-file scripts: a loop of tensor operations, environments in numpy.
 
 Schulman et al., arXiv:1707.06347, with the details of Huang et al., "The 37 implementation details of proximal policy
-optimization". The environments of a batch are stepped together in numpy, which is quicker than Gymnasium's vector of
-single environments. Unlike in CleanRL, an episode that ran out of time is worth what its last observation promises.
+optimization". The environments of a batch are stepped together in numpy, which is faster than Gymnasium's vector of
+single environments. Unlike in CleanRL, truncated episodes bootstrap from the value of their last observation.
 """
 
 import math
@@ -59,13 +59,13 @@ class Rollout:
         self.obs = torch.zeros(steps, num_envs, dynamics.obs)
         self.actions = torch.zeros(steps, num_envs, *action_shape, dtype=kind)
         self.log_probs, self.values, self.rewards, self.ended = torch.zeros(4, steps, num_envs)
-        # Values of what followed where time ran out, elsewhere 0.
+        # Values of the last observations of truncated episodes, elsewhere 0.
         self.cut_values = torch.zeros(steps, num_envs)
 
 
 @torch.no_grad()
 def collect(agent, env, rollout):
-    """Fills the rollout; values of what follows it, [N]."""
+    """Fills the rollout; returns the values of the observations that follow it, [N]."""
     obs = torch.from_numpy(env.obs())
     for t in range(len(rollout.obs)):
         dist = agent.dist(obs)

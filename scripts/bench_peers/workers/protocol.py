@@ -1,4 +1,4 @@
-"""What the driver and its workers say to each other: a workload as JSON on the command line, results as lines of JSON."""
+"""Protocol of driver and workers: a workload as JSON on the command line, results as lines of JSON."""
 
 import json
 import sys
@@ -11,7 +11,7 @@ def workload():
 
 
 def warm_up(work):
-    """A little of the same work, for what a library does once to happen before the clock starts."""
+    """A small amount of the same work, so that one-time work of a library happens before the clock starts."""
     return SimpleNamespace(**(vars(work) | {"num_envs": 8, "steps": 32, "total_steps": 512}))
 
 
@@ -22,5 +22,5 @@ def iterations(work):
 
 
 def report(run_s, env_steps, mean_return):
-    """One run; the driver notes when the line arrives."""
+    """Reports one run; the driver records when the line arrives."""
     print(json.dumps({"run_s": run_s, "env_steps": env_steps, "mean_return": mean_return}), flush=True)
