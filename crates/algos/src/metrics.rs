@@ -79,7 +79,7 @@ impl Measured {
     }
 }
 
-/// A map from names to numbers, in their order; null where there is none.
+/// A map from names to numbers, in their order, with null for undefined values.
 impl Serialize for Metrics {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))

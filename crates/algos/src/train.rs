@@ -1,4 +1,4 @@
-//! Trainer: a run in memory, and one iteration of it.
+//! Trainer: a run in memory, with its state, errors and statistics.
 
 mod build;
 mod iteration;
@@ -116,7 +116,7 @@ impl Trainer {
         ))
     }
 
-    /// This run with a wrapper around each of its batches of environments that behaves as they do: a clock, a recorder.
+    /// This run with a transparent wrapper, such as a clock or a recorder, around each of its batches of environments.
     #[must_use]
     pub fn around_envs(
         mut self,

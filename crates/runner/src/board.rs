@@ -1,4 +1,4 @@
-//! Progress of one run or of several on the terminal.
+//! Terminal progress of one run or of several.
 
 use crate::{
     progress::{self, Progress},
@@ -11,7 +11,7 @@ use std::{
 };
 use uphill_algos::{Report, Trainer};
 
-/// Joint progress of all agents: their total steps, the mean of their returns.
+/// Joint progress of all agents: their total steps and mean return.
 pub(crate) struct Board {
     quiet: bool,
     shown: Mutex<Shown>,

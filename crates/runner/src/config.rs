@@ -184,7 +184,7 @@ fn parse_set(set: &str) -> anyhow::Result<Edit> {
     parse_change(format!("--set {set}"), set, "--set ")
 }
 
-/// The change KEY=VALUE that is called `label`; `how` stands before one on a command line.
+/// The change KEY=VALUE with the name `label`; `how` precedes changes on a command line.
 fn parse_change(label: String, set: &str, how: &str) -> anyhow::Result<Edit> {
     let (key, value) = match set.split_once('=') {
         Some((key, value)) if key.split('.').all(|part| !part.trim().is_empty()) => (key, value),

@@ -1,4 +1,4 @@
-//! Sinks: receivers of a run's rows, such as files, the terminal and those of a user's program.
+//! Sinks: receivers of a run's rows, such as files, the terminal and user-defined ones.
 
 use serde::Serialize;
 use std::{
@@ -48,15 +48,15 @@ pub trait Sink: Send {
     }
 }
 
-/// A run that begins or is resumed, for which a sink is made.
+/// A new or resumed run for which a sink is made.
 #[derive(Clone, Copy, Debug)]
 pub struct SinkRequest<'a> {
     /// Run directory.
     pub dir: &'a Path,
     /// Configuration of the run.
     pub config: &'a RunConfig,
-    /// Number of iterations finished, those of the checkpoint. Rows of later iterations, from an earlier session that ended
-    /// before its next checkpoint, are to be dropped.
+    /// Number of finished iterations, which is that of the checkpoint. Rows of later iterations, from an earlier
+    /// session that ended before its next checkpoint, should be dropped.
     pub iteration: u64,
     /// Number of environment steps of these iterations.
     pub env_steps: u64,
@@ -67,8 +67,8 @@ pub type MakeSink = fn(SinkRequest<'_>) -> anyhow::Result<Box<dyn Sink>>;
 
 static OWN: RwLock<Vec<MakeSink>> = RwLock::new(vec![]);
 
-/// Registers a sink for every run of `train`, one for each seed of `--seeds`, beside those that there are. To be called
-/// before [`main`](crate::main).
+/// Registers a sink for every run of `train`, one for each seed of `--seeds`, in addition to the existing ones. To be
+/// called before [`main`](crate::main).
 ///
 /// ```no_run
 /// use std::{fs::File, io::Write};

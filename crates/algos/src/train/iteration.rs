@@ -1,4 +1,4 @@
-//! One iteration: collect, learn, report.
+//! One training iteration in three calls: collect, learn, report.
 
 use super::{StepError, Trainer};
 use crate::{
@@ -20,7 +20,7 @@ use uphill_envs::{Finished, FinishedEpisodes};
 
 /// Results of one iteration.
 ///
-/// Serialises as one flat object: these fields in their order, then every metric by its name. A value that does not exist is
+/// Serialises as one flat object: these fields in their order, then every metric by its name. An undefined value is
 /// null. All others are finite, because an iteration with a value that is not ends in [`Diverged`].
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Report {
@@ -72,7 +72,7 @@ pub struct Learned {
     steps: usize,
     finished: Finished,
     measured: Measured,
-    /// What does not vary, as [`no_spread`] wants to know.
+    /// Flags of quantities that do not vary, for [`no_spread`].
     flat: Option<Tensor<1>>,
     evidence: Evidence,
 }
@@ -170,7 +170,7 @@ impl Trainer {
     ///
     /// # Panics
     ///
-    /// If the experience is of a trainer whose algorithm collects otherwise.
+    /// If the experience comes from a trainer whose algorithm collects in another way.
     pub fn learn(
         &mut self,
         mut collected: Collected,

@@ -1,5 +1,7 @@
-//! `uphill ablate`: comparison of variants of one configuration. The built-in ones measure the effect of PPO's
-//! code-level optimisations, after Engstrom et al. (arXiv:2005.12729).
+//! `uphill ablate`: comparison of variants of one configuration.
+//!
+//! The built-in variants measure the effect of PPO's code-level optimisations, after Engstrom et al.
+//! (arXiv:2005.12729).
 //!
 //! ```text
 //! ablation.csv   a row per run, as soon as it has ended

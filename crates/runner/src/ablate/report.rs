@@ -43,8 +43,8 @@ pub(crate) struct Line {
     pub(crate) seconds: Option<f64>,
 }
 
-/// Contributions of the algorithm and of the code-level optimisations to PPO's improvement (arXiv:2005.12729 §5), or of
-/// whatever four variants stand in the place of PPO with and without optimisations, TRPO with and without them.
+/// Contributions of the algorithm and of the code-level optimisations to PPO's improvement (arXiv:2005.12729 §5), or
+/// the corresponding quantities for any four variants in the roles of PPO and TRPO with and without optimisations.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) struct Improvements {
     /// max(|PPO − TRPO+|, |PPO-M − TRPO|): the paper's AAI.

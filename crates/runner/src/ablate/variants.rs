@@ -1,4 +1,4 @@
-//! Variants of an ablation: a file with a list of changes to one configuration for each.
+//! Variants of an ablation, read from a file with a list of changes to one configuration for each.
 
 use crate::{
     config::{
@@ -35,7 +35,7 @@ pub(crate) struct Variants {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Variant {
     pub(crate) name: String,
-    /// Its difference, in one line.
+    /// Description of its difference in one line.
     pub(crate) about: String,
     /// Earlier variant that it starts from; `None`: the configuration itself.
     of: Option<String>,
@@ -55,7 +55,7 @@ struct When {
 }
 
 impl Variants {
-    /// Variants of the file at `path`, or the built-in ones.
+    /// Reads the variants in the file at `path`, or the built-in ones.
     pub(crate) fn load(path: Option<&Path>) -> anyhow::Result<Self> {
         let Some(path) = path else {
             return Self::parse(PPO).context("the built-in variants");
@@ -88,7 +88,7 @@ impl Variants {
         &self.all[0].name
     }
 
-    /// Variants by their names, in the order of the file; all of them without names.
+    /// Variants with these names in the order of the file; all of them if no names are given.
     pub(crate) fn chosen(&self, names: &[String]) -> anyhow::Result<Vec<&Variant>> {
         for name in names {
             among(&self.all, name)
@@ -102,7 +102,7 @@ impl Variants {
     /// Configuration of a variant.
     ///
     /// # Errors
-    /// If `base` is not one for these variants, or the variant is not possible with it.
+    /// If `base` does not meet the file's conditions, or the variant is not possible with it.
     pub(crate) fn config(&self, variant: &Variant, base: &RunConfig) -> anyhow::Result<RunConfig> {
         let base = table(base)?;
         for need in &self.needs {
@@ -135,7 +135,7 @@ const EXAMPLE: &str = "[[variant]]\nname = \"plain\"\nabout = \"as it is\"\n\n\
     [[variant]]\nname = \"wide\"\nabout = \"twice as many neurons\"\nchanges = [\"network.hidden=[128, 128]\"]";
 
 impl Variant {
-    /// Whether it can stand after the variants `before`.
+    /// Checks that it is valid after the variants `before`.
     fn check(&self, before: &[Self]) -> anyhow::Result<()> {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-+_.".contains(c);
         let fits = self.name.chars().all(plain) && self.name.starts_with(|c| plain(c) && c != '.');

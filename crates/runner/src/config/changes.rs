@@ -1,4 +1,4 @@
-//! Changes to a whole configuration, as text: what `--set` takes, and a little more.
+//! Changes to a whole configuration as text: the form of `--set`, and conditional changes.
 //!
 //! ```text
 //! KEY=VALUE     as with --set

@@ -1,4 +1,4 @@
-//! When sinks hear of what.
+//! Tests of the calls that sinks receive, and of their order.
 
 #![allow(clippy::unwrap_used)]
 
@@ -10,7 +10,7 @@ use std::{
 };
 use uphill_algos::{RunConfig, ppo::PpoConfig};
 
-/// 64 steps in each iteration.
+/// A configuration with 64 steps in each iteration.
 fn config(iterations: u64) -> RunConfig {
     let ppo = PpoConfig {
         steps: 16,
@@ -40,13 +40,13 @@ fn session(dir: &Path, config: &RunConfig) -> Session {
     Session::create(run, meta, trainer).unwrap()
 }
 
-/// Writes down what it is asked, and where the latest checkpoint was then.
+/// Sink that records its calls, with the state of the latest checkpoint at that time.
 struct Recorder {
     heard: Arc<Mutex<Vec<String>>>,
-    /// The run's own, to look up what has been saved.
+    /// Run directory, for looking up what has been saved.
     dir: PathBuf,
     config: RunConfig,
-    /// Row that it refuses.
+    /// Number of the row that it rejects.
     refused: u64,
 }
 
@@ -80,7 +80,7 @@ impl Sink for Recorder {
     }
 }
 
-/// A session of so many iterations that has a checkpoint every `every` steps, and what a sink of it hears.
+/// A session of `config` in `dir`, and the recorded calls of its sink, which rejects row number `refused`.
 fn recorded(dir: &Path, config: &RunConfig, refused: u64) -> (Session, Arc<Mutex<Vec<String>>>) {
     let mut session = session(dir, config);
     let heard = Arc::new(Mutex::new(vec![]));

@@ -1,4 +1,4 @@
-//! The built-in variants, and files of one's own.
+//! Tests of the built-in variants, and of user-supplied files.
 
 #![allow(clippy::unwrap_used)]
 
@@ -21,7 +21,7 @@ fn built_in() -> Variants {
     Variants::load(None).unwrap()
 }
 
-/// The built-in variant of that name, of `base`.
+/// The built-in variant with this name, derived from `base`.
 fn of(base: &RunConfig, name: &str) -> anyhow::Result<RunConfig> {
     let variants = built_in();
     variants.config(among(&variants.all, name)?, base)
@@ -31,7 +31,7 @@ fn variant(name: &str) -> RunConfig {
     of(&base(), name).unwrap()
 }
 
-/// What changes from `a` to `b`: key, value in `a`, value in `b`.
+/// Differences between `a` and `b`: key, value in `a`, value in `b`.
 fn changes(a: &RunConfig, b: &RunConfig) -> Vec<(String, String, String)> {
     let [a, b] = [a, b].map(|config| config::kept::values(config).unwrap());
     let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
@@ -44,7 +44,7 @@ fn changes(a: &RunConfig, b: &RunConfig) -> Vec<(String, String, String)> {
         .collect()
 }
 
-/// What each optimisation's switch looks like in the configuration of full PPO.
+/// Effects of the switches on the configuration of full PPO.
 const SWITCHES: [(&str, &[[&str; 3]]); 10] = [
     ("no-value-clip", &[["algo.value_clip", "0.2", "0.0"]]),
     ("no-reward-scale", &[["normalize.reward", "true", "false"]]),
@@ -171,7 +171,7 @@ fn presets_of_clipped_ppo_can_be_ablated_and_no_others() {
     }
 }
 
-/// TRPO of this base of PPO.
+/// The TRPO variant of this PPO base.
 fn trpo_of(sets: &[&str]) -> TrpoConfig {
     let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
     let base = config::load("ppo-pendulum", &sets).unwrap().config;
@@ -201,7 +201,7 @@ fn trpo_takes_what_its_base_has_by_another_name() {
     assert_ne!(AdvantageNorm::default(), AdvantageNorm::None);
 }
 
-/// A file of one's own for an algorithm that has no built-in variants.
+/// A user-supplied file for an algorithm without built-in variants.
 #[test]
 fn a_file_of_ones_own_starts_from_any_configuration() {
     let text = "\
