@@ -1,12 +1,12 @@
-//! What kernels read and write, as tensors and below them.
+//! Buffers of an update and its samples, as tensors and as backend primitives.
 
 use crate::ops::{self, LearningOps};
 use crate::plan::{Plan, scalar};
 use burn::backend::Dispatch;
 use burn::tensor::Tensor;
 
-/// What an update changes: parameters of both networks, Adam's moments of the actor's parameters and then of the
-/// critic's, `[S·P]` each for `S` agents, and the numbers at [`scalar`] of each of them.
+/// State that an update changes: parameters of both networks, Adam's moments of the actor's parameters and then of the
+/// critic's, `[S·P]` each for `S` agents, and the numbers at [`scalar`] of each agent.
 #[derive(Clone, Debug)]
 pub(crate) struct Buffers {
     pub(crate) actor: Tensor<1>,
@@ -17,7 +17,7 @@ pub(crate) struct Buffers {
 }
 
 impl Buffers {
-    /// Room for the numbers of an update, where `tensor` is.
+    /// Uninitialised buffers for an update, on the device of `tensor`.
     pub(crate) fn beside(tensor: &Tensor<1>, plan: &Plan) -> Self {
         let room = |len| room(tensor, [plan.agents * len]);
         Self {
@@ -29,12 +29,12 @@ impl Buffers {
         }
     }
 
-    /// These buffers with the numbers of `from` in them. Nobody else may have a handle to them.
+    /// These buffers, filled with the contents of `from`. There must be no other handles to them.
     pub(crate) fn filled(self, from: Self) -> Self {
         Self::from_state(Dispatch::copy_state(self.into_state(), from.into_state()))
     }
 
-    /// Hands the buffers over to an operation; until they come back, handles to `another` tensor stand for them.
+    /// Moves the buffers out for an operation; until they are returned, handles to `another` tensor take their place.
     pub(crate) fn take(&mut self, another: &Tensor<1>) -> Self {
         let others = Self {
             actor: another.clone(),
@@ -46,7 +46,7 @@ impl Buffers {
         std::mem::replace(self, others)
     }
 
-    /// Below the tensors, for an operation.
+    /// Primitive tensors, for a backend operation.
     pub(crate) fn into_state(self) -> ops::State<Dispatch> {
         ops::State {
             actor: self.actor.into_dispatch(),
@@ -57,7 +57,7 @@ impl Buffers {
         }
     }
 
-    /// Back from an operation.
+    /// Buffers from the primitive tensors of a backend operation.
     pub(crate) fn from_state(state: ops::State<Dispatch>) -> Self {
         Self {
             actor: Tensor::from_dispatch(state.actor),
@@ -69,30 +69,30 @@ impl Buffers {
     }
 }
 
-/// Samples of `S` agents that one update learns from, those of one after those of the other.
+/// Samples of `S` agents from which one update learns, concatenated by agent.
 #[derive(Clone, Debug)]
 pub struct Samples {
-    /// As the networks see them, `[S·B, O]`.
+    /// Normalised observations, as the networks see them, `[S·B, O]`.
     pub obs: Tensor<2>,
-    /// `[S·B, A]`.
+    /// Actions `[S·B, A]`.
     pub actions: Tensor<2>,
     /// log π_old(a|s), `[S·B]`.
     pub log_probs: Tensor<1>,
     /// V_old(s), `[S·B]`.
     pub values: Tensor<1>,
-    /// `[S·B]`.
+    /// Advantages `[S·B]`.
     pub advantages: Tensor<1>,
     /// Value targets, `[S·B]`.
     pub returns: Tensor<1>,
 }
 
 impl Samples {
-    /// How many there are.
+    /// Number of samples.
     pub(crate) fn len(&self) -> usize {
         self.returns.dims()[0]
     }
 
-    /// Room for as many.
+    /// Uninitialised buffers of the same shapes.
     pub(crate) fn empty_like(&self) -> Self {
         let column = || room(&self.values, self.values.dims());
         Self {
@@ -105,7 +105,7 @@ impl Samples {
         }
     }
 
-    /// These buffers with the numbers of `from` in them. Nobody else may have a handle to them.
+    /// These buffers, filled with the contents of `from`. There must be no other handles to them.
     pub(crate) fn filled(self, from: Self) -> Self {
         let batch = Dispatch::copy_batch(self.into_batch(), from.into_batch());
         Self {
@@ -118,7 +118,7 @@ impl Samples {
         }
     }
 
-    /// Below the tensors, for an operation.
+    /// Primitive tensors, for a backend operation.
     pub(crate) fn into_batch(self) -> ops::Batch<Dispatch> {
         ops::Batch {
             obs: self.obs.into_dispatch(),
@@ -131,7 +131,7 @@ impl Samples {
     }
 }
 
-/// Where `tensor` is. Burn's own empty tensors may have gaps between their rows.
+/// An uninitialised tensor on the device of `tensor`. Burn's own empty tensors may have gaps between their rows.
 fn room<const D: usize>(tensor: &Tensor<1>, shape: [usize; D]) -> Tensor<D> {
     let room = Dispatch::room(tensor.clone().into_dispatch(), shape.into());
     Tensor::from_dispatch(room)

@@ -1,29 +1,29 @@
-//! What kernels may ask of a device.
+//! Device limits, and whether a device has kernels.
 
 use crate::kernels;
 use burn::tensor::{DType, Device, Tensor};
 
-/// Buffers that CubeCL adds to those of a kernel, at most.
+/// Maximum number of buffers that CubeCL adds to those of a kernel.
 const ADDED: u32 = 2;
 
-/// What a device offers a kernel.
+/// Limits of a device.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Hardware {
-    /// Buffers that it reads and writes.
+    /// Number of buffers of a kernel.
     pub(crate) buffers: u32,
-    /// Threads of a cube.
+    /// Number of threads of a cube.
     pub(crate) units: usize,
-    /// Bytes of memory that the threads of a cube share.
+    /// Bytes of shared memory of a cube.
     pub(crate) shared_memory: usize,
 }
 
-/// Whether this build has kernels for the device. Which ones it runs depends on what it offers.
+/// Whether this build has kernels for the device. Which of them run depends on the device's limits.
 pub fn has_kernels(device: &Device) -> bool {
     kernels::is_cube(device)
 }
 
-/// Whether kernels take the tensor: on a device that [has some](has_kernels), of 32-bit floats that record no gradients,
-/// and no more of them than kernels can count.
+/// Whether kernels accept the tensor: on a device that [has some](has_kernels), of 32-bit floats without recorded
+/// gradients, and with no more elements than kernels can count.
 pub fn on_device<const D: usize>(tensor: &Tensor<D>) -> bool {
     let device = tensor.device();
     tensor.dtype() == DType::F32
@@ -32,9 +32,8 @@ pub fn on_device<const D: usize>(tensor: &Tensor<D>) -> bool {
         && has_kernels(&device)
 }
 
-/// Bytes of shared memory that a cube of `units` threads may have in a kernel that reads and writes so many
-/// `buffers`. `None` where the device cannot run such a kernel: a WebGPU adapter may offer as little as 8 buffers
-/// and 16 KiB.
+/// Bytes of shared memory available to a cube of `units` threads in a kernel with `buffers` buffers. `None` if the
+/// device cannot run such a kernel: a WebGPU adapter may offer as little as 8 buffers and 16 KiB.
 pub(crate) fn shared_memory(device: &Device, buffers: u32, units: usize) -> Option<usize> {
     let hardware = kernels::hardware(device)?;
     let fits = hardware.buffers >= buffers + ADDED && hardware.units >= units;

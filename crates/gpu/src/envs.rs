@@ -1,9 +1,9 @@
-//! Environments as kernels see them, and steps of all their copies.
+//! Environments in kernels: their functions, their states, and steps of all copies.
 //!
-//! The dynamics are the functions that the CPU calls, compiled as kernels ([`DeviceEnv`]). What a batch adds to them
-//! (clocks, autoreset, clipping, statistics) is one function for every environment and for every kernel that steps one.
-//! Random numbers come from the same counter-based generator, so a batch on the device does what a batch on the host
-//! does, up to rounding.
+//! The dynamics are the same functions as on the CPU, compiled as kernels ([`DeviceEnv`]). Clocks, autoreset, clipping
+//! and statistics of a batch are one function for all environments and for all kernels that step one. Random numbers
+//! come from the same counter-based generator, so a batch on the device behaves like a batch on the host, up to
+//! rounding.
 
 use crate::kernels::{self, Functions};
 use crate::ops::{CopyTensors, EnvOps, StepTensors};
@@ -16,56 +16,56 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// Base of the digits in which a number of episodes is written: both are exact as 32-bit floats.
+/// Base of the digits in which the number of episodes is written: each digit is exact as a 32-bit float.
 pub const COUNT_BASE: u64 = 1 << 16;
-/// Threads that look for the last episodes.
+/// Number of threads that search for the last episodes.
 pub(crate) const SEARCHERS: u32 = 256;
-/// Buffers of a step, and what CubeCL adds.
+/// Number of buffers of a step, and of those that CubeCL adds.
 const BINDINGS: u32 = 14;
 
-/// Widths of the rows of one copy.
+/// Row widths of one copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Sizes {
-    /// `S`
+    /// Width of the state `S`.
     pub state: usize,
-    /// `A`
+    /// Width of the action `A`.
     pub action: usize,
-    /// `O`
+    /// Width of the observation `O`.
     pub obs: usize,
 }
 
-/// What kernels take for constants of an environment.
+/// Constants of an environment in kernels.
 #[derive(Clone, Debug)]
 pub struct Rows {
-    /// Widths.
+    /// Row widths.
     pub sizes: Sizes,
-    /// Bounds of real actions; `None` for choices.
+    /// Bounds of real actions; `None` for discrete actions.
     pub bounds: Option<Vec<(f32, f32)>>,
-    /// What a byte of an observation is worth; `None` if observations are floats.
+    /// Factor from bytes of an observation to numbers; `None` if observations are floats.
     pub unit: Option<f32>,
 }
 
-/// The functions of one environment with its options, and the shape of its rows.
+/// The functions of one environment with its options, and its row widths.
 ///
-/// The functions of an environment with `#[cube]` write themselves into a kernel that is being compiled. This is a
-/// pointer to those of one environment, so a kernel is written once and takes any environment as a constant: neither the
-/// kernel nor its crate knows the environment's type.
+/// The functions of an environment with `#[cube]` insert themselves into the kernel being compiled. This is a pointer
+/// to those of one environment, so a kernel is written once and takes any environment as a constant: neither the kernel
+/// nor its crate depends on the environment's type.
 #[derive(Clone, Copy)]
 pub struct DeviceEnv(&'static Entry);
 
 struct Entry {
     env: TypeId,
-    /// Type and options in words.
+    /// Type and options as text.
     name: String,
     rows: Rows,
     functions: Box<Functions>,
 }
 
-/// Each of a kind once, so that they are compared by their addresses.
+/// One entry per environment, so that they can be compared by address.
 static ALL: Mutex<Vec<&'static Entry>> = Mutex::new(Vec::new());
 
 impl DeviceEnv {
-    /// The environment of type `E` whose options read `name`; its `functions` are asked for once.
+    /// The entry of the environment of type `E` with options `name`; its `functions` are requested once.
     pub(crate) fn kept<E: 'static>(
         name: String,
         rows: Rows,
@@ -78,7 +78,7 @@ impl DeviceEnv {
             return Self(known);
         }
         let functions = functions();
-        // Programs make few different environments, and kernels keep theirs for good.
+        // Programs create few different environments, and kernels keep them for the life of the program.
         let entry = Box::leak(Box::new(Entry {
             env,
             name,
@@ -89,19 +89,19 @@ impl DeviceEnv {
         Self(entry)
     }
 
-    /// Widths of its rows.
+    /// Row widths.
     #[must_use]
     pub fn sizes(self) -> Sizes {
         self.0.rows.sizes
     }
 
-    /// What a byte of its observations is worth; `None` if they are floats.
+    /// Factor from bytes of an observation to numbers; `None` if observations are floats.
     #[must_use]
     pub fn unit(self) -> Option<f32> {
         self.0.rows.unit
     }
 
-    /// Bounds of component `i` of a real action; `None` for choices.
+    /// Bounds of component `i` of a real action; `None` for discrete actions.
     #[must_use]
     pub fn bounds(self, i: usize) -> Option<(f32, f32)> {
         self.0.rows.bounds.as_ref().map(|bounds| bounds[i])
@@ -132,20 +132,20 @@ impl fmt::Debug for DeviceEnv {
     }
 }
 
-/// Where `N` copies of an environment stand: what changes from step to step.
+/// State of `N` copies of an environment, which changes from step to step.
 #[derive(Clone, Debug)]
 pub struct DeviceState {
     /// States of the copies, `[N, S]`.
     pub states: Tensor<2>,
-    /// Steps since the episode began, those of them that were not taken (a random age), and episodes of this
-    /// copy that have ended: `[N, 3]`.
+    /// Steps since the episode began, the number of them that were skipped (a random age), and the number of this
+    /// copy's finished episodes: `[N, 3]`.
     pub clocks: Tensor<2, Int>,
     /// Rewards of the running episodes so far, `[N]`.
     pub returns: Tensor<1>,
 }
 
 impl DeviceState {
-    /// Below the tensors, for an operation.
+    /// Primitive tensors, for a backend operation.
     pub(crate) fn into_tensors(self) -> CopyTensors<Dispatch> {
         CopyTensors {
             states: self.states.into_dispatch(),
@@ -155,39 +155,39 @@ impl DeviceState {
     }
 }
 
-/// What a kernel has to know beside the state.
+/// Constants of a batch that a kernel needs besides the state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeviceRules {
-    /// Whose dynamics.
+    /// The environment.
     pub env: DeviceEnv,
-    /// Of the last reset.
+    /// Seed of the last reset.
     pub seed: u64,
-    /// Steps since then.
+    /// Number of steps since the last reset.
     pub step: u64,
-    /// Steps after which an episode is truncated; 0: never.
+    /// Number of steps after which an episode is truncated; 0: never.
     pub time_limit: u32,
 }
 
-/// What `T` steps of all `N` copies bring.
+/// Results of `T` steps of all `N` copies.
 #[derive(Clone, Debug)]
 pub struct Steps {
-    /// Where the copies stand after them.
+    /// State of the copies after the steps.
     pub state: DeviceState,
-    /// What policies see next, `[N, O]`.
+    /// Observations after autoreset, `[N, O]`.
     pub obs: Tensor<2>,
-    /// What they saw before autoreset, `[T, N, O]`.
+    /// Observations before autoreset, `[T, N, O]`.
     pub next_obs: Tensor<3>,
-    /// `[T, N]`
+    /// Rewards `[T, N]`.
     pub rewards: Tensor<2>,
     /// Returns of the episodes that ended, `[T, N]`.
     pub ended_returns: Tensor<2>,
-    /// 0 while an episode goes on, otherwise 1 + length, negative if it was truncated, with length 0 if the episode is
-    /// not to be reported, because it began at a random age; `[T, N]`.
+    /// Ends of episodes, `[T, N]`: 0 while an episode goes on, otherwise 1 + length, negative if it was truncated.
+    /// Length 0 marks an episode that is not reported because it began at a random age.
     pub ends: Tensor<2, Int>,
 }
 
 impl Steps {
-    /// Back from an operation.
+    /// Results from the primitive tensors of a backend operation.
     pub(crate) fn from_tensors(steps: StepTensors<Dispatch>) -> Self {
         Self {
             state: DeviceState {
@@ -203,7 +203,7 @@ impl Steps {
         }
     }
 
-    /// Where an episode was terminated and where truncated, `[T, N]` each.
+    /// Masks of the terminated and of the truncated episodes, `[T, N]` each.
     #[must_use]
     pub fn how_ended(&self) -> [Tensor<2, Bool>; 2] {
         [
@@ -213,7 +213,7 @@ impl Steps {
     }
 }
 
-/// Whether copies whose tensors are on this device can be stepped by a kernel.
+/// Whether copies with tensors on this device can be stepped by a kernel.
 pub fn has_kernels(device: &Device) -> bool {
     let fits = |hardware: crate::device::Hardware| {
         DType::from(device.settings().float_dtype) == DType::F32
@@ -223,18 +223,18 @@ pub fn has_kernels(device: &Device) -> bool {
     kernels::hardware(device).is_some_and(fits)
 }
 
-/// One step of all copies under `actions` `[N, A]`.
+/// Advances all copies by one step with `actions` `[N, A]`.
 #[must_use]
 pub fn step(state: DeviceState, actions: Tensor<2>, rules: DeviceRules) -> Steps {
     let (copies, actions) = (state.into_tensors(), actions.into_dispatch());
     Steps::from_tensors(Dispatch::step_envs(copies, actions, rules))
 }
 
-/// The number of episodes and the last `M` = `most` of them for each of `batches` `S` that follow one another,
-/// `[S·(2 + 4 M)]`, from `ended_returns` and `ends` `[S·T, N]` as described at [`Steps`].
+/// The number of episodes and the last `M` = `most` of them for each of `batches` `S` concatenated batches, `[S·(2 + 4
+/// M)]`, from `ended_returns` and `ends` `[S·T, N]` as described at [`Steps`].
 ///
-/// The number is two digits to the base [`COUNT_BASE`], the higher one first. Then come (copy, return, length, whether
-/// terminated) of each of the last, oldest first; rows without an episode are last and mean nothing.
+/// The number is two digits to the base [`COUNT_BASE`], the higher one first. It is followed by (copy, return, length,
+/// whether terminated) of each of the last episodes, oldest first; unused rows come last and are meaningless.
 #[must_use]
 pub fn last_episodes(
     ended_returns: Tensor<2>,

@@ -1,6 +1,6 @@
-//! Functions of what was experienced: recurrences along time, moments, and what is scaled by them.
+//! Kernels on experience: recurrences along time, moments, and scaling by them.
 //!
-//! Agents `S` whose numbers follow one another are served at once.
+//! Several agents `S` are processed together, with their numbers concatenated.
 
 use crate::ops::ExperienceOps;
 use burn::backend::Dispatch;
@@ -31,8 +31,8 @@ pub fn gae(
     [advantages, returns].map(Tensor::from_dispatch)
 }
 
-/// Means and variances `[S·F]` of `agents` `S` after also seeing `samples` `[S·B, W]`, of which the first F columns count;
-/// `shares`: of what was seen before, and of these.
+/// Means and variances `[S·F]` of `agents` `S` after adding `samples` `[S·B, W]`, of which the first F columns count.
+/// `shares` are the fractions of earlier samples and of these.
 pub fn merge_moments(
     samples: Tensor<2>,
     [mean, variance]: [Tensor<1>; 2],
@@ -49,8 +49,8 @@ pub fn merge_moments(
     [mean, variance].map(Tensor::from_dispatch)
 }
 
-/// The first F columns of `x` `[S·B, W]`, divided by the standard deviations `[S·F]` of `agents` `S` after subtracting the
-/// means if they are to be `centred`, clipped to ±`clip` (0: not).
+/// The first F columns of `x` `[S·B, W]`, divided by the standard deviations `[S·F]` of `agents` `S` after subtracting
+/// the means if `centred`, and clipped to ±`clip` (0: no clipping).
 pub fn scaled(
     x: Tensor<2>,
     [mean, variance]: [Tensor<1>; 2],
@@ -68,8 +68,8 @@ pub fn scaled(
     ))
 }
 
-/// Discounted returns so far of `rewards` `[S·T, N]`, and what the next rollout goes on from, `[S·N]`, as this one does
-/// from `before`.
+/// Discounted returns so far of `rewards` `[S·T, N]`, starting from those `before`, and the ones with which the next
+/// rollout starts, `[S·N]`.
 pub fn discounted(
     rewards: Tensor<2>,
     ended: Tensor<2, Bool>,

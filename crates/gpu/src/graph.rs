@@ -1,18 +1,18 @@
-//! Launches that a device has recorded, to be issued all at once.
+//! Recorded launches, replayed all at once.
 
 use burn::backend::{Backend, BackendGraph, Dispatch, DispatchDevice, ExecutionError};
 use burn::tensor::Device;
 
-/// Launches on buffers that stay where they are. Numbers that kernels are told by value are recorded with them.
+/// Recorded launches on fixed buffers. Scalar arguments of kernels are recorded with them.
 #[derive(Debug)]
 pub(crate) struct Graph(BackendGraph<Dispatch>);
 
 impl Graph {
-    /// Records what `launches` does to the buffers of `state`. It is called twice, and it depends on the device
-    /// how often its work is done.
+    /// Records the operations of `launches` on the buffers of `state`. It is called twice; how often its work is
+    /// executed depends on the device.
     ///
-    /// Gives the state and the output that a replay writes to. After an error there is nothing to be read from the
-    /// state any more.
+    /// Returns the state and the output that a replay writes to. After an error the contents of the state are
+    /// undefined.
     pub(crate) fn record<S, T>(
         device: &Device,
         state: S,
@@ -24,7 +24,7 @@ impl Graph {
             Dispatch::graph_start_capture(device)?;
             Ok(launches(state))
         });
-        // Whatever has happened, the device has to leave this mode.
+        // The device has to leave capture mode in any case.
         let graph = Dispatch::graph_stop_capture(device);
         let (state, output) = recorded?;
         Ok((Self(graph?), state, output))
@@ -32,11 +32,12 @@ impl Graph {
 
     /// Issues the launches.
     ///
-    /// The state, the output and everything else that they read have to be where they were, and the calling
-    /// thread has to be the one that recorded them.
+    /// The state, the output and all other buffers involved must be in their original places, and the calling thread
+    /// must be the one that recorded them.
     pub(crate) fn replay(&self, device: &Device) {
-        // Safety: whoever records keeps the buffers that are read and written, and is on one thread; those that
-        // only exist between launches are the graph's own. So all of them are alive, and no other stream uses them.
+        // Safety: the recording caller keeps the buffers that are read and written, and stays on one thread; buffers
+        // that only exist between launches belong to the graph. So all of them are alive, and no other stream uses
+        // them.
         #[allow(unsafe_code)]
         let replayed = unsafe { Dispatch::graph_replay(device.as_dispatch(), &self.0) };
         if let Err(error) = replayed {
@@ -45,7 +46,7 @@ impl Graph {
     }
 }
 
-/// While a device records, nothing can be compiled and little allocated: everything is done once before.
+/// During recording nothing can be compiled and little allocated, so everything is done once before.
 fn rehearse<S, T>(
     device: &DispatchDevice,
     state: S,

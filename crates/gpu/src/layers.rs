@@ -1,19 +1,19 @@
-//! A perceptron as kernels are specialised by it: widths, and where everything lies.
+//! Layout of a perceptron, for which kernels are specialised: widths and offsets.
 
 use uphill_cpu::shape::{Activation, MlpShape};
 
-/// Threads of a cube along each side of its grid.
+/// Number of threads of a cube along each side of its grid.
 pub(crate) const SIDE: usize = 16;
-/// Threads of a cube.
+/// Number of threads of a cube.
 pub(crate) const UNITS: usize = SIDE * SIDE;
-/// Most layers of a network.
+/// Maximum number of layers of a network.
 const MOST_LAYERS: usize = 5;
 
-/// A perceptron's layers. Known when a kernel is compiled, so that every offset below is a constant in it.
+/// Layers of a perceptron. They are known when a kernel is compiled, so that every offset below is a constant in it.
 ///
-/// A layer's weights `[I, O]` and bias `[O]` lie one after the other in the flat vector, which makes them
-/// one matrix `[I + 1, O]` for rows of inputs that end in a 1. In shared memory, rows of matrices are an odd
-/// number of floats apart, so that threads that walk down a column hit different banks.
+/// A layer's weights `[I, O]` and bias `[O]` are adjacent in the flat vector, which makes them one matrix `[I + 1, O]`
+/// for rows of inputs that end in a 1. In shared memory, rows of matrices are an odd number of floats apart, so that
+/// threads that access a column use different banks.
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
 pub(crate) struct Layers {
     widths: [usize; MOST_LAYERS + 1],
@@ -23,7 +23,7 @@ pub(crate) struct Layers {
 }
 
 impl Layers {
-    /// `None` for more layers than kernels are written for, and for masked outputs.
+    /// Layers of a shape; `None` for more layers than kernels support, and for masked outputs.
     pub(crate) fn new(shape: &MlpShape) -> Option<Self> {
         if shape.masked {
             return None;
@@ -54,12 +54,12 @@ impl Layers {
         self.widths[self.count]
     }
 
-    /// Where layer `l` begins in the flat vector; for `l` = `count`, the log standard deviations do.
+    /// Offset of layer `l` in the flat vector; for `l` = `count`, of the log standard deviations.
     pub(crate) fn params(&self, l: usize) -> usize {
         (0..l).map(|l| (self.inputs(l) + 1) * self.outputs(l)).sum()
     }
 
-    /// Where the bias of layer `l` begins in the flat vector.
+    /// Offset of the bias of layer `l` in the flat vector.
     pub(crate) fn bias(&self, l: usize) -> usize {
         self.params(l) + self.inputs(l) * self.outputs(l)
     }
@@ -74,15 +74,15 @@ impl Layers {
         self.outputs(l) | 1
     }
 
-    /// Where layer `l`'s matrix begins in shared memory.
+    /// Offset of layer `l`'s matrix in shared memory.
     pub(crate) fn weights(&self, l: usize) -> usize {
         (0..l)
             .map(|l| (self.inputs(l) + 1) * self.weight_stride(l))
             .sum()
     }
 
-    /// Floats of shared memory for all matrices. Threads whose rows or columns lie past the end of a matrix
-    /// read on, and drop what they get.
+    /// Floats of shared memory for all matrices. Threads whose rows or columns are past the end of a matrix read beyond
+    /// it and discard the result.
     pub(crate) fn shared_weights(&self) -> usize {
         let end = |l| self.weights(l) + self.parts_in(l) * SIDE * self.weight_stride(l);
         (0..self.count).map(end).max().unwrap_or(0) + SIDE
@@ -93,28 +93,28 @@ impl Layers {
         (self.widths[l] + 1) | 1
     }
 
-    /// Where the inputs of layer `l` begin in shared memory, for tiles of `rows` samples.
+    /// Offset of the inputs of layer `l` in shared memory, for tiles of `rows` samples.
     pub(crate) fn values(&self, l: usize, rows: usize) -> usize {
         (0..l).map(|l| rows * self.stride(l)).sum()
     }
 
-    /// Floats of shared memory for the inputs and outputs of every layer, `rows` samples each. Threads whose
-    /// columns lie past the end of a row read on, and drop what they get.
+    /// Floats of shared memory for the inputs and outputs of every layer, `rows` samples each. Threads whose columns
+    /// are past the end of a row read beyond it and discard the result.
     pub(crate) fn shared_values(&self, rows: usize) -> usize {
         self.values(self.count + 1, rows) + SIDE
     }
 
-    /// Parts of [`SIDE`] rows that layer `l`'s matrix has.
+    /// Number of parts of [`SIDE`] rows of layer `l`'s matrix.
     pub(crate) fn parts_in(&self, l: usize) -> usize {
         (self.inputs(l) + 1).div_ceil(SIDE)
     }
 
-    /// Parts of [`SIDE`] columns that layer `l`'s matrix has.
+    /// Number of parts of [`SIDE`] columns of layer `l`'s matrix.
     pub(crate) fn parts_out(&self, l: usize) -> usize {
         self.outputs(l).div_ceil(SIDE)
     }
 
-    /// Where a thread's sums for layer `l`'s gradient begin.
+    /// Offset of a thread's sums for layer `l`'s gradient.
     pub(crate) fn sums(&self, l: usize) -> usize {
         (0..l).map(|l| self.parts_in(l) * self.parts_out(l)).sum()
     }

@@ -1,4 +1,4 @@
-//! Gradients and gradient steps of actor and critic.
+//! Gradients and gradient steps of actor and critic on the device.
 
 use crate::buffers::Buffers;
 use crate::device::has_kernels;
@@ -16,68 +16,68 @@ pub use crate::setup::{AdamRule, Networks};
 
 /// Actor, critic, their optimiser and a batch, for updates that stay on the device.
 ///
-/// Everything is copied into buffers that the next update finds where they were, so that the launches of an update
-/// can be recorded once and replayed. The numbers are the same, bit for bit.
+/// Everything is copied into buffers that remain in place for the next update, so that the launches of an update can be
+/// recorded once and replayed. The results are the same, bit for bit.
 #[derive(Debug)]
 pub struct Learner {
-    /// Nobody else has a handle to these buffers, nor to those of the samples and the keys.
+    /// There are no other handles to these buffers, nor to those of the samples and the keys.
     state: Buffers,
     samples: Samples,
-    /// Of the orders of samples, `[2·epochs]`.
+    /// Keys of the orders of samples, `[2·epochs]`.
     keys: Tensor<1, Int>,
     plan: Plan,
     launches: Launches,
-    /// Whose operations come in order with a replay; those of other threads may overtake it.
+    /// Thread whose operations are ordered with respect to a replay; those of other threads may overtake it.
     thread: ThreadId,
 }
 
-/// What changes when agents `S` of one shape learn, of all of them one after the other.
+/// Learned state of `S` agents of one shape, concatenated by agent.
 #[derive(Clone, Debug)]
 pub struct Learnt {
     /// Parameters of the actors and of the critics, `[S·P]` each.
     pub params: [Tensor<1>; 2],
-    /// First and second moments, those of an agent's actor and then of its critic, `[S·P]` each.
+    /// First and second moments, of each agent's actor and then of its critic, `[S·P]` each.
     pub moments: [Tensor<1>; 2],
 }
 
-/// What does not change in an update.
+/// Constants of an update.
 #[derive(Clone, Debug)]
 pub struct Setting<'a> {
-    /// What all agents look like.
+    /// Networks, equal for all agents.
     pub networks: Networks<'a>,
-    /// `S`.
+    /// Number of agents `S`.
     pub agents: usize,
-    /// Equal parts of the samples of each agent; each is a step.
+    /// Number of minibatches of each agent's samples; each is one step.
     pub minibatches: usize,
-    /// What they go down.
+    /// Loss to minimise.
     pub loss: &'a ActorCriticLoss,
-    /// How far.
+    /// Size of a step.
     pub step: HostStep,
-    /// By what rule.
+    /// Settings of Adam.
     pub adam: AdamRule,
 }
 
-/// How the steps of several epochs get to the device.
+/// Launching of several epochs' steps.
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant)] // there is one of these in a run
 enum Launches {
-    /// One by one; so often until now.
+    /// One by one, this many times until now.
     Issued(u32),
-    /// All at once. The tensor `[M·S, 6]` is what they report to.
+    /// All at once. The tensor `[M·S, 6]` receives the diagnostics.
     Recorded(Graph, Tensor<2>),
-    /// One by one, because the device does not record.
+    /// One by one, because the device does not support recording.
     Refused,
 }
 
-/// Times that epochs are launched one by one before they are recorded, which takes as long as another time.
+/// Number of times that epochs are launched one by one before they are recorded, which costs another time.
 const UNRECORDED: u32 = 1;
 
 impl Learner {
-    /// Begins an update. What has served an earlier one (`kept`) serves again if the sizes are the same.
+    /// Starts an update. The learner of an earlier update (`kept`) is reused if the sizes are the same.
     ///
-    /// `None` where this is not possible: devices without kernels, networks that do not fit into a cube's shared memory,
-    /// distributions that are neither one choice nor Gaussian, surrogates of other kinds than PPO's clipped one and the
-    /// log-probability.
+    /// `None` if this is not possible: for devices without kernels, networks that do not fit into a cube's shared
+    /// memory, distributions other than one categorical choice or Gaussian, and surrogates other than PPO's clipped one
+    /// and the log-probability.
     pub fn new(
         kept: Option<Self>,
         setting: &Setting<'_>,
@@ -115,14 +115,14 @@ impl Learner {
         Some(learner)
     }
 
-    /// A step on each minibatch of as many epochs as there are `keys`
-    /// ([`shuffle_keys`]), each of which chooses the order of its samples; of several agents,
-    /// each has a key in every epoch. Returns policy loss, value loss, entropy, approximate KL, clip fraction and
-    /// gradient norm of each, `[M·S, 6]`, still on the device.
+    /// Takes a step on each minibatch of as many epochs as there are `keys` ([`shuffle_keys`]), each of which
+    /// determines the order of its samples; with several agents, each has a key in every epoch. Returns policy loss,
+    /// value loss, entropy, approximate KL, clip fraction and gradient norm of each step, `[M·S, 6]`, still on the
+    /// device.
     ///
     /// # Panics
     ///
-    /// If the device fails to do what it has recorded.
+    /// If the device fails to execute the recorded launches.
     pub fn epochs(&mut self, keys: Tensor<1, Int>) -> Tensor<2> {
         let epochs = keys.dims()[0] / (2 * self.plan.agents);
         if self.keys.dims() != keys.dims() {
@@ -143,7 +143,7 @@ impl Learner {
         match &mut self.launches {
             Launches::Recorded(graph, reported) => {
                 graph.replay(&self.samples.obs.device());
-                // The next replay writes over it.
+                // The next replay overwrites it.
                 let reported = reported.clone().into_dispatch();
                 Tensor::from_dispatch(Dispatch::duplicate(reported))
             }
@@ -160,8 +160,8 @@ impl Learner {
         matches!(self.launches, Launches::Recorded(..))
     }
 
-    /// Means over the rows that [`epochs`](Self::epochs) returned, explained variance of the values before the
-    /// update, and norm of all parameters, `[8]` for each agent, `[S·8]`, still on the device.
+    /// Means over the rows that [`epochs`](Self::epochs) returned, explained variance of the values before the update,
+    /// and norm of all parameters, `[8]` for each agent, `[S·8]`, still on the device.
     pub fn summary(&self, reported: Vec<Tensor<2>>) -> Tensor<1> {
         let own = |x: &Tensor<1>| x.clone().into_dispatch();
         let reported = match <[Tensor<2>; 1]>::try_from(reported) {
@@ -178,7 +178,7 @@ impl Learner {
         ))
     }
 
-    /// Hands out what has been learnt so far.
+    /// Returns the learned state so far.
     pub fn learnt(&self) -> Learnt {
         let now = self.copied();
         Learnt {
@@ -187,7 +187,7 @@ impl Learner {
         }
     }
 
-    /// The state in other buffers.
+    /// A copy of the state in other buffers.
     fn copied(&self) -> Buffers {
         Buffers::beside(&self.samples.values, &self.plan).filled(self.state.clone())
     }
@@ -199,7 +199,7 @@ impl Learner {
         reported
     }
 
-    /// Records the launches and leaves the state as it was.
+    /// Records the launches and leaves the state unchanged.
     fn record(&mut self, epochs: usize) -> Launches {
         let before = self.copied();
         let (samples, keys, plan) = (&self.samples, &self.keys, self.plan);
@@ -219,7 +219,7 @@ impl Learner {
     }
 }
 
-/// A step on each minibatch of `epochs` epochs: the state after it, and what is reported, `[M·S, 6]`.
+/// Takes a step on each minibatch of `epochs` epochs; returns the state after them and the diagnostics `[M·S, 6]`.
 fn steps(
     state: Buffers,
     samples: &Samples,
@@ -238,9 +238,9 @@ fn steps(
     (Buffers::from_state(learned.state), reported)
 }
 
-/// Gradients of `loss` over the samples by the parameters of actor and critic, `[P]` each, and the means of
-/// surrogate, entropy, approximate KL, clip fraction and value loss `[5]`, all on the device. `None` where
-/// [`Learner::new`] has none.
+/// Gradients of `loss` over the samples with respect to the parameters of actor and critic, `[P]` each, and the means
+/// of surrogate, entropy, approximate KL, clip fraction and value loss `[5]`, all on the device. `None` under the
+/// conditions of [`Learner::new`].
 pub fn gradient(
     networks: Networks<'_>,
     [actor, critic]: [Tensor<1>; 2],
@@ -274,16 +274,16 @@ pub fn gradient(
     Some(([part(0, of_actor), part(of_actor, of_both)], means))
 }
 
-/// What [`Learner::epochs`] takes the order of the samples of each epoch from, `[2·epochs]`: the halves of the
-/// epochs' keys. Where several agents learn at once, those of all of them in the first epoch come first.
+/// Keys for the order of samples in each epoch of [`Learner::epochs`], `[2·epochs]`: the halves of the epochs' keys. If
+/// several agents learn at once, the keys of all agents for the first epoch come first.
 pub fn shuffle_keys(keys: &[[u32; 2]], device: &Device) -> Tensor<1, Int> {
     let words: Vec<i32> = keys.iter().flatten().map(|word| *word as i32).collect();
     let len = [words.len()];
     Tensor::from_data(TensorData::new(words, len), (device, DType::I32))
 }
 
-/// The numbers below `len` in the random order that `key` chooses, `[len]`, made on the device; `None` where there
-/// are no kernels.
+/// The indices below `len` in the random order given by `key`, `[len]`, computed on the device; `None` if there are no
+/// kernels.
 pub fn order(key: [u32; 2], len: usize, device: &Device) -> Option<Tensor<1, Int>> {
     if !has_kernels(device) {
         return None;

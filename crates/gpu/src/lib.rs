@@ -1,25 +1,25 @@
-//! What GPUs do for policy gradients: CubeCL kernels behind functions of Burn's tensors.
+//! GPU kernels for policy gradients: CubeCL kernels behind functions on Burn's tensors.
 //!
 //! ```text
 //! functions of tensors ── ops, the face to Burn ── kernels ── formulas of uphill_cpu
 //! ```
 //!
-//! | room | what is in it |
+//! | module | contents |
 //! |---|---|
-//! | [`envs`] | environments as kernels see them, steps of all their copies |
+//! | [`envs`] | environments in kernels, steps of all their copies |
 //! | [`rollout`] | policy and environments for many steps in one launch |
-//! | [`experience`] | recurrences along time, moments, and what is scaled by them |
+//! | [`experience`] | recurrences along time, moments, and scaling by them |
 //! | [`network`] | a perceptron's outputs in one launch |
 //! | [`learner`] | gradients and gradient steps of actor and critic |
 //! | [`device`] | whether and which kernels a device runs |
 //!
 //! A step of actor and critic is three launches: partial gradients of tiles of samples, their sum, and Adam. Nothing is
-//! read back: orders of samples are computed where they are needed, rates and the count of steps live on the device.
+//! read back: orders of samples are computed when needed, and rates and the number of steps are kept on the device.
 //!
-//! Every function asks for tensors on a device that [has kernels](device::has_kernels), or answers `None`. In a build
+//! Every function requires tensors on a device that [has kernels](device::has_kernels), or returns `None`. In a build
 //! without the feature `gpu` no device has any.
 
-// What kernels alone ask for.
+// Items that only kernels use.
 #![cfg_attr(not(feature = "gpu"), allow(dead_code, unused_variables))]
 
 mod buffers;

@@ -8,16 +8,16 @@ use burn::backend::Dispatch;
 use burn::tensor::Tensor;
 use uphill_cpu::shape::MlpShape;
 
-/// A perceptron as the kernel sees it.
+/// A perceptron for the forward kernel.
 #[derive(Clone, Copy, Debug)]
 pub struct Forward {
     layers: Layers,
-    /// Samples that a cube works on together.
+    /// Number of samples that a cube processes together.
     rows: usize,
 }
 
 impl Forward {
-    /// `None` where the device of the parameters or the size is not one for the kernel.
+    /// `None` if the kernel does not support the parameters' device or the network's size.
     pub fn new(shape: &MlpShape, params: &Tensor<1>) -> Option<Self> {
         let shared = shared_memory(&params.device(), BUFFERS, UNITS)?;
         let layers = Layers::new(shape)?;
@@ -27,8 +27,8 @@ impl Forward {
         on_device(params).then_some(Self { layers, rows })
     }
 
-    /// The outputs `[S·B, W]` of `S` perceptrons of this shape with parameters `params` `[S·P]`, one after the other, each
-    /// for its own part of the observations `[S·B, O]`, which are [on the device](on_device).
+    /// Outputs `[S·B, W]` of `S` concatenated perceptrons of this shape with parameters `params` `[S·P]`, each for its
+    /// own part of the observations `[S·B, O]`, which must be [on the device](on_device).
     pub fn outputs(&self, params: Tensor<1>, obs: Tensor<2>) -> Tensor<2> {
         let networks = params.dims()[0] / self.layers.num_params();
         assert_eq!(

@@ -1,10 +1,10 @@
-//! Stands in for the kernels in a build without them.
+//! Replacement of the kernels in builds without them.
 
 use crate::device::Hardware;
 use burn::tensor::Device;
 use std::convert::Infallible;
 
-/// What writes the functions of an environment into a kernel.
+/// Writers of an environment's functions into a kernel; none in this build.
 pub(crate) type Functions = Infallible;
 
 pub(crate) fn is_cube(_: &Device) -> bool {

@@ -1,9 +1,9 @@
-//! The kernels as operations of Burn's GPU backend, so that everything around them stays tensors.
+//! The kernels as operations of Burn's GPU backend, so that everything around them remains tensors.
 //!
-//! Tensors are of 32-bit floats and integers, and lie one agent's after the other's where several agents `S` are served
-//! at once. An operation that changes parameters and moments does so in place where nobody else holds them.
+//! Tensors contain 32-bit floats and integers, and are concatenated by agent if several agents `S` are processed
+//! together. An operation that changes parameters and moments does so in place if there are no other handles to them.
 
-// The macros make types and functions that nobody calls by name.
+// The macros generate types and functions that are never named directly.
 #![allow(missing_docs)]
 
 use crate::{envs::DeviceRules, layers::Layers, plan::Plan, rollout::Job};
@@ -13,7 +13,7 @@ use burn::backend::{
 };
 use burn::tensor::Shape;
 
-/// What an update changes, of one agent after the other.
+/// State that an update changes, concatenated by agent.
 #[derive(ExtensionType)]
 pub(crate) struct State<B: Backend> {
     /// Parameters of both networks.
@@ -22,11 +22,11 @@ pub(crate) struct State<B: Backend> {
     /// Moments of the actor's parameters, then of the critic's.
     pub(crate) first: FloatTensor<B>,
     pub(crate) second: FloatTensor<B>,
-    /// See [`scalar`](crate::plan::scalar).
+    /// Numbers at the positions in [`scalar`](crate::plan::scalar).
     pub(crate) scalars: FloatTensor<B>,
 }
 
-/// Observations `[S·B, O]`, actions `[S·B, A]` and what else a sample has, `[S·B]`, for `S` agents.
+/// Observations `[S·B, O]`, actions `[S·B, A]` and other data of samples, `[S·B]`, for `S` agents.
 #[derive(ExtensionType)]
 pub(crate) struct Batch<B: Backend> {
     pub(crate) obs: FloatTensor<B>,
@@ -37,7 +37,7 @@ pub(crate) struct Batch<B: Backend> {
     pub(crate) returns: FloatTensor<B>,
 }
 
-/// What an update leaves.
+/// Results of an update.
 #[derive(ExtensionType)]
 pub(crate) struct Learned<B: Backend> {
     #[extension_type]
@@ -46,10 +46,10 @@ pub(crate) struct Learned<B: Backend> {
     pub(crate) reported: FloatTensor<B>,
 }
 
-/// Networks and their updates.
+/// Backend operations on networks and their updates.
 #[backend_extension(Cube: cfg(feature = "gpu"))]
 pub(crate) trait LearningOps: Backend {
-    /// `[S·B, O]` → `[S·B, W]` through `networks` `S` with parameters `[S·P]`; tiles of `rows` samples.
+    /// `[S·B, O]` → `[S·B, W]` through `networks` `S` with parameters `[S·P]`, in tiles of `rows` samples.
     fn perceptron(
         obs: FloatTensor<Self>,
         params: FloatTensor<Self>,
@@ -58,11 +58,11 @@ pub(crate) trait LearningOps: Backend {
         layers: Layers,
     ) -> FloatTensor<Self>;
 
-    /// The numbers below `len` in the order of one epoch, `[len]`. `keys` `[2·epochs]`.
+    /// The indices below `len` in the order of one epoch, `[len]`. `keys` `[2·epochs]`.
     fn order(keys: IntTensor<Self>, epoch: usize, len: usize) -> IntTensor<Self>;
 
-    /// The gradient by the parameters of both networks over the whole batch, and the sums of what is
-    /// [measured](crate::plan::measured), `[P + 5]`. `keys` `[2]`.
+    /// The gradient with respect to the parameters of both networks over the whole batch, and the sums of the
+    /// [diagnostics](crate::plan::measured), `[P + 5]`. `keys` `[2]`.
     fn gradient(
         actor: FloatTensor<Self>,
         critic: FloatTensor<Self>,
@@ -72,29 +72,29 @@ pub(crate) trait LearningOps: Backend {
         plan: Plan,
     ) -> FloatTensor<Self>;
 
-    /// Uninitialised, where `tensor` is, and without gaps between rows, which kernels do not know of.
+    /// An uninitialised tensor on the device of `tensor`, without gaps between rows, which kernels assume.
     fn room(tensor: FloatTensor<Self>, shape: Shape) -> FloatTensor<Self>;
 
-    /// Writes `from` over `to`, whose buffers the caller alone has.
+    /// Copies `from` to `to`, to whose buffers only the caller has handles.
     fn copy_state(
         #[extension_type] to: State<Self>,
         #[extension_type] from: State<Self>,
     ) -> State<Self>;
 
-    /// Writes `from` over `to`, whose buffers the caller alone has.
+    /// Copies `from` to `to`, to whose buffers only the caller has handles.
     fn copy_batch(
         #[extension_type] to: Batch<Self>,
         #[extension_type] from: Batch<Self>,
     ) -> Batch<Self>;
 
-    /// Writes `from` over `to`, whose buffer the caller alone has.
+    /// Copies `from` to `to`, to whose buffer only the caller has handles.
     fn copy_keys(to: IntTensor<Self>, from: IntTensor<Self>) -> IntTensor<Self>;
 
-    /// The same numbers in a buffer of their own.
+    /// A copy in a separate buffer.
     fn duplicate(from: FloatTensor<Self>) -> FloatTensor<Self>;
 
-    /// A step on each minibatch of `epochs` epochs. `keys` `[2·S·epochs]`. The state is changed in place, so that
-    /// the caller alone has to have its buffers.
+    /// Takes a step on each minibatch of `epochs` epochs. `keys` `[2·S·epochs]`. The state is changed in place, so that
+    /// only the caller may have handles to its buffers.
     fn learn(
         #[extension_type] state: State<Self>,
         #[extension_type] batch: Batch<Self>,
@@ -115,7 +115,7 @@ pub(crate) trait LearningOps: Backend {
     ) -> FloatTensor<Self>;
 }
 
-/// What is made of experience; see [`experience`](crate::experience).
+/// Backend operations on experience; see [`experience`](crate::experience).
 #[backend_extension(Cube: cfg(feature = "gpu"))]
 pub(crate) trait ExperienceOps: Backend {
     /// y_t = x_t + d_t · y_{t+1}, all `[T, N]`.
@@ -132,8 +132,8 @@ pub(crate) trait ExperienceOps: Backend {
         agents: usize,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
 
-    /// Means and variances `[S·F]` of `agents` `S` after also seeing `samples` `[S·B, W]`, of which the first F columns
-    /// count. `shares`: of what was seen before, and of these.
+    /// Means and variances `[S·F]` of `agents` `S` after adding `samples` `[S·B, W]`, of which the first F columns
+    /// count. `shares` are the fractions of earlier samples and of these.
     fn merge_moments(
         samples: FloatTensor<Self>,
         mean: FloatTensor<Self>,
@@ -143,7 +143,7 @@ pub(crate) trait ExperienceOps: Backend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
 
     /// The first F columns of `x` `[S·B, W]`, divided by the standard deviations `[S·F]` after subtracting the means if
-    /// they are to be `centred`, clipped to ±`clip` (0: not).
+    /// `centred`, and clipped to ±`clip` (0: no clipping).
     fn scaled(
         x: FloatTensor<Self>,
         mean: FloatTensor<Self>,
@@ -153,8 +153,8 @@ pub(crate) trait ExperienceOps: Backend {
         agents: usize,
     ) -> FloatTensor<Self>;
 
-    /// Discounted returns so far `[S·T, N]`, and what the next rollout goes on from, `[S·N]`, as this one does from
-    /// `before`.
+    /// Discounted returns so far `[S·T, N]`, starting from those `before`, and the ones with which the next rollout
+    /// starts, `[S·N]`.
     fn discounted(
         rewards: FloatTensor<Self>,
         ended: BoolTensor<Self>,
@@ -164,38 +164,38 @@ pub(crate) trait ExperienceOps: Backend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
 }
 
-/// Where copies stand, see [`DeviceState`](crate::envs::DeviceState).
+/// State of copies, see [`DeviceState`](crate::envs::DeviceState).
 #[derive(ExtensionType)]
 pub(crate) struct CopyTensors<B: Backend> {
-    /// `[N, S]`
+    /// States `[N, S]`.
     pub(crate) states: FloatTensor<B>,
-    /// `[N, 3]`
+    /// Clocks `[N, 3]`.
     pub(crate) clocks: IntTensor<B>,
-    /// `[N]`
+    /// Returns so far, `[N]`.
     pub(crate) returns: FloatTensor<B>,
 }
 
-/// What steps of all copies bring, see [`Steps`](crate::envs::Steps), and where the copies stand after them.
+/// Results of steps of all copies, see [`Steps`](crate::envs::Steps), and their state afterwards.
 #[derive(ExtensionType)]
 pub(crate) struct StepTensors<B: Backend> {
     #[extension_type]
     pub(crate) copies: CopyTensors<B>,
-    /// `[N, O]`
+    /// Observations after autoreset, `[N, O]`.
     pub(crate) obs: FloatTensor<B>,
-    /// `[T, N, O]`
+    /// Observations before autoreset, `[T, N, O]`.
     pub(crate) next_obs: FloatTensor<B>,
-    /// `[T, N]`
+    /// Rewards `[T, N]`.
     pub(crate) rewards: FloatTensor<B>,
-    /// `[T, N]`
+    /// Returns of the episodes that ended, `[T, N]`.
     pub(crate) ended_returns: FloatTensor<B>,
-    /// `[T, N]`
+    /// Ends of episodes, `[T, N]`.
     pub(crate) ends: IntTensor<B>,
 }
 
-/// Environments.
+/// Backend operations on environments.
 #[backend_extension(Cube: cfg(feature = "gpu"))]
 pub(crate) trait EnvOps: Backend {
-    /// One step of all copies under `actions` `[N, A]`.
+    /// Advances all copies by one step with `actions` `[N, A]`.
     fn step_envs(
         #[extension_type] copies: CopyTensors<Self>,
         actions: FloatTensor<Self>,
@@ -211,23 +211,23 @@ pub(crate) trait EnvOps: Backend {
     ) -> FloatTensor<Self>;
 }
 
-/// A rollout, see [`Collected`](crate::rollout::Collected).
+/// Results of a rollout, see [`Collected`](crate::rollout::Collected).
 #[derive(ExtensionType)]
 pub(crate) struct RolloutTensors<B: Backend> {
     #[extension_type]
     pub(crate) steps: StepTensors<B>,
-    /// `[S·T, N, O]`
+    /// Observations `[S·T, N, O]`.
     pub(crate) obs: FloatTensor<B>,
-    /// `[S·T, N, A]`
+    /// Actions `[S·T, N, A]`.
     pub(crate) actions: FloatTensor<B>,
-    /// `[S·T, N]`
+    /// Log-probabilities `[S·T, N]`.
     pub(crate) log_probs: FloatTensor<B>,
 }
 
-/// A policy in environments.
+/// Backend operations of a policy in environments.
 #[backend_extension(Cube: cfg(feature = "gpu"))]
 pub(crate) trait RolloutOps: Backend {
-    /// `params` `[S·P]` of the policies, `norm` `[S·2 O]` means and variances of observations.
+    /// `params` `[S·P]` are the policies' parameters, `norm` `[S·2·O]` means and variances of observations.
     fn rollout(
         params: FloatTensor<Self>,
         norm: FloatTensor<Self>,

@@ -1,4 +1,4 @@
-//! What an update looks like: everything that its kernels are specialised by.
+//! Sizes of an update, for which its kernels are specialised.
 
 use crate::layers::{Layers, SIDE, UNITS};
 use uphill_cpu::{
@@ -6,8 +6,8 @@ use uphill_cpu::{
     loss::{ActorCriticLoss, Surrogate},
 };
 
-/// Positions in the scalars of an update, which live on the device: numbers that change from update to update
-/// or from step to step.
+/// Positions in the scalars of an update, which are kept on the device and change from update to update or from step to
+/// step.
 pub(crate) mod scalar {
     pub(crate) const CLIP: usize = 0;
     pub(crate) const VALUE_CLIP: usize = 1;
@@ -20,29 +20,29 @@ pub(crate) mod scalar {
     pub(crate) const BETA1: usize = 7;
     pub(crate) const BETA2: usize = 8;
     pub(crate) const EPSILON: usize = 9;
-    /// 1 − β₁ᵗ and 1 − β₂ᵗ after the steps so far: this is how the device counts them. The next is
-    /// β (1 − βᵗ) + (1 − β), which does not lose digits as a power near 1 does.
+    /// 1 − β₁ᵗ and 1 − β₂ᵗ after the steps so far, by which the device counts them. The next value is β (1 − βᵗ) + (1 −
+    /// β), which loses no digits, unlike a power near 1.
     pub(crate) const UNBIAS1: usize = 10;
     pub(crate) const UNBIAS2: usize = 11;
-    /// 1: one gradient norm over both networks; 0: one each.
+    /// 1: one gradient norm over both networks; 0: one norm each.
     pub(crate) const JOINT_NORM: usize = 12;
     pub(crate) const COUNT: usize = 13;
 }
 
-/// What a minibatch measures: positions in sums over its samples.
+/// Diagnostics of a minibatch: positions in sums over its samples.
 pub(crate) mod measured {
     pub(crate) const SURROGATE: usize = 0;
     pub(crate) const ENTROPY: usize = 1;
     pub(crate) const APPROX_KL: usize = 2;
-    /// Ratios that are clipped.
+    /// Number of clipped ratios.
     pub(crate) const CLIPPED: usize = 3;
-    /// What the actor's samples measure is before this.
+    /// Diagnostics of the actor's samples precede this position.
     pub(crate) const OF_ACTOR: usize = 4;
     pub(crate) const VALUE_LOSS: usize = 4;
     pub(crate) const COUNT: usize = 5;
 }
 
-/// What an update reports of a minibatch, and then of all: positions in a row.
+/// Reported metrics of a minibatch, and then of an update: positions in a row.
 pub(crate) mod reported {
     pub(crate) const POLICY_LOSS: usize = 0;
     pub(crate) const VALUE_LOSS: usize = 1;
@@ -51,24 +51,25 @@ pub(crate) mod reported {
     pub(crate) const CLIP_FRACTION: usize = 4;
     pub(crate) const GRAD_NORM: usize = 5;
     pub(crate) const COUNT: usize = 6;
-    /// Means of these over minibatches, and after them:
+    /// The preceding ones are averaged over minibatches, and followed by:
     pub(crate) const EXPLAINED_VARIANCE: usize = 6;
     pub(crate) const PARAM_NORM: usize = 7;
     pub(crate) const SUMMARY: usize = 8;
 }
 
-/// Most parts that a minibatch is cut into. The gradients of the parts are written down and added in order.
+/// Maximum number of parts of a minibatch. The gradients of the parts are stored and added in order.
 const MOST_GROUPS: usize = 128;
-/// Most numbers of a gradient that a thread adds up in registers, of which it has 255 at most on NVIDIA's GPUs and
-/// needs some for the rest: three layers of up to 144.
+/// Maximum number of gradient elements that a thread sums in registers, of which it has at most 255 on NVIDIA's GPUs
+/// and needs some for other purposes: enough for three layers of up to 144.
 const MOST_SUMS: usize = 128;
-/// Most numbers in the partial gradients of several agents together, 1 GiB: GPUs limit the size of a buffer.
+/// Maximum number of elements in the partial gradients of several agents together, 1 GiB: GPUs limit the size of a
+/// buffer.
 const MOST_PARTIALS: usize = 1 << 28;
-/// Most cubes along one dimension of a launch: there is one for each minibatch, and for each agent.
+/// Maximum number of cubes along one dimension of a launch: there is one for each minibatch, and for each agent.
 const MOST_CUBES: usize = 65_535;
-/// Columns of the partial gradients that a cube adds up.
+/// Number of columns of the partial gradients that a cube sums.
 pub(crate) const COLUMNS: usize = 32;
-/// Parts of the partial gradients that each of its columns is cut into.
+/// Number of parts of each column of the partial gradients.
 pub(crate) const SLICES: usize = UNITS / COLUMNS;
 
 /// Sizes of an update.
@@ -77,21 +78,21 @@ pub(crate) struct Plan {
     pub(crate) actor: Layers,
     pub(crate) critic: Layers,
     pub(crate) categorical: bool,
-    /// PPO's surrogate instead of log π(a|s) · A.
+    /// PPO's clipped surrogate instead of log π(a|s) · A.
     pub(crate) clipped: bool,
     pub(crate) standardize: bool,
-    /// Agents `S` that learn at once, each from a batch of its own.
+    /// Number of agents `S` that learn together, each from its own batch.
     pub(crate) agents: usize,
-    /// Samples `B` of an agent's batch.
+    /// Number of samples `B` of an agent's batch.
     pub(crate) batch: usize,
-    /// Minibatches that the batch is cut into.
+    /// Number of minibatches of the batch.
     pub(crate) minibatches: usize,
-    /// Samples that a cube works on together.
+    /// Number of samples that a cube processes together.
     pub(crate) rows: usize,
 }
 
 impl Plan {
-    /// `None` where a tile does not fit into `shared` bytes of shared memory or its gradients into registers, or there
+    /// `None` if a tile does not fit into `shared` bytes of shared memory or its gradients into registers, or if there
     /// are more minibatches, agents or real actions than launches or cubes are wide.
     pub(crate) fn new(
         [actor, critic]: [Layers; 2],
@@ -114,8 +115,8 @@ impl Plan {
         let narrow = minibatches.max(agents) <= MOST_CUBES && plan(SIDE).extra() <= UNITS;
         let sums = [actor, critic].map(|layers| layers.sums(layers.count));
         let held = sums.into_iter().all(|sums| sums <= MOST_SUMS);
-        // The more samples share what a thread reads of the weights, the less waits for shared memory; but there have
-        // to be tiles for all groups.
+        // The more samples share a thread's reads of the weights, the fewer accesses to shared memory; but there must
+        // be tiles for all groups.
         let room = |plan: &Self| {
             let partials = agents.saturating_mul(plan.groups() * plan.partial());
             agents == 1 || partials <= MOST_PARTIALS
@@ -144,8 +145,8 @@ impl Plan {
         actor.max(critic)
     }
 
-    /// Columns that are only added up over samples: gradients by log standard deviations, and what the actor
-    /// measures.
+    /// Number of columns that are only summed over samples: gradients with respect to log standard deviations, and the
+    /// actor's diagnostics.
     pub(crate) fn extra(&self) -> usize {
         self.actor.log_stds + measured::OF_ACTOR
     }
@@ -155,32 +156,32 @@ impl Plan {
         self.extra() | 1
     }
 
-    /// Samples of a minibatch.
+    /// Number of samples of a minibatch.
     pub(crate) fn len(&self) -> usize {
         self.batch / self.minibatches
     }
 
-    /// Tiles of a minibatch.
+    /// Number of tiles of a minibatch.
     pub(crate) fn tiles(&self) -> usize {
         self.len().div_ceil(self.rows)
     }
 
-    /// Cubes that share the tiles of a minibatch.
+    /// Number of cubes that share the tiles of a minibatch.
     pub(crate) fn groups(&self) -> usize {
         self.tiles().min(MOST_GROUPS)
     }
 
-    /// Parameters of both networks of an agent.
+    /// Number of parameters of both networks of an agent.
     pub(crate) fn num_params(&self) -> usize {
         self.actor.num_params() + self.critic.num_params()
     }
 
-    /// Numbers that every group writes down.
+    /// Number of elements that every group writes.
     pub(crate) fn partial(&self) -> usize {
         self.num_params() + measured::COUNT
     }
 
-    /// Cubes that add these up.
+    /// Number of cubes that sum these.
     pub(crate) fn blocks(&self) -> usize {
         self.partial().div_ceil(COLUMNS)
     }
@@ -227,7 +228,7 @@ mod tests {
 
     #[test]
     fn tiles_shrink_with_the_shared_memory_until_none_fits() {
-        // Matrices take 5541 floats, and every sample 138 of inputs and outputs and 6 beside them.
+        // Matrices take 5541 floats, and every sample 138 for inputs and outputs and 6 for other columns.
         let rows = |kib: usize| plan([1024, 4], kib << 10).map(|plan| plan.rows);
         assert_eq!([48, 32, 16].map(rows), [Some(2 * SIDE), Some(SIDE), None]);
     }

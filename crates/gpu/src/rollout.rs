@@ -1,6 +1,6 @@
-//! Policy and environment for many steps in one launch.
+//! Rollouts of policy and environments in one launch.
 //!
-//! For perceptrons with a categorical or Gaussian policy and environments that live on the device. The weights
+//! They support perceptrons with a categorical or Gaussian policy and environments that live on the device. The weights
 //! are read once per rollout, and nothing is read back.
 
 mod plan;
@@ -13,42 +13,42 @@ use uphill_cpu::{rng::NoiseAt, shape::MlpShape};
 
 pub(crate) use plan::Plan;
 
-/// What a policy looks like.
+/// Shape of a policy.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy<'a> {
-    /// Its network, whose outputs are logits, or means.
+    /// Network, whose outputs are logits or means.
     pub shape: &'a MlpShape,
-    /// One choice; otherwise a Gaussian whose log standard deviations are parameters.
+    /// One categorical choice; otherwise a Gaussian whose log standard deviations are parameters.
     pub categorical: bool,
-    /// What normalised observations are clipped to, 0: nothing. `None` if observations are not normalised.
+    /// Clipping range of normalised observations; 0: no clipping. `None` if observations are not normalised.
     pub norm_clip: Option<f32>,
 }
 
 /// Size of a rollout.
 #[derive(Clone, Copy, Debug)]
 pub struct Size {
-    /// Agents `S`.
+    /// Number of agents `S`.
     pub agents: usize,
-    /// Steps `T`.
+    /// Number of steps `T`.
     pub steps: usize,
-    /// Copies `N` of each agent's environment.
+    /// Number of copies `N` of each agent's environment.
     pub envs: usize,
 }
 
-/// A rollout that there is a kernel for.
+/// A rollout for which there is a kernel.
 #[derive(Clone, Copy, Debug)]
 pub struct Job {
     pub(crate) plan: Plan,
     pub(crate) rules: DeviceRules,
     pub(crate) size: Size,
     pub(crate) noise: NoiseAt,
-    /// Of normalised observations.
+    /// Clipping range of normalised observations.
     pub(crate) clip: f32,
 }
 
 impl Job {
-    /// A rollout of agents whose policies look alike. That of the first has the seeds of `rules` and of the actions'
-    /// `noise`, those of the others the next ones. `None` if there is no kernel for it.
+    /// A rollout of agents whose policies have the same shape. The first agent has the seeds of `rules` and of the
+    /// action `noise`, the others the following ones. `None` if there is no kernel for it.
     pub fn new(
         policy: &Policy<'_>,
         rules: DeviceRules,
@@ -65,8 +65,8 @@ impl Job {
         })
     }
 
-    /// Does it. `params` `[S·P]` are those of the policies, `norm` `[S·2·O]` the means and then the variances of each
-    /// one's observations; where they are not normalised it is not read.
+    /// Runs the rollout. `params` `[S·P]` are the policies' parameters, `norm` `[S·2·O]` the means and then the
+    /// variances of each one's observations, which are not read if observations are not normalised.
     pub fn run(self, params: Tensor<1>, norm: Tensor<1>, state: DeviceState) -> Collected {
         let out = Dispatch::rollout(
             params.into_dispatch(),
@@ -83,15 +83,15 @@ impl Job {
     }
 }
 
-/// What a rollout of `S` agents brings, whose parts follow one another.
+/// Results of a rollout of `S` agents, concatenated by agent.
 #[derive(Clone, Debug)]
 pub struct Collected {
-    /// Of environments: `T` steps of each agent, one agent after the other.
+    /// Results of the environments: `T` steps of each agent.
     pub steps: Steps,
-    /// What policies saw, `[S·T, N, O]`.
+    /// Observations before each step, `[S·T, N, O]`.
     pub obs: Tensor<3>,
-    /// `[S·T, N, A]`
+    /// Actions `[S·T, N, A]`.
     pub actions: Tensor<3>,
-    /// `[S·T, N]`
+    /// Log-probabilities `[S·T, N]`.
     pub log_probs: Tensor<2>,
 }

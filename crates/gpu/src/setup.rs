@@ -1,4 +1,4 @@
-//! What kernels of an update are compiled for, and what they are told.
+//! Setup of an update: networks, sizes of kernels, scalars.
 
 use crate::buffers::Samples;
 use crate::device::{has_kernels, on_device, shared_memory};
@@ -12,17 +12,17 @@ use uphill_cpu::{
     shape::MlpShape,
 };
 
-/// Buffers of the kernel that has most of them, that of the gradient.
+/// Number of buffers of the gradient kernel, which has the most.
 pub(crate) const BUFFERS: u32 = 12;
 
-/// What the networks of an update look like.
+/// Shapes of an update's networks.
 #[derive(Clone, Copy, Debug)]
 pub struct Networks<'a> {
-    /// The policy's network.
+    /// Network of the policy.
     pub actor: &'a MlpShape,
-    /// The value function's.
+    /// Network of the value function.
     pub critic: &'a MlpShape,
-    /// The policy's distribution.
+    /// Distribution of the policy.
     pub dist: RowDist,
 }
 
@@ -31,12 +31,12 @@ impl Networks<'_> {
         Some([Layers::new(self.actor)?, Layers::new(self.critic)?])
     }
 
-    /// Whether kernels know the distribution.
+    /// Whether kernels support the distribution.
     fn has_known_dist(&self) -> bool {
         self.dist == RowDist::Gaussian || self.dist.is_one_choice()
     }
 
-    /// Sizes of an update of `agents` like these on `minibatches` equal parts of the batch of each; `None` where there
+    /// Sizes of an update of `agents` like these, with `minibatches` minibatches of each agent's batch; `None` if there
     /// are no kernels for it. `samples` are those of all agents.
     pub(crate) fn plan(
         &self,
@@ -65,7 +65,7 @@ impl Networks<'_> {
         };
         assert_eq!(samples.actions.dims()[1], width, "columns of actions");
         let loss = ActorCriticLoss {
-            // A minibatch of one has no spread.
+            // A minibatch of one sample has no spread.
             standardize: loss.standardize && samples.len() > agents * minibatches,
             ..loss.clone()
         };
@@ -73,7 +73,7 @@ impl Networks<'_> {
         Plan::new(layers, self.dist, &loss, sizes, shared)
     }
 
-    /// Whether there are kernels for gradient steps of these; `None` where the device has none at all.
+    /// Whether there are kernels for gradient steps of these networks; `None` if the device has none at all.
     pub fn are_known(&self, device: &Device) -> Option<bool> {
         if !has_kernels(device) {
             return None;
@@ -93,18 +93,18 @@ impl Networks<'_> {
     }
 }
 
-/// Adam's settings, and the steps that it has taken.
+/// Adam's settings, and its number of steps.
 #[derive(Clone, Copy, Debug)]
 pub struct AdamRule {
-    /// Decays of the first and of the second moment.
+    /// Decay rates of the first and the second moment.
     pub betas: [f64; 2],
-    /// Added to √v̂.
+    /// Constant added to √v̂.
     pub epsilon: f64,
-    /// Taken so far.
+    /// Number of steps taken.
     pub steps: u64,
 }
 
-/// The numbers at [`scalar`].
+/// The scalars at the positions in [`scalar`].
 pub(crate) fn scalars(
     loss: &ActorCriticLoss,
     step: HostStep,

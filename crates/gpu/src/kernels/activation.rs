@@ -1,15 +1,15 @@
 //! Nonlinearities of hidden layers in kernels.
 
-// The macro makes a module beside the function.
+// The macro generates a module beside the function.
 #![allow(missing_docs)]
 
 use cubecl::prelude::*;
 
-/// A rectifier or tanh of `z`. What is no number stays none, so that a run that diverges shows it.
+/// ReLU or tanh of `z`. NaN stays NaN, so that a divergence is visible.
 #[cube]
 pub(super) fn activated(z: f32, #[comptime] relu: bool) -> f32 {
     if comptime!(relu) {
-        // The comparison is false for NaN, which a maximum may drop.
+        // The comparison is false for NaN, which a maximum could drop.
         select(z < 0.0f32, 0.0f32, z)
     } else {
         accurate_tanh(z)
@@ -18,12 +18,11 @@ pub(super) fn activated(z: f32, #[comptime] relu: bool) -> f32 {
 
 /// tanh z, accurate to a few units in the last place wherever the device's exp is.
 ///
-/// GPUs' own tanh is allowed to overflow to NaN for large arguments (Vulkan), or to lose everything for
-/// small ones.
+/// GPUs' own tanh may overflow to NaN for large arguments (Vulkan), or lose all digits for small ones.
 #[cube]
 fn accurate_tanh(z: f32) -> f32 {
     let square = z * z;
-    // Taylor's series to z⁹: its error is below 2⁻²⁴ of the result for |z| < 0.25.
+    // Taylor series to z⁹: its error is below 2⁻²⁴ of the result for |z| < 0.25.
     let series = z + z
         * square
         * (-0.333_333_34f32

@@ -1,10 +1,10 @@
-//! Copies of several tensors in one launch.
+//! Kernels that copy several tensors in one launch.
 
 use super::gradient::Samples;
 use crate::layers::UNITS;
 use cubecl::prelude::*;
 
-/// What an update changes, see [`State`](crate::ops::State).
+/// State that an update changes, see [`State`](crate::ops::State).
 #[derive(CubeType, CubeLaunch)]
 pub(super) struct Changing {
     pub(super) actor: Box<[f32]>,
@@ -14,7 +14,7 @@ pub(super) struct Changing {
     pub(super) scalars: Box<[f32]>,
 }
 
-/// Writes `from` over `to`, whose networks have so many parameters, and so many scalars.
+/// Copies `from` to `to`, for networks with these numbers of parameters and this number of scalars.
 #[cube(launch)]
 pub(super) fn copy_state_kernel(
     to: &mut Changing,
@@ -30,7 +30,7 @@ pub(super) fn copy_state_kernel(
     copy(&mut to.scalars, &from.scalars, scalars);
 }
 
-/// Writes `from` over `to`, for `batch` samples with so many columns of observations and actions.
+/// Copies `from` to `to`, for `batch` samples with these numbers of columns of observations and actions.
 #[cube(launch)]
 pub(super) fn copy_samples_kernel(
     to: &mut Samples,
@@ -47,7 +47,7 @@ pub(super) fn copy_samples_kernel(
     copy(&mut to.returns, &from.returns, batch);
 }
 
-/// Writes the `len` elements of `from` over `to`.
+/// Copies the `len` elements of `from` to `to`.
 #[cube(launch)]
 pub(super) fn copy_keys_kernel(to: &mut [u32], from: &[u32], len: usize) {
     if ABSOLUTE_POS < len {
@@ -55,7 +55,7 @@ pub(super) fn copy_keys_kernel(to: &mut [u32], from: &[u32], len: usize) {
     }
 }
 
-/// The part of one thread; each takes every so many of `len` elements.
+/// Copies the part of one thread: every n-th of `len` elements for n threads.
 #[cube]
 fn copy(to: &mut [f32], from: &[f32], len: usize) {
     let mut at = ABSOLUTE_POS;

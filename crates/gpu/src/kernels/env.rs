@@ -1,4 +1,4 @@
-//! The functions of an environment in kernels.
+//! Functions of an environment inside kernels.
 
 use super::random::{KernelRng, KernelRngExpand};
 use crate::envs::{DeviceEnv, Rows};
@@ -6,7 +6,7 @@ use cubecl::prelude::*;
 use std::fmt;
 use uphill_cpu::kernel::{Outcome, OutcomeExpand};
 
-/// What `#[cube]` makes of the functions of an environment.
+/// Functions that `#[cube]` generates from those of an environment.
 #[allow(missing_docs)]
 pub trait EnvExpand {
     fn __expand_reset_method(
@@ -34,23 +34,23 @@ pub trait EnvExpand {
 
 /// An environment whose functions are compiled for GPUs.
 ///
-/// Two values that print alike are the same environment with the same options.
+/// Two values with equal `Debug` output count as the same environment with the same options.
 pub trait InKernels:
     fmt::Debug + Clone + Send + Sync + CubeType<ExpandType: EnvExpand> + 'static
 {
-    /// The environment inside a kernel, its options as constants.
+    /// The environment inside a kernel, with its options as constants.
     fn constants(&self) -> Self::ExpandType;
 }
 
 impl DeviceEnv {
-    /// The functions of `env`, whose `rows` are asked for once.
+    /// The functions of `env`; `rows` is called once.
     pub fn of<E: InKernels>(env: &E, rows: Rows) -> Self {
         let name = format!("{} {env:?}", std::any::type_name::<E>());
         Self::kept::<E>(name, rows, || Box::new(env.clone()))
     }
 }
 
-/// What kernels call, with `#[comptime] env: DeviceEnv`. On the host there is an `Env` for that.
+/// Functions for kernels that take `#[comptime] env: DeviceEnv`. On the host, use the `Env`.
 #[allow(missing_docs, unused_variables)]
 impl DeviceEnv {
     /// `Env::reset`.
@@ -58,7 +58,7 @@ impl DeviceEnv {
         unreachable!("on the host there is an `Env`")
     }
 
-    /// `Env::step`; real actions have to be clipped already.
+    /// `Env::step`; real actions must be clipped beforehand.
     #[must_use]
     pub fn step(self, state: &mut [f32], action: &[f32], rng: &mut KernelRng) -> Outcome {
         unreachable!("on the host there is an `Env`")
@@ -98,10 +98,10 @@ impl DeviceEnv {
     }
 }
 
-/// What writes the functions of an environment into a kernel.
+/// Writers of an environment's functions into a kernel.
 pub(crate) type Functions = dyn Write;
 
-/// [`EnvExpand`] without the environment's type.
+/// [`EnvExpand`] with the environment's type erased.
 pub(crate) trait Write: Send + Sync {
     fn reset(&self, scope: &Scope, state: &mut SliceExpand<f32>, rng: &mut KernelRngExpand);
 

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::envs::{DeviceEnv, Sizes};
 use cubecl::prelude::*;
-// Each is a module beside the function.
+// The macro generates a module beside each function.
 use uphill_cpu::kernel::bounded;
 use uphill_cpu::rng::Stream;
 
@@ -15,7 +15,7 @@ const RESET: u32 = Stream::Reset as u32;
 /// Stream of the noise in the dynamics.
 const STEP: u32 = Stream::Step as u32;
 
-/// The action at `at` as the environment takes it: real numbers clipped to their bounds.
+/// The action at `at` as the environment receives it: real numbers are clipped to their bounds.
 #[cube]
 fn taken(actions: &[f32], at: usize, #[comptime] env: DeviceEnv) -> Array<f32> {
     let width = comptime!(env.sizes().action);

@@ -1,4 +1,4 @@
-//! Launches of what steps environments.
+//! Launches of the kernels that step environments.
 
 use super::env_step::step_kernel;
 use super::episodes::last_episodes_kernel;
@@ -16,7 +16,7 @@ impl CopyTensors<CubeBackend> {
         self.returns.meta.shape()[0]
     }
 
-    /// The same without gaps between the numbers.
+    /// The same state without gaps between rows.
     pub(super) fn contiguous(self) -> Self {
         Self {
             states: into_contiguous(self.states),
@@ -25,15 +25,15 @@ impl CopyTensors<CubeBackend> {
         }
     }
 
-    /// For a launch.
+    /// Launch argument.
     pub(super) fn arg(&self) -> CopiesLaunch {
         CopiesLaunch::new(arg(&self.states), arg(&self.clocks), arg(&self.returns))
     }
 }
 
 impl StepTensors<CubeBackend> {
-    /// Room for what `steps` of `copies` bring and for what `old` becomes, with so many rows of observations that
-    /// policies see next as there are copies in `old`.
+    /// Uninitialised tensors for the results of `steps` of `copies` and for the state that follows `old`, with as many
+    /// rows of observations after autoreset as there are copies in `old`.
     pub(super) fn empty(
         old: &CopyTensors<CubeBackend>,
         sizes: Sizes,
@@ -55,7 +55,7 @@ impl StepTensors<CubeBackend> {
         }
     }
 
-    /// For a launch.
+    /// Launch argument.
     pub(super) fn arg(&self) -> ResultsLaunch {
         ResultsLaunch::new(
             arg(&self.obs),
@@ -68,7 +68,7 @@ impl StepTensors<CubeBackend> {
 }
 
 impl DeviceRules {
-    /// For a launch.
+    /// Launch argument.
     pub(super) fn arg(&self) -> RulesLaunch {
         let (low, high) = (self.seed as u32, (self.seed >> 32) as u32);
         RulesLaunch::new(low, high, self.step as u32, self.time_limit as i32)

@@ -1,13 +1,13 @@
-//! The last of the episodes that ended.
+//! Kernel that finds the last finished episodes.
 
 use crate::envs::COUNT_BASE;
 use cubecl::prelude::*;
 
-/// The number of episodes in `entries` steps of copies and the last `most` of them, in one cube of `units` threads for
-/// each batch `[T, N]` of those that follow one another.
+/// Finds the number of episodes in `entries` entries and the last `most` of them, with one cube of `units` threads for
+/// each of the concatenated batches `[T, N]`.
 ///
-/// Every thread has a stretch of neighbouring entries. It counts the episodes that end there, learns from the
-/// others' counts how many end later, and so knows the place of its own in the list.
+/// Every thread has a range of adjacent entries. It counts the episodes that end there, learns from the other threads'
+/// counts how many end later, and so finds the positions of its own in the list.
 #[cube(launch)]
 #[allow(clippy::needless_range_loop)] // a kernel counts where Rust would iterate
 pub(super) fn last_episodes_kernel(

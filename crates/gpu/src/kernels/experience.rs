@@ -1,4 +1,4 @@
-//! Launches of functions of experience.
+//! Launches of the kernels on experience.
 
 use super::launch::{arg, beside, cubes, threads, units};
 use super::moments::{discounted_kernel, merge_kernel, scale_kernel};

@@ -1,5 +1,6 @@
-//! The gradient of an actor-critic loss over a minibatch, in one launch: each cube carries tiles of samples
-//! through one of the two networks and back, and writes down the sum of what it saw.
+//! Kernel for the gradient of an actor-critic loss over a minibatch, in one launch.
+//!
+//! Each cube carries tiles of samples through one of the two networks and back, and writes its partial sums.
 
 use super::losses::{policy_row, value_row};
 use super::shuffle::{bits, shuffled};
@@ -8,7 +9,7 @@ use crate::layers::UNITS;
 use crate::plan::{Plan, measured};
 use cubecl::prelude::*;
 
-/// A batch of each agent: observations `[S, B, O]`, actions `[S, B, A]`, the rest `[S, B]`.
+/// A batch of each agent: observations `[S, B, O]`, actions `[S, B, A]`, the others `[S, B]`.
 #[derive(CubeType, CubeLaunch)]
 pub(super) struct Samples {
     pub(super) obs: Box<[f32]>,
@@ -19,16 +20,16 @@ pub(super) struct Samples {
     pub(super) returns: Box<[f32]>,
 }
 
-/// Which of the two networks a cube works for.
+/// The network that a cube processes.
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
 enum Side {
     Actor,
     Critic,
 }
 
-/// Which minibatch it is, and what holds for all of them: the numbers at [`scalar`](crate::plan::scalar) of each agent,
-/// mean and inverse standard deviation of the advantages of each minibatch in `spread` `[E, M, S, 2]`, and in `keys`
-/// `[E, S, 2]` the two halves of the key of each epoch's order.
+/// Position of a minibatch, and data of all minibatches: the numbers at [`scalar`](crate::plan::scalar) of each agent,
+/// mean and inverse standard deviation of the advantages of each minibatch in `spread` `[E, M, S, 2]`, and the two
+/// halves of the key of each epoch's order in `keys` `[E, S, 2]`.
 #[derive(CubeType, CubeLaunch)]
 pub(super) struct Minibatch {
     pub(super) scalars: Box<[f32]>,
@@ -44,14 +45,14 @@ pub(super) struct Room {
     weights: Shared<[f32]>,
     /// Inputs and outputs of every layer, see [`tile`](super::tile).
     pub(super) tile: Shared<[f32]>,
-    /// What is only added up over samples, `[rows, extra_stride]`.
+    /// Columns that are only summed over samples, `[rows, extra_stride]`.
     pub(super) extra: Shared<[f32]>,
-    /// Numbers of the samples in the tile, `[rows]`.
+    /// Indices of the samples in the tile, `[rows]`.
     pub(super) chosen: Shared<[u32]>,
 }
 
-/// Writes the partial gradients and measurements `[S, groups, partial]` of one minibatch. Cubes (g, 0, s) work for the
-/// actor of agent s, cubes (g, 1, s) for its critic.
+/// Writes the partial gradients and measurements `[S, groups, partial]` of one minibatch. Cubes (g, 0, s) process the
+/// actor of agent s, cubes (g, 1, s) its critic.
 #[cube(launch)]
 pub(super) fn gradient_kernel(
     samples: &Samples,
@@ -90,7 +91,7 @@ pub(super) fn gradient_kernel(
     }
 }
 
-/// The part of one cube.
+/// Work of one cube.
 #[cube]
 fn network_gradient(
     samples: &Samples,

@@ -1,4 +1,4 @@
-//! What launches have in common: arguments, numbers of cubes and threads, room for results.
+//! Helpers of launches: arguments, numbers of cubes and threads, output tensors.
 
 use crate::layers::UNITS;
 use burn::tensor::Shape;
@@ -7,7 +7,7 @@ use burn_cubecl::{
 };
 use cubecl::{calculate_cube_count_elemwise, prelude::*};
 
-/// Most cubes of a forward pass or a copy.
+/// Maximum number of cubes of a forward pass or a copy.
 pub(super) const MOST_CUBES: usize = 1024;
 
 pub(super) fn arg(tensor: &CubeTensor) -> BufferArg {
@@ -19,12 +19,12 @@ pub(super) fn cubes(count: [usize; 3]) -> CubeCount {
     CubeCount::Static(x, y, z)
 }
 
-/// As many cubes as hold `count` threads or more, along as many dimensions as the device wants.
+/// Number of cubes with at least `count` threads, over as many dimensions as the device requires.
 pub(super) fn threads(on: &CubeTensor, count: usize) -> CubeCount {
     calculate_cube_count_elemwise(&on.client, count, units())
 }
 
-/// As many threads as there is something to do for, but no more than a device has at a time.
+/// As many threads as there are work items, but no more than a device runs at a time.
 pub(super) fn some_threads(on: &CubeTensor, count: usize) -> CubeCount {
     threads(on, count.min(MOST_CUBES * UNITS))
 }
@@ -33,12 +33,12 @@ pub(super) fn units() -> CubeDim {
     CubeDim::new_1d(UNITS as u32)
 }
 
-/// Room for a tensor of the same type on the same device.
+/// An uninitialised tensor of the same type on the same device.
 pub(super) fn beside<const D: usize>(other: &CubeTensor, shape: [usize; D]) -> CubeTensor {
     room(other, shape.into())
 }
 
-/// A tensor that may be written to.
+/// A tensor that may be overwritten.
 pub(super) fn own(tensor: CubeTensor) -> CubeTensor {
     let tensor = into_contiguous(tensor);
     if tensor.can_mut() {
@@ -48,7 +48,7 @@ pub(super) fn own(tensor: CubeTensor) -> CubeTensor {
     }
 }
 
-/// Uninitialised, of the type and where `tensor` is, and without gaps between rows, which kernels do not know of.
+/// An uninitialised tensor with the type and device of `tensor`, without gaps between rows, which kernels assume.
 pub(super) fn room(tensor: &CubeTensor, shape: Shape) -> CubeTensor {
     let (client, device) = (tensor.client.clone(), tensor.device.clone());
     empty_device_contiguous_dtype(client, device, shape, tensor.dtype)

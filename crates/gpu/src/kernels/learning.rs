@@ -1,4 +1,4 @@
-//! Launches of networks and their updates.
+//! Launches of networks' passes and updates.
 
 use super::copies::{ChangingLaunch, copy_keys_kernel, copy_samples_kernel, copy_state_kernel};
 use super::gradient::{MinibatchLaunch, SamplesLaunch, gradient_kernel};
@@ -13,7 +13,7 @@ use crate::plan::{Plan, reported};
 use burn::{backend::TensorMetadata, tensor::Shape};
 use burn_cubecl::{CubeBackend, kernel::into_contiguous, tensor::CubeTensor};
 
-/// Columns of a network's outputs.
+/// Number of columns of a network's outputs.
 fn width(layers: &Layers) -> usize {
     layers.heads() + layers.log_stds
 }
@@ -229,7 +229,7 @@ impl Batch<CubeBackend> {
     }
 }
 
-/// Everything that the launches of a gradient read and write.
+/// Tensors that the launches of a gradient read and write.
 struct Gradient {
     networks: [CubeTensor; 2],
     scalars: CubeTensor,
@@ -243,7 +243,7 @@ struct Gradient {
 }
 
 impl Gradient {
-    /// Measures the spread of the advantages in each minibatch of all epochs, which do not change.
+    /// Measures the spread of the advantages in each minibatch of all epochs, which is constant.
     fn new(
         networks: [CubeTensor; 2],
         scalars: CubeTensor,
@@ -278,7 +278,7 @@ impl Gradient {
         gradient
     }
 
-    /// Leaves the gradient of one minibatch in `totals`, and its squares.
+    /// Computes the gradient of one minibatch into `totals`, with its squares.
     fn launch(&self, epoch: usize, part: usize) {
         let client = &self.scalars.client;
         gradient_kernel::launch(

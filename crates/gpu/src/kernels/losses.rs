@@ -1,18 +1,19 @@
-//! Losses of single samples in kernels, with their gradients by a network's outputs: the formulas of
-//! [`uphill_cpu::sample`], one thread per sample.
+//! Losses of single samples in kernels, with their gradients with respect to a network's outputs.
+//!
+//! The formulas are those of [`uphill_cpu::sample`], one thread per sample.
 
 use super::gradient::{Minibatch, Room, Samples};
 use crate::plan::{Plan, measured, scalar};
 use cubecl::prelude::*;
-// Each is a module beside the function.
+// The macro generates a module beside each function.
 use uphill_cpu::sample::{
     approx_kl, categorical_gradient, clipped_surrogate, gaussian_cost, gaussian_entropy,
     gaussian_gradient, outside, value_loss,
 };
 
-/// Replaces the actor's outputs in row `slot` of the tile by the gradient of the loss of the sample there, and
-/// writes what is only added up: gradients by log standard deviations, surrogate, entropy, approximate KL,
-/// and whether the ratio is clipped. All zero where there is no sample.
+/// Replaces the actor's outputs in row `slot` of the tile by the gradient of the loss of that sample, and writes the
+/// columns that are only summed: gradients with respect to log standard deviations, surrogate, entropy, approximate KL,
+/// and whether the ratio is clipped. All are zero if the row has no sample.
 #[cube]
 pub(super) fn policy_row(
     samples: &Samples,
@@ -35,7 +36,7 @@ pub(super) fn policy_row(
     let sums = slot * comptime!(plan.extra_stride());
     let share = comptime!(1.0f32 / plan.len() as f32);
 
-    // Log-probability and entropy; the tile keeps what their gradients start from.
+    // Log-probability and entropy; the tile keeps the inputs of their gradients.
     let mut log_prob = 0.0f32;
     let mut entropy = 0.0f32;
     let mut action = 0u32;
@@ -86,8 +87,8 @@ pub(super) fn policy_row(
     }
 
     let entropy_coef = minibatch.scalars[scalars + scalar::ENTROPY_COEF];
-    // A row without a sample is computed from numbers that do not belong together. They may be infinite, so that
-    // it takes a choice to be rid of them and not a product with zero.
+    // A row without a sample is computed from unrelated numbers. They may be infinite, so they must be removed by a
+    // selection instead of a product with zero.
     let d_log_prob = -slope * share;
     let d_entropy = -entropy_coef * share;
     if comptime!(plan.categorical) {
@@ -114,8 +115,8 @@ pub(super) fn policy_row(
     room.extra[seen + measured::CLIPPED] = select(is_sample, clips, 0.0f32);
 }
 
-/// Replaces the critic's output in row `slot` of the tile by the gradient of the loss of the sample there, and
-/// writes the value loss. Both are zero where there is no sample.
+/// Replaces the critic's output in row `slot` of the tile by the gradient of the loss of that sample, and writes the
+/// value loss. Both are zero if the row has no sample.
 #[cube]
 pub(super) fn value_row(
     samples: &Samples,

@@ -1,6 +1,6 @@
-//! The kernels, and what an environment has to bring to be in one.
+//! CubeCL kernels, and the traits of environments that run inside them.
 
-// The macros make modules and types without documentation.
+// The macros generate undocumented modules and types.
 #![allow(missing_docs)]
 
 mod activation;
@@ -37,7 +37,7 @@ use crate::device::Hardware;
 use burn::{backend::DispatchDevice, tensor::Device};
 use burn_cubecl::CubeDevice;
 
-/// The device below Burn's, if it is one of CubeCL's.
+/// The underlying device, if it is one of CubeCL's.
 fn cube(device: &Device) -> Option<&CubeDevice> {
     match device.as_dispatch() {
         DispatchDevice::Cube(device) => Some(device),

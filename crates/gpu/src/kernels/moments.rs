@@ -1,12 +1,12 @@
-//! Running moments and what is scaled by them, for several agents whose numbers follow one another.
+//! Kernels for running moments and scaling by them, for several concatenated agents.
 
 use super::sums::{AHEAD, total};
 use crate::layers::UNITS;
 use cubecl::prelude::*;
 use uphill_cpu::sample::deviation;
 
-/// Means and variances `[S, F]` after also seeing `samples` `[S, B, W]`, of which the first F of W = `width` columns
-/// count; `old` and `new` are the shares of what was seen before and of these. Cube (f, s) works for column f of agent s.
+/// Means and variances `[S, F]` after adding `samples` `[S, B, W]`, of which the first F of W = `width` columns count;
+/// `old` and `new` are the fractions of earlier samples and of these. Cube (f, s) processes column f of agent s.
 #[cube(launch)]
 pub(super) fn merge_kernel(
     samples: &[f32],
@@ -37,8 +37,8 @@ pub(super) fn merge_kernel(
     }
 }
 
-/// This thread's part of Σ (x − `mean`)ᵖ over the `len` numbers from `first` on, `stride` apart, with p = 2 if `squared`,
-/// else 1.
+/// This thread's part of Σ (x − `mean`)ᵖ over `len` numbers starting at `first`, `stride` apart, with p = 2 if
+/// `squared`, else 1.
 #[cube]
 fn part(
     samples: &[f32],
@@ -54,7 +54,7 @@ fn part(
         let mut read = Array::<f32>::new(AHEAD);
         #[unroll]
         for k in 0..AHEAD {
-            // Beyond the end it is the last one, which is left out below.
+            // Beyond the end this reads the last one, which is excluded below.
             let at = min(next + comptime!(k * UNITS), len - 1);
             read[k] = samples[first + at * stride];
         }
@@ -71,9 +71,9 @@ fn part(
     sum
 }
 
-/// Divides the first `features` of the columns of `x` `[S, B, W]` by their standard deviations, or by 1 where there is no
-/// spread, after subtracting their
-/// means if they are to be `centred`, and clips them to ±`clip`; 0: not. There are `total` numbers, W = `width`, B = `batch`.
+/// Divides the first `features` of the columns of `x` `[S, B, W]` by their standard deviations, or by 1 if they are
+/// without spread, after subtracting their means if `centred`, and clips them to ±`clip` (0: no clipping). There are
+/// `total` numbers, W = `width`, B = `batch`.
 #[cube(launch)]
 pub(super) fn scale_kernel(
     x: &[f32],
@@ -96,7 +96,7 @@ pub(super) fn scale_kernel(
                 y -= mean[at];
             }
             y /= deviation(mean[at], variance[at]);
-            // Comparisons are false for NaN, which passes on.
+            // Comparisons are false for NaN, which is thus propagated.
             if clip > 0.0f32 {
                 if y > clip {
                     y = clip;
@@ -109,8 +109,8 @@ pub(super) fn scale_kernel(
     }
 }
 
-/// The discounted return so far of the running episode at each step of `rewards` `[S, T, N]`, and in `after` `[S, N]` what
-/// the next rollout goes on from, as this one does from `before`. One thread per copy.
+/// Discounted returns so far at each step of `rewards` `[S, T, N]`, starting from those `before`, and in `after` `[S,
+/// N]` those with which the next rollout starts. One thread per copy.
 #[cube(launch)]
 pub(super) fn discounted_kernel<B: Int>(
     rewards: &[f32],

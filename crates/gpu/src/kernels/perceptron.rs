@@ -1,11 +1,11 @@
-//! The outputs of a perceptron for a batch.
+//! Kernel for the outputs of a perceptron for a batch.
 
 use super::tile::{forward, load_weights, write_ones};
 use crate::layers::{Layers, UNITS};
 use cubecl::prelude::*;
 
-/// Observations `[S, B, O]` → outputs `[S, B, W]` of the networks `params` `[S, P]`, `B` = `batch`. Cubes (., s) work for
-/// network s and take every so many tiles.
+/// Observations `[S, B, O]` → outputs `[S, B, W]` of the networks `params` `[S, P]`, `B` = `batch`. Cubes (., s)
+/// process every n-th tile of network s.
 #[cube(launch)]
 pub(super) fn perceptron_kernel(
     obs: &[f32],

@@ -14,8 +14,7 @@ const TURN: f32 = (std::f64::consts::TAU / 4_294_967_296.0) as f32;
 /// Below this, a series is more accurate than a logarithm.
 const SMALL: f32 = 0.0625;
 
-/// What the generator of environments on the host, `Philox`, is in a kernel. It draws the same words; normal numbers are
-/// rounded differently.
+/// The host's generator `Philox` inside a kernel. It draws the same words; normal numbers are rounded differently.
 #[derive(CubeType)]
 pub struct KernelRng {
     /// Words of the current block.

@@ -1,8 +1,8 @@
-//! Policy and environment for `T` steps.
+//! Kernel for a rollout: policy and environment for `T` steps.
 //!
-//! A cube serves a few copies of one agent. Thread `j` keeps column `j` of every hidden layer's weights in registers; the
-//! activations are in shared memory, with a barrier between layers. Then one thread per copy samples the action
-//! and steps the environment.
+//! A cube processes a few copies of one agent. Thread `j` keeps column `j` of every hidden layer's weights in
+//! registers; the activations are in shared memory, with a barrier between layers. Then one thread per copy samples the
+//! action and steps the environment.
 
 use super::activation::activated;
 use super::env_step::{advance, carry_over, see};
@@ -14,18 +14,18 @@ use cubecl::prelude::*;
 // Each is a module beside the function.
 use uphill_cpu::sample::{deviation, gaussian_cost, gaussian_sample};
 
-/// What is seen and done in `T` steps.
+/// Observations, actions and log-probabilities of `T` steps.
 #[derive(CubeType, CubeLaunch)]
 pub(super) struct Taken {
-    /// `[S, T, N, O]`
+    /// Observations `[S, T, N, O]`.
     obs: Box<[f32]>,
-    /// `[S, T, N, A]`
+    /// Actions `[S, T, N, A]`.
     actions: Box<[f32]>,
-    /// `[S, T, N]`
+    /// Log-probabilities `[S, T, N]`.
     log_probs: Box<[f32]>,
 }
 
-/// Where the noise of actions comes from: its position at the first step, and the halves of its seed.
+/// Stream of the action noise: its position at the first step, and the halves of its seed.
 #[derive(CubeType, CubeLaunch)]
 pub(super) struct Noise {
     first_step: u32,
@@ -34,7 +34,7 @@ pub(super) struct Noise {
     key_high: u32,
 }
 
-/// A step of a copy: its number in the cube, its row in what is written, and where its noise is.
+/// A step of a copy: its number in the cube, its output row, and the position of its noise.
 #[derive(CubeType)]
 struct Place {
     slot: usize,
@@ -45,9 +45,9 @@ struct Place {
     key_high: u32,
 }
 
-/// `steps` steps of all `count` copies of each agent. `params` `[S, P]` are those of the policies; `norm` `[S, 2, O]` has
-/// the means and then the variances of the observations, which are clipped to ±`clip` after that. Cubes
-/// (., s) work for agent s, whose seeds are those of the first plus s.
+/// Takes `steps` steps of all `count` copies of each agent. `params` `[S, P]` are the policies' parameters; `norm` `[S,
+/// 2, O]` contains the means and then the variances of the observations, which are clipped to ±`clip` after
+/// normalisation. Cubes (., s) process agent s, whose seeds are those of the first agent plus s.
 #[cube(launch)]
 pub(super) fn rollout_kernel(
     params: &[f32],
@@ -66,7 +66,7 @@ pub(super) fn rollout_kernel(
 ) {
     let unit = UNIT_POS as usize;
     let agent = CUBE_POS_Y as usize;
-    // The copy whose actor and environment this thread is, if it is one's: among those of its agent, and among all.
+    // The copy whose actor and environment this thread runs, if any: its number within its agent, and overall.
     let lane = CUBE_POS_X as usize * plan.copies + unit;
     let acts = unit < plan.copies && lane < count;
     let copy = agent * count + lane;
@@ -174,13 +174,13 @@ pub(super) fn rollout_kernel(
     }
 }
 
-/// The lower half of a seed that is `more` than one with the lower half `low`.
+/// The lower half of a seed plus `more`; `low` is the lower half of the seed.
 #[cube]
 fn low_after(low: u32, more: u32) -> u32 {
     low + more
 }
 
-/// The upper half of a seed that is `more` than one with the halves `low` and `high`.
+/// The upper half of a seed plus `more`; `low` and `high` are the halves of the seed.
 #[cube]
 fn high_after(low: u32, high: u32, more: u32) -> u32 {
     let carry = select(low > comptime!(u32::MAX) - more, 1u32, 0u32);
@@ -194,7 +194,7 @@ fn columns(params: &[f32], own: usize, unit: usize, #[comptime] plan: Plan) -> A
     #[unroll]
     for layer in 0..comptime!(plan.hidden()) {
         let width = comptime!(plan.layers.outputs(layer));
-        // Threads beyond a layer's width read something of the same layer, and nobody their results.
+        // Threads beyond a layer's width read elements of the same layer, and their results are unused.
         let column = min(unit, width - 1);
         #[unroll]
         for i in 0..comptime!(plan.layers.inputs(layer)) {
@@ -217,7 +217,7 @@ fn biases(params: &[f32], own: usize, unit: usize, #[comptime] plan: Plan) -> Ar
     biases
 }
 
-/// Records what `copy`, number `unit` of the cube, sees, and passes it on as the network wants it.
+/// Records the observation of `copy`, number `unit` of the cube, and passes it to the network in normalised form.
 #[cube]
 #[allow(clippy::too_many_arguments)]
 fn record(
@@ -286,7 +286,7 @@ fn hidden_layer(
     }
 }
 
-/// The outputs of all copies, a thread each.
+/// Outputs of all copies, one thread each.
 #[cube]
 fn output_layer(
     from: &[f32],

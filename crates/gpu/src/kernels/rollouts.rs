@@ -1,4 +1,4 @@
-//! Launches of rollouts.
+//! Launches of the rollout kernel.
 
 use super::launch::{arg, beside, cubes};
 use super::rollout::{NoiseLaunch, TakenLaunch, rollout_kernel};

@@ -1,23 +1,22 @@
-//! A random order of samples that is never written down: where a sample comes in the order is computed from
-//! its number.
+//! Random orders of samples that are never stored: positions are computed from indices.
 
 use cubecl::prelude::*;
 
 /// Rounds of the permutation. Each half is mixed four times with a hash of the other.
 const ROUNDS: u32 = 8;
-/// 2³² divided by the golden ratio: what the key grows by from round to round.
+/// 2³² divided by the golden ratio: the increment of the key per round.
 const KEY_STEP: u32 = 0x9E37_79B9;
 
-/// Bits of the smallest power of two that holds the numbers below `len`; at least two, one for each half.
+/// Number of bits of the indices below `len`; at least two, one for each half.
 pub(super) fn bits(len: usize) -> u32 {
     len.next_power_of_two().trailing_zeros().max(2)
 }
 
-/// The image of `index` under a random permutation of the numbers below `len` that the key `a`, `b` chooses.
+/// The image of `index` under a random permutation of the indices below `len`, chosen by the key `a`, `b`.
 ///
-/// A Feistel network (Luby & Rackoff 1988) with halves of different lengths permutes the numbers of `bits`
-/// bits; images that are not below `len` are permuted on until they are ("cycle walking", Black & Rogaway
-/// 2002), which takes less than two steps on average.
+/// A Feistel network (Luby & Rackoff 1988) with halves of different lengths permutes the numbers of `bits` bits; images
+/// that are not below `len` are permuted again until they are ("cycle walking", Black & Rogaway 2002), which takes
+/// fewer than two steps on average.
 #[cube]
 pub(super) fn shuffled(index: u32, len: u32, a: u32, b: u32, #[comptime] bits: u32) -> u32 {
     let mut image = permuted(index, a, b, bits);
@@ -52,7 +51,7 @@ fn hashed(x: u32) -> u32 {
     x ^ (x >> 16u32)
 }
 
-/// Writes the images of all numbers below `len`.
+/// Writes the images of all indices below `len`.
 #[cube(launch)]
 pub(super) fn order_kernel(
     keys: &[u32],

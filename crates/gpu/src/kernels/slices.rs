@@ -5,7 +5,7 @@ use cubecl::prelude::*;
 /// [`DeviceState`](crate::envs::DeviceState) in a kernel.
 #[derive(CubeType, CubeLaunch)]
 pub(super) struct Copies {
-    /// `[N, S]`
+    /// States `[N, S]`.
     pub states: Box<[f32]>,
     /// Clocks `[N, 3]`.
     pub clocks: Box<[i32]>,
@@ -13,25 +13,25 @@ pub(super) struct Copies {
     pub returns: Box<[f32]>,
 }
 
-/// What `T` steps bring, see [`Steps`](crate::envs::Steps).
+/// Results of `T` steps, see [`Steps`](crate::envs::Steps).
 #[derive(CubeType, CubeLaunch)]
 pub(super) struct Results {
-    /// `[N, O]`, what the policy sees next.
+    /// Observations after autoreset, `[N, O]`.
     pub obs: Box<[f32]>,
     /// Observations before autoreset, `[T, N, O]`.
     pub next_obs: Box<[f32]>,
     /// Rewards `[T, N]`.
     pub rewards: Box<[f32]>,
-    /// `[T, N]`
+    /// Returns of the episodes that ended, `[T, N]`.
     pub ended_returns: Box<[f32]>,
-    /// `[T, N]`
+    /// Ends of episodes, `[T, N]`.
     pub ends: Box<[i32]>,
 }
 
 /// [`DeviceRules`](crate::envs::DeviceRules) in a kernel.
 #[derive(CubeType, CubeLaunch)]
 pub(super) struct Rules {
-    /// The halves of the seed.
+    /// Low half of the seed; the high half follows.
     pub key_low: u32,
     pub key_high: u32,
     /// Number of steps since the last reset; the noise repeats after 2³².

@@ -1,4 +1,4 @@
-//! From the partial gradients of a minibatch to new parameters.
+//! Kernels for an optimiser step: sums of partial gradients, clipping, Adam.
 
 use super::shuffle::{bits, shuffled};
 use super::sums::{AHEAD, sum_up, total};
@@ -6,8 +6,8 @@ use crate::layers::UNITS;
 use crate::plan::{COLUMNS, Plan, SLICES, measured, reported, scalar};
 use cubecl::prelude::*;
 
-/// This thread's part of Σ (A − `mean`)ᵖ over the minibatch of agent `CUBE_POS_Z` that begins at `start` in the order of
-/// `epoch`, with p = 2 if `squared`, else 1.
+/// This thread's part of Σ (A − `mean`)ᵖ over the minibatch of agent `CUBE_POS_Z` that begins at `start` in the order
+/// of `epoch`, with p = 2 if `squared`, else 1.
 #[cube]
 fn part(
     advantages: &[f32],
@@ -31,7 +31,7 @@ fn part(
         let mut chosen = Array::<f32>::new(AHEAD);
         #[unroll]
         for k in 0..AHEAD {
-            // Beyond the end it is the last one, which is left out below.
+            // Beyond the end this reads the last one, which is excluded below.
             let at = min(first + comptime!(k * UNITS), len - 1);
             let row = shuffled((start + at) as u32, batch, key, other_key, bits);
             chosen[k] = advantages[own + row as usize];
@@ -49,8 +49,8 @@ fn part(
     sum
 }
 
-/// Mean and inverse standard deviation of the advantages of each minibatch, as
-/// `uphill_core::advantage::standardize` takes them. Cube (m, e, s) works for minibatch m of epoch e of agent s.
+/// Mean and inverse standard deviation of the advantages of each minibatch, as in
+/// `uphill_core::advantage::standardize`. Cube (m, e, s) processes minibatch m of epoch e of agent s.
 #[cube(launch)]
 pub(super) fn spread_kernel(
     advantages: &[f32],
@@ -76,8 +76,8 @@ pub(super) fn spread_kernel(
     }
 }
 
-/// Adds up the groups' partial gradients and measurements, and each block's squares: of the actor's part and of
-/// the critic's. Counts the step in the scalars. Cubes (b, s) work for block b of agent s.
+/// Sums the groups' partial gradients and measurements, and each block's squares, separately for actor and critic.
+/// Counts the step in the scalars. Cubes (b, s) process block b of agent s.
 #[cube(launch)]
 pub(super) fn reduce_kernel(
     partials: &[f32],
@@ -140,16 +140,15 @@ pub(super) fn reduce_kernel(
     }
 }
 
-/// Adam's moments of both networks of an agent, one after the other, `[S, P]`.
+/// Adam's moments of both networks of an agent, concatenated, `[S, P]`.
 #[derive(CubeType, CubeLaunch)]
 pub(super) struct Moments {
     pub(super) first: Box<[f32]>,
     pub(super) second: Box<[f32]>,
 }
 
-/// A step of Adam down the totals, shortened to the largest norm, and row `step` of `rows` `[M, S, COUNT]`, see
-/// [`reported`].
-/// Cubes (., s) work for agent s.
+/// Takes a step of Adam along the totals, clipped to the maximum norm, and writes row `step` of `rows` `[M, S, COUNT]`,
+/// see [`reported`]. Cubes (., s) process agent s.
 #[cube(launch)]
 pub(super) fn adam_kernel(
     totals: &[f32],
@@ -196,7 +195,7 @@ pub(super) fn adam_kernel(
         if largest > 0.0f32 {
             let shorter = largest / (norm + 1e-6f32);
             let short_enough = shorter >= 1.0f32;
-            // NaN is not, and passes on.
+            // The comparison is false for NaN, which is thus propagated.
             scale = select(short_enough, 1.0f32, shorter);
         }
         let g = totals[totals_at + place] * scale;

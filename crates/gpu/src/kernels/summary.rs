@@ -1,12 +1,12 @@
-//! What is reported of a whole update, in one launch.
+//! Kernel for the metrics of a whole update, in one launch.
 
 use super::sums::{AHEAD, total};
 use crate::layers::UNITS;
 use crate::plan::reported;
 use cubecl::prelude::*;
 
-/// This thread's part of Σ (r − `mean`)ᵖ and of Σ (r − v − `residual`)ᵖ over returns r and values v `[B]`, which begin at
-/// `own`, with p = 2 if `squared`, else 1.
+/// This thread's part of Σ (r − `mean`)ᵖ and of Σ (r − v − `residual`)ᵖ over returns r and values v `[B]`, which begin
+/// at `own`, with p = 2 if `squared`, else 1.
 #[cube]
 fn part(
     returns: &[f32],
@@ -26,7 +26,7 @@ fn part(
         let mut v = Array::<f32>::new(AHEAD);
         #[unroll]
         for k in 0..AHEAD {
-            // Beyond the end it is the last one, which is left out below.
+            // Beyond the end this reads the last one, which is excluded below.
             let at = own + min(first + comptime!(k * UNITS), batch - 1);
             r[k] = returns[at];
             v[k] = values[at];
@@ -48,8 +48,8 @@ fn part(
     sums
 }
 
-/// Means of the columns of `rows` `[M, S, COUNT]`, `M` = `steps`, then the explained variance of `values` `[S, B]`,
-/// `B` = `batch`, and the norm of all parameters: `[S, SUMMARY]`, see [`reported`]. A cube for each agent.
+/// Means of the columns of `rows` `[M, S, COUNT]`, then the explained variance of `values` `[S, B]` and the norm of all
+/// parameters: `[S, SUMMARY]`, see [`reported`]. `steps` is M, `batch` is B. One cube per agent.
 #[cube(launch)]
 pub(super) fn summary_kernel(
     rows: &[f32],

@@ -3,10 +3,10 @@
 use crate::layers::UNITS;
 use cubecl::prelude::*;
 
-/// Numbers that a thread has on their way from memory at a time where it reads many of them one after the other.
+/// Number of elements that a thread loads ahead when it reads many of them in sequence.
 pub(super) const AHEAD: usize = 8;
 
-/// The sum of `terms[0]`, .., one for each thread, in the first; a tree whose shape is always the same.
+/// Sums `terms`, one for each thread, into `terms[0]`, by a tree of fixed shape.
 #[cube]
 pub(super) fn sum_up(terms: &mut [f32]) {
     let unit = UNIT_POS as usize;
@@ -21,7 +21,7 @@ pub(super) fn sum_up(terms: &mut [f32]) {
     sync_cube();
 }
 
-/// The sum of a number of each thread, for all of them.
+/// The sum of one number per thread, returned to all threads.
 #[cube]
 pub(super) fn total(own: f32, terms: &mut [f32]) -> f32 {
     sync_cube();

@@ -1,7 +1,7 @@
-//! A tile of samples on its way through a perceptron, in shared memory.
+//! Passes of a tile of samples through a perceptron, in shared memory.
 //!
-//! The threads of a cube form a square grid. In a product of matrices each of them is responsible for the
-//! elements whose row and column are its own plus multiples of the grid's side, which it keeps in registers.
+//! The threads of a cube form a square grid. In a matrix product each thread computes the elements whose row and column
+//! are its own plus multiples of the grid's side, and keeps them in registers.
 
 use super::activation::activated;
 use crate::layers::{Layers, SIDE, UNITS};
@@ -44,7 +44,7 @@ pub(super) fn write_ones(values: &mut [f32], #[comptime] rows: usize, #[comptime
     }
 }
 
-/// Outputs of all layers for the tile whose observations are in place. Every thread may read them after it.
+/// Outputs of all layers for the tile whose observations are in place. All threads may read them afterwards.
 #[cube]
 pub(super) fn forward(
     weights: &[f32],
@@ -105,8 +105,8 @@ pub(super) fn forward(
     sync_cube();
 }
 
-/// Adds the gradient by all matrices over the tile to `sums`, from that by the outputs, which has taken
-/// their place. Overwrites the inputs of all layers but the first.
+/// Adds the gradient with respect to all matrices over the tile to `sums`, from the gradient with respect to the
+/// outputs, which has replaced them. Overwrites the inputs of all layers but the first.
 #[cube]
 pub(super) fn backward(
     weights: &[f32],
@@ -126,7 +126,7 @@ pub(super) fn backward(
     }
 }
 
-/// Adds Xᵀ G for the inputs X and the gradient by the outputs G of layer `l`.
+/// Adds Xᵀ G for the inputs X and the gradient G with respect to the outputs of layer `l`.
 #[cube]
 fn matrix_gradient(
     values: &[f32],
@@ -153,7 +153,7 @@ fn matrix_gradient(
         }
         #[unroll]
         for i in 0..parts_in {
-            // Most threads have no row in the last part, which the bias alone may fill.
+            // Most threads have no row in the last part, which may contain only the bias.
             if row + comptime!(i * SIDE) < inputs {
                 let x = values[from + s * stride + comptime!(i * SIDE)];
                 #[unroll]
@@ -165,8 +165,8 @@ fn matrix_gradient(
     }
 }
 
-/// Replaces the inputs X of layer `l` by the gradient by what went into the nonlinearity before them:
-/// (G Wᵀ) ∘ f'(X).
+/// Replaces the inputs X of layer `l` by the gradient with respect to the arguments of the preceding nonlinearity: (G
+/// Wᵀ) ∘ f'(X).
 #[cube]
 fn input_gradient(
     weights: &[f32],
@@ -205,7 +205,7 @@ fn input_gradient(
             }
         }
     }
-    // Everyone has read X for the gradient by the matrix.
+    // All threads have read X for the gradient with respect to the matrix.
     sync_cube();
     let to = comptime!(layers.values(l, rows)) + row * stride + column;
     #[unroll]
@@ -226,7 +226,7 @@ fn input_gradient(
     }
 }
 
-/// Writes a thread's `sums` to `gradient`, where that of the whole network begins at `to`.
+/// Writes a thread's `sums` to `gradient`; the gradient of the whole network begins at `to`.
 #[cube]
 pub(super) fn store_gradient(
     sums: &Array<f32>,

@@ -1,4 +1,4 @@
-//! Recurrences along time: one thread per copy, from the last step to the first.
+//! Kernels for recurrences along time: one thread per copy, from the last step to the first.
 
 use cubecl::prelude::*;
 
@@ -16,7 +16,7 @@ pub(super) fn scan_kernel(x: &[f32], decay: &[f32], y: &mut [f32], steps: u32, e
     }
 }
 
-/// Generalised advantages, and with V(s_t) added, for `[S, T, N]`.
+/// Generalised advantages, and their sums with V(s_t), for `[S, T, N]`.
 #[cube(launch)]
 pub(super) fn gae_kernel<B: Int>(
     rewards: &[f32],

@@ -1,4 +1,4 @@
-//! What the kernel of a rollout is compiled for.
+//! Sizes of a rollout, for which its kernel is specialised.
 
 use super::{Policy, Size};
 use crate::device::shared_memory;
@@ -6,42 +6,43 @@ use crate::envs::Sizes;
 use crate::layers::Layers;
 use burn::tensor::Device;
 
-/// Hidden layers, at most.
+/// Maximum number of hidden layers.
 const LAYERS: usize = 3;
-/// Neurons of a hidden layer, at most: one thread each.
+/// Maximum number of neurons of a hidden layer: one thread each.
 const WIDEST: usize = 128;
-/// Weights that a thread keeps in registers, at most.
+/// Maximum number of weights that a thread keeps in registers.
 const REGISTERS: usize = 160;
-/// Outputs of the network, at most.
+/// Maximum number of outputs of the network.
 const OUTPUTS: usize = 32;
-/// Cubes of a launch along one dimension, at most.
+/// Maximum number of cubes of a launch along one dimension.
 const CUBES: usize = 65_535;
-/// Numbers in a buffer of several agents' rollouts, at most, 1 GiB: GPUs limit the size of a buffer.
+/// Maximum number of elements in a buffer of several agents' rollouts, 1 GiB: GPUs limit the size of a buffer.
 const MOST_NUMBERS: usize = 1 << 28;
-/// Buffers of the kernel.
+/// Number of buffers of the kernel.
 const BUFFERS: u32 = 16;
 
-/// Shape of the work: everything that the kernel takes for a constant.
+/// Constants of the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Plan {
-    /// Of the environment.
+    /// Row widths of the environment.
     pub(crate) sizes: Sizes,
-    /// The policy's network; its outputs are logits, or means.
+    /// Network of the policy; its outputs are logits or means.
     pub(crate) layers: Layers,
     /// A categorical policy instead of a Gaussian one.
     pub(crate) categorical: bool,
-    /// Observations are normalised.
+    /// Whether observations are normalised.
     pub(crate) normalize: bool,
-    /// And clipped.
+    /// Whether normalised observations are clipped.
     pub(crate) clip: bool,
-    /// Copies of the environment that a cube serves.
+    /// Number of copies of the environment that a cube processes.
     pub(crate) copies: usize,
-    /// Threads of a cube.
+    /// Number of threads of a cube.
     pub(crate) units: usize,
 }
 
 impl Plan {
-    /// `None` if the policy is too large for the kernel or for the device, or of another width than the environment.
+    /// `None` if the policy is too large for the kernel or for the device, or has a different width from the
+    /// environment.
     pub(super) fn new(
         policy: &Policy<'_>,
         sizes: Sizes,
@@ -68,7 +69,7 @@ impl Plan {
             copies,
             units: widest.max(copies).next_multiple_of(32),
         };
-        // Actions of another width are for the environment to complain about.
+        // Actions of a different width are reported by the environment.
         let acts = policy.categorical || layers.heads() == sizes.action;
         let fits = acts
             && hidden.len() <= LAYERS
@@ -83,7 +84,7 @@ impl Plan {
         (fits && plan.shared() * size_of::<f32>() <= shared).then_some(plan)
     }
 
-    /// Number of hidden layers, which is also the number of the layer after them.
+    /// Number of hidden layers, which is also the index of the layer after them.
     pub(crate) fn hidden(&self) -> usize {
         self.layers.count - 1
     }
@@ -93,17 +94,17 @@ impl Plan {
         self.head_size() + self.copies * (2 * self.stride() + self.layers.heads())
     }
 
-    /// Weights of the last layer.
+    /// Number of weights of the last layer.
     pub(crate) fn head_size(&self) -> usize {
         self.layers.inputs(self.hidden()) * self.layers.heads()
     }
 
-    /// Where a thread keeps its column of hidden layer `l`'s weights.
+    /// Offset of hidden layer `l`'s column in a thread's registers.
     pub(crate) fn column(&self, l: usize) -> usize {
         (0..l).map(|l| self.layers.inputs(l)).sum()
     }
 
-    /// Numbers between the activations of one copy and the next.
+    /// Distance between the activations of one copy and the next, in floats.
     pub(crate) fn stride(&self) -> usize {
         let widths = (0..self.layers.count).map(|l| self.layers.inputs(l));
         widths.max().unwrap_or(0)
