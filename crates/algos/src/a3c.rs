@@ -27,6 +27,7 @@ use std::{
 };
 use uphill_core::{
     advantage::Estimator,
+    obs::Obs,
     optim::clip_grad_norm,
     peers::Alone,
     policy::{Actor, Critic},
@@ -155,7 +156,7 @@ impl A3c {
         (first_step, remaining): (u64, u64),
         context: UpdateContext,
         stop: &AtomicBool,
-    ) -> Option<(Tensor<2>, Measured, usize)> {
+    ) -> Option<(Obs<2>, Measured, usize)> {
         let steps = self.config.steps;
         let updates = remaining.div_ceil(steps as u64).max(1);
         let updates = self
@@ -184,7 +185,7 @@ impl A3c {
         self.second = vector(&load(&shared.second), &self.second);
         let obs = logs.iter().flat_map(|log| log.obs.clone()).collect();
         let measured = self.measured(&logs, actor, critic, context);
-        Some((Tensor::cat(obs, 0), measured, updates * steps))
+        Some((Obs::cat(obs), measured, updates * steps))
     }
 }
 
@@ -282,7 +283,7 @@ const MEASURED: [&str; 4] = ["policy_loss", "value_loss", "entropy", "grad_norm"
 
 /// Measurements of one worker.
 struct Log {
-    obs: Vec<Tensor<2>>,
+    obs: Vec<Obs<2>>,
     /// The [`MEASURED`] diagnostics of each gradient, `[4]`.
     diagnostics: Vec<Tensor<1>>,
     /// Number of gradients that other workers applied between the snapshot and the application of each gradient.

@@ -176,7 +176,7 @@ impl Cohort {
         let (mut rollout, after) = self.collect(first_step);
         self.copies = after.state;
         self.steps += c.steps as u64;
-        let raw_obs = rollout.flat_obs();
+        let raw_obs = rollout.flat_obs().floats();
         if let Some(scaler) = &mut self.scaler {
             let (rewards, ended) = (rollout.rewards.clone(), rollout.ended());
             rollout.rewards = scaler.scale_of_agents(rewards, ended, c.gamma, agents);
@@ -190,7 +190,7 @@ impl Cohort {
             let parts = (0..agents).map(|k| rows_of(&batch.advantages, k, agents));
             batch.advantages = joined(parts.map(standardize));
         }
-        batch.obs = self.normalized(raw_obs.clone());
+        batch.obs = self.normalized(raw_obs.clone()).into();
 
         let key = |epoch, k| {
             let seed = self.config.seed + k;
@@ -337,7 +337,7 @@ impl Cohort {
         let columns = |width| Tensor::zeros([samples, width], &device);
         let column = || Tensor::zeros([samples], &device);
         Batch {
-            obs: columns(sizes.obs),
+            obs: columns(sizes.obs).into(),
             actions: columns(sizes.action),
             log_probs: column(),
             values: column(),

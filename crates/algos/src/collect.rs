@@ -8,11 +8,12 @@ use crate::{
 use burn::tensor::{Bool, Tensor};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use uphill_core::{
+    obs::Obs,
     policy::{Actor, Critic},
     read_back,
     rollout::{Memory, Rollout, Span},
 };
-use uphill_envs::{BatchEnv, NoiseAt, Step, Stream};
+use uphill_envs::{BatchEnv, Element, NoiseAt, Step, Stream};
 
 /// For callers that never stop early.
 pub(crate) static NEVER: AtomicBool = AtomicBool::new(false);
@@ -192,8 +193,9 @@ struct Record {
     state: Option<Tensor<2>>,
     /// States of both networks before the first step.
     memory: Memory,
-    all_obs: Vec<Tensor<2>>,
-    all_next_obs: Vec<Tensor<2>>,
+    element: Element,
+    all_obs: Vec<Obs<2>>,
+    all_next_obs: Vec<Obs<2>>,
     actions: Vec<Tensor<2>>,
     rewards: Vec<Tensor<1>>,
     terminated: Vec<Tensor<1, Bool>>,
@@ -206,6 +208,7 @@ impl Record {
             obs: env.obs(),
             state: memory.actor.clone(),
             memory,
+            element: env.spec().obs.element,
             all_obs: vec![],
             all_next_obs: vec![],
             actions: vec![],
@@ -222,8 +225,8 @@ impl Record {
         let step = env.step(actor.kind.env_actions(actions.clone()));
         self.state = forget(state, &step);
         let obs = std::mem::replace(&mut self.obs, step.obs);
-        self.all_obs.push(obs);
-        self.all_next_obs.push(step.next_obs);
+        self.all_obs.push(kept(obs, self.element));
+        self.all_next_obs.push(kept(step.next_obs, self.element));
         self.actions.push(actions);
         self.rewards.push(step.rewards);
         self.terminated.push(step.terminated);
@@ -241,8 +244,8 @@ impl Record {
     /// The rollout, and the network states after it.
     fn rollout(self, actor: &Actor, critic: &Critic) -> (Rollout, Memory) {
         let (steps, [envs, _]) = (self.rewards.len(), self.obs.dims());
-        let obs = Tensor::stack::<3>(self.all_obs, 0);
-        let next_obs = Tensor::stack::<3>(self.all_next_obs, 0);
+        let [obs, next_obs] = [self.all_obs, self.all_next_obs]
+            .map(|steps_of| Obs::cat(steps_of).in_steps([steps, envs]));
         let actions = Tensor::cat(self.actions, 0);
         let terminated = Tensor::stack::<2>(self.terminated, 0);
         let truncated = Tensor::stack::<2>(self.truncated, 0);
@@ -275,6 +278,14 @@ impl Record {
             memory: self.memory,
         };
         (rollout, after)
+    }
+}
+
+/// Observations of one step as a rollout keeps them.
+fn kept(obs: Tensor<2>, element: Element) -> Obs<2> {
+    match element {
+        Element::Float => obs.into(),
+        Element::Byte { unit } => Obs::packed(obs, unit),
     }
 }
 

@@ -114,7 +114,7 @@ pub(crate) fn run(
     let rollout = Rollout {
         values: values(obs.clone()),
         next_values: values(steps.next_obs.clone()),
-        obs,
+        obs: obs.into(),
         actions: collected.actions,
         log_probs: collected.log_probs,
         rewards: steps.rewards.clone(),

@@ -6,7 +6,7 @@ use crate::{
 };
 use burn::tensor::Tensor;
 use std::fmt;
-use uphill_core::{dist::DistKind, read_back};
+use uphill_core::{dist::DistKind, obs::Obs, read_back};
 
 /// Error that a loss or parameter is not finite. The trainer cannot continue; restore a checkpoint.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -80,7 +80,7 @@ pub struct Last {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Evidence {
     /// Raw observations `[B, O]`.
-    pub(crate) obs: Option<Tensor<2>>,
+    pub(crate) obs: Option<Obs<2>>,
     /// Rewards `[T, N]` before scaling and clipping.
     pub(crate) rewards: Option<Tensor<2>>,
     /// Diagnostics of the steps of an update, if it took several.
@@ -102,7 +102,7 @@ impl Evidence {
                 learning_rate: finite(now.get("lr")),
             },
         };
-        if any_not_finite(self.obs) {
+        if any_not_finite(self.obs.map(Obs::floats)) {
             cause.first = First::Observations;
         } else if any_not_finite(self.rewards) {
             cause.first = First::Rewards;
@@ -295,7 +295,7 @@ mod tests {
         };
         assert_eq!(cause(rewards.clone(), &CHOICE).first, First::Rewards);
         let obs = Evidence {
-            obs: Some(nan),
+            obs: Some(nan.into()),
             ..rewards
         };
         assert_eq!(cause(obs, &CHOICE).first, First::Observations);

@@ -6,7 +6,7 @@ use crate::{
     config::{MemoryKind, NetworkConfig},
 };
 use std::fmt;
-use uphill_envs::EnvSpec;
+use uphill_envs::{Element, EnvSpec};
 
 /// Bytes per number.
 const NUMBER: u128 = 4;
@@ -55,7 +55,13 @@ impl Footprint {
         let copies: Size = ("num_envs", config.num_envs as u128);
         let frames: Size = ("frames", config.frames as u128);
         let obs = spec.obs.dim() as u128 * frames.1;
-        let sample = obs + spec.action.width() as u128 + SAMPLE;
+        // As they are kept; bytes of images become numbers where a network reads them.
+        let seen = obs
+            * match spec.obs.element {
+                Element::Float => NUMBER,
+                Element::Byte { .. } => 1,
+            };
+        let sample = seen + (spec.action.width() as u128 + SAMPLE) * NUMBER;
         let (params, units) = network(&config.network, spec, obs)?;
         let widths = config.network.hidden.iter().copied();
         let of_network = [
@@ -77,9 +83,9 @@ impl Footprint {
                 let updates = most.min(a3c.updates as u128);
                 let lengths = vec![("algo.steps", steps), ("algo.updates", updates)];
                 // One rollout at a time, and the observations of all of them.
-                let seen = steps * updates * copies.1 * obs * NUMBER;
+                let all = steps * updates * copies.1 * seen;
                 let reports = updates * a3c.workers as u128 * REPORTED;
-                (lengths, steps * copies.1, seen + reports)
+                (lengths, steps * copies.1, all + reports)
             }
             (_, Horizon::Steps(steps)) => {
                 let steps = steps as u128;
@@ -92,22 +98,26 @@ impl Footprint {
             }
         };
         let of_rollout = [lengths, vec![copies, frames]].concat();
-        let part = |name, numbers: u128, sizes: &[Size]| Part {
+        let part = |name, bytes: u128, sizes: &[Size]| Part {
             name,
-            bytes: numbers * NUMBER,
+            bytes,
             key: largest(sizes),
         };
         let mut parts = vec![
             part(
                 "environments",
-                copies.1 * (3 * obs + STATE),
+                copies.1 * (3 * seen + STATE * NUMBER),
                 &[copies, frames],
             ),
             // Includes a flat copy for the optimiser's step.
-            part("networks", 2 * params, &of_network),
-            part("optimiser and gradient", 3 * params, &of_network),
+            part("networks", 2 * params * NUMBER, &of_network),
+            part("optimiser and gradient", 3 * params * NUMBER, &of_network),
             part("rollout", samples * sample, &of_rollout),
-            part("minibatch", minibatch * (sample + activations), &of_rollout),
+            part(
+                "minibatch",
+                minibatch * (sample + activations * NUMBER),
+                &of_rollout,
+            ),
         ];
         parts[3].bytes += reported;
         Ok(Self { parts, params })

@@ -4,11 +4,12 @@ use crate::random::noise_values;
 use burn::tensor::{Device, Tensor, TensorData};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use uphill_core::{
+    obs::{Obs, scaled},
     ops::{HostPolicy, host_values},
     policy::{Actor, Critic},
     rollout::{Memory, Rollout},
 };
-use uphill_envs::{BatchEnv, HostSteps, NoiseAt, StepRows};
+use uphill_envs::{BatchEnv, Element, HostSteps, NoiseAt, ObsBuf, ObsRef, StepRows};
 
 /// Collects like [`collect`](crate::collect::collect); `None` if policy or environment need tensors, or if `stop` is
 /// set.
@@ -71,12 +72,15 @@ struct Record {
     envs: usize,
     /// Widths `O` and `A`.
     widths: [usize; 2],
+    element: Element,
     /// Observations `[T + 1, N, O]`; the last row follows the last step.
-    obs: Vec<f32>,
+    obs: ObsBuf,
+    /// Bytes of one step as the policy sees them, `[N, O]`; else empty.
+    seen: Vec<f32>,
     /// Observations before autoreset of one step, `[N, O]`.
-    next_obs: Vec<f32>,
+    next_obs: ObsBuf,
     /// Rows of `next_obs` in which an episode ended, ordered by step, then by copy.
-    last_obs: Vec<f32>,
+    last_obs: ObsBuf,
     /// Actions `[T, N, A]`.
     actions: Vec<f32>,
     /// Actions of one step as the environment receives and clips them, `[N, A]`.
@@ -95,15 +99,18 @@ impl Record {
         let widths = [env.spec().obs.dim(), actor.kind.action_width()];
         let [obs_width, action_width] = widths;
         let size = steps * envs;
-        let mut obs = Vec::with_capacity((size + envs) * obs_width);
-        obs.extend_from_slice(env.on_host()?.obs());
+        let element = env.spec().obs.element;
+        let mut obs = ObsBuf::with_capacity(element, (size + envs) * obs_width);
+        obs.extend(env.on_host()?.obs());
         Some(Self {
             steps: 0,
             envs,
             widths,
+            element,
             obs,
-            next_obs: vec![0.0; envs * obs_width],
-            last_obs: vec![],
+            seen: vec![],
+            next_obs: ObsBuf::zeros(element, envs * obs_width),
+            last_obs: ObsBuf::with_capacity(element, 0),
             actions: Vec::with_capacity(size * action_width),
             env_actions: vec![0.0; envs * action_width],
             log_probs: Vec::with_capacity(size),
@@ -125,21 +132,23 @@ impl Record {
         self.truncated.resize(row.end, false);
 
         let actions = &mut self.actions[row.start * action_width..];
-        let obs = &self.obs[row.start * obs_width..];
+        let obs = (self.obs.as_ref()).part(row.start * obs_width, envs * obs_width);
+        let obs = seen(obs, self.element, &mut self.seen);
         policy.act(obs, noise, actions, &mut self.log_probs[row.clone()]);
         policy.env_actions(actions, &mut self.env_actions);
         let into = StepRows {
-            next_obs: &mut self.next_obs,
+            next_obs: self.next_obs.as_mut(),
             rewards: &mut self.rewards[row.clone()],
             terminated: &mut self.terminated[row.clone()],
             truncated: &mut self.truncated[row.clone()],
         };
         env.step(&mut self.env_actions, into);
-        self.obs.extend_from_slice(env.obs());
-        let next_obs = self.next_obs.chunks_exact(obs_width);
-        for (row, next_obs) in row.zip(next_obs) {
+        self.obs.extend(env.obs());
+        let next_obs = self.next_obs.as_ref();
+        for (copy, row) in row.enumerate() {
             if self.terminated[row] || self.truncated[row] {
-                self.last_obs.extend_from_slice(next_obs);
+                let last = next_obs.part(copy * obs_width, obs_width);
+                self.last_obs.extend(last);
             }
         }
     }
@@ -154,12 +163,13 @@ impl Record {
     fn rollout(self, critic: &Critic, device: &Device) -> Rollout {
         let (steps, envs, [obs_width, action_width]) = (self.steps, self.envs, self.widths);
         let size = steps * envs;
-        let all_obs = rows(self.obs, obs_width, device);
+        let kept = |obs| kept(obs, self.element, obs_width, device);
+        let all_obs = kept(self.obs);
         let mut values = host_values(critic.values(all_obs.clone()));
         // The observation after a step is the next row, except at the end of an episode.
         let mut next_values = values[envs..].to_vec();
         if !self.last_obs.is_empty() {
-            let last = host_values(critic.values(rows(self.last_obs, obs_width, device)));
+            let last = host_values(critic.values(kept(self.last_obs)));
             let ended = self.terminated.iter().zip(&self.truncated);
             let ended = next_values
                 .iter_mut()
@@ -173,7 +183,7 @@ impl Record {
         let flags = |flags| Tensor::from_data(TensorData::new(flags, dims), device);
         let numbers = |x: Vec<f32>| Tensor::from_data(TensorData::new(x, dims), device);
         Rollout {
-            obs: all_obs.narrow(0, 0, size).reshape([steps, envs, obs_width]),
+            obs: all_obs.narrow(0, 0, size).in_steps(dims),
             actions: rows(self.actions, action_width, device).reshape([steps, envs, action_width]),
             log_probs: numbers(self.log_probs),
             values: numbers(values),
@@ -184,6 +194,30 @@ impl Record {
             lengths: None,
             memory: Memory::default(),
         }
+    }
+}
+
+/// Observations as a policy on slices sees them; bytes go through `room`.
+fn seen<'a>(obs: ObsRef<'a>, element: Element, room: &'a mut Vec<f32>) -> &'a [f32] {
+    match (obs, element) {
+        (ObsRef::Bytes(bytes), Element::Byte { unit }) => {
+            room.clear();
+            room.extend(bytes.iter().map(|byte| scaled(*byte, unit)));
+            room
+        }
+        (ObsRef::Floats(floats), _) => floats,
+        (ObsRef::Bytes(_), Element::Float) => unreachable!("rows are of the specification's type"),
+    }
+}
+
+/// Observations `[rows, width]` as a rollout keeps them.
+fn kept(obs: ObsBuf, element: Element, width: usize, device: &Device) -> Obs<2> {
+    match (obs, element) {
+        (ObsBuf::Bytes(bytes), Element::Byte { unit }) => {
+            Obs::from_bytes(&bytes, width, unit, device)
+        }
+        (ObsBuf::Floats(floats), _) => rows(floats, width, device).into(),
+        (ObsBuf::Bytes(_), Element::Float) => unreachable!("rows are of the specification's type"),
     }
 }
 

@@ -29,7 +29,7 @@ use uphill_core::{
     policy::{Actor, Critic},
     rollout::Rollout,
 };
-use uphill_envs::{BatchEnv, NoiseAt, StepRows, Stream};
+use uphill_envs::{BatchEnv, NoiseAt, ObsMut, ObsRef, StepRows, Stream};
 
 /// The system's allocator, and how often it was asked for memory by threads that count.
 struct Counting;
@@ -175,10 +175,13 @@ impl Acting {
         let env = env.on_host().unwrap();
         for _ in 0..steps {
             let (actions, log_probs) = (&mut self.actions, &mut self.log_probs);
-            self.policy.act(env.obs(), &self.noise, actions, log_probs);
+            let ObsRef::Floats(obs) = env.obs() else {
+                panic!("observations of floats")
+            };
+            self.policy.act(obs, &self.noise, actions, log_probs);
             self.policy.env_actions(actions, &mut self.env_actions);
             let into = StepRows {
-                next_obs: &mut self.next_obs,
+                next_obs: ObsMut::Floats(&mut self.next_obs),
                 rewards: &mut self.rewards,
                 terminated: &mut self.terminated,
                 truncated: &mut self.truncated,

@@ -220,7 +220,7 @@ mod ppo_epoch {
         let actions = dist.sample(normal([len, OUTPUTS]));
         Batch {
             log_probs: dist.log_prob(actions.clone()),
-            obs,
+            obs: obs.into(),
             actions,
             values: normal([len]),
             advantages: normal([len]),

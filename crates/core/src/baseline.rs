@@ -110,7 +110,7 @@ pub fn optimal(scores: Tensor<2>, gradients: Tensor<2>) -> Tensor<1> {
 /// let actor = Actor::new(network, DistKind::Categorical { choices: 2 });
 /// let zeros = Tensor::<2>::zeros([1, 1], &device);
 /// let rollout = Rollout {
-///     obs: Tensor::zeros([1, 1, 1], &device),
+///     obs: Tensor::<3>::zeros([1, 1, 1], &device).into(),
 ///     actions: Tensor::zeros([1, 1, 1], &device),
 ///     log_probs: zeros.clone(),
 ///     values: zeros.clone(),
@@ -132,7 +132,7 @@ pub fn trajectory_gradients(actor: &Actor, rollout: &Rollout, weights: Tensor<2>
     let [_, _, action_width] = rollout.actions.dims();
     let gradient = |i: usize| {
         let len = rollout.lengths.as_ref().map_or(steps, |lengths| lengths[i]);
-        let obs = rollout.obs.clone().slice([0..len, i..i + 1]);
+        let obs = rollout.obs.clone().narrow(0, 0, len).narrow(1, i, 1);
         let actions = rollout.actions.clone().slice([0..len, i..i + 1]);
         let weights = weights.clone().slice([0..len, i..i + 1]).reshape([len]);
         let net = actor.net.tracked();

@@ -2,6 +2,7 @@
 
 use crate::{
     dist::Dist,
+    obs::Obs,
     policy::Actor,
     rollout::{Batch, Sequences},
 };
@@ -29,15 +30,15 @@ use burn::tensor::Tensor;
 #[derive(Clone, Debug)]
 pub struct Fisher {
     actor: Actor,
-    obs: Tensor<2>,
+    obs: Obs<2>,
     sequences: Option<Sequences>,
     dist: Dist,
 }
 
 impl Fisher {
     /// Fisher information of `actor` at raw observations `[B, O]`; with memory, at the first steps of episodes.
-    pub fn new(actor: &Actor, obs: Tensor<2>) -> Self {
-        Self::at(actor, obs, None)
+    pub fn new(actor: &Actor, obs: impl Into<Obs<2>>) -> Self {
+        Self::at(actor, obs.into(), None)
     }
 
     /// Fisher information of `actor` at the samples of a batch. With memory, each sample follows the steps before it,
@@ -46,7 +47,7 @@ impl Fisher {
         Self::at(actor, batch.obs.clone(), batch.sequences.clone())
     }
 
-    fn at(actor: &Actor, obs: Tensor<2>, sequences: Option<Sequences>) -> Self {
+    fn at(actor: &Actor, obs: Obs<2>, sequences: Option<Sequences>) -> Self {
         let params = actor.dist_params_at(&obs, sequences.as_ref());
         Self {
             dist: actor.kind.with_params(params),

@@ -19,6 +19,7 @@
 //! | [`recurrent`] | networks with memory: gated recurrent unit |
 //! | [`policy`] | [`Actor`](policy::Actor) and [`Critic`](policy::Critic) |
 //! | [`normalize`] | running moments, observation normaliser, reward scaling |
+//! | [`obs`] | observations: floats, or the bytes of images |
 //! | [`rollout`] | `[T, N, ..]` experience, flattened to `[B, ..]` and cut into minibatches |
 //! | [`advantage`] | TD residuals, GAE, n-step and discounted returns, and the choice of one |
 //! | [`baseline`] | baselines to subtract from returns: average, optimal (score-norm weighted) |
@@ -45,6 +46,7 @@ pub mod loss;
 pub mod network;
 pub mod nn;
 pub mod normalize;
+pub mod obs;
 pub mod ops;
 pub mod optim;
 pub mod params;

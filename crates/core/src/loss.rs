@@ -66,7 +66,7 @@ impl Surrogate {
 /// let critic = Critic::new(network(1));
 /// let ones = Tensor::<1>::ones([4], &device);
 /// let batch = Batch {
-///     obs: Tensor::ones([4, 1], &device),
+///     obs: Tensor::<2>::ones([4, 1], &device).into(),
 ///     actions: Tensor::zeros([4, 1], &device),
 ///     log_probs: ones.clone() * 0.5f64.ln(),
 ///     values: ones.clone() * 0.0,
@@ -178,7 +178,7 @@ pub struct Parts {
 /// let device = Device::flex();
 /// let zeros = Tensor::<1>::zeros([2], &device);
 /// let batch = Batch {
-///     obs: Tensor::zeros([2, 1], &device),
+///     obs: Tensor::<2>::zeros([2, 1], &device).into(),
 ///     actions: Tensor::zeros([2, 1], &device),
 ///     log_probs: zeros.clone(),
 ///     values: zeros.clone(),

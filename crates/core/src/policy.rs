@@ -4,6 +4,7 @@ use crate::{
     dist::{Dist, DistKind},
     network::{Net, Network},
     normalize::ObsNorm,
+    obs::Obs,
     ops::row_dist,
     recurrent::RecurrentNetwork,
     rollout::{Batch, Sequences},
@@ -61,27 +62,36 @@ impl Actor {
     }
 
     /// π(·|s) for raw observations `[B, O]`; with memory, at the first step of an episode.
-    pub fn dist(&self, obs: Tensor<2>) -> Dist {
+    pub fn dist(&self, obs: impl Into<Obs<2>>) -> Dist {
         self.kind.with_params(self.dist_params(obs))
     }
 
     /// The network's outputs `[B, W]`, which are the parameters of π(·|s), for raw observations `[B, O]`.
-    pub fn dist_params(&self, obs: Tensor<2>) -> Tensor<2> {
-        self.net.forward(normalized(&self.obs_norm, obs))
+    pub fn dist_params(&self, obs: impl Into<Obs<2>>) -> Tensor<2> {
+        self.net.forward(self.normalized(obs))
     }
 
     /// π(·|s) for the next raw observations `[N, O]` of `N` copies, and the network states after this step
     /// ([`Net::start`] returns those before the first).
-    pub fn step(&self, obs: Tensor<2>, state: Option<Tensor<2>>) -> (Dist, Option<Tensor<2>>) {
-        let (params, state) = self.net.step(normalized(&self.obs_norm, obs), state);
+    pub fn step(
+        &self,
+        obs: impl Into<Obs<2>>,
+        state: Option<Tensor<2>>,
+    ) -> (Dist, Option<Tensor<2>>) {
+        let (params, state) = self.net.step(self.normalized(obs), state);
         (self.kind.with_params(params), state)
     }
 
     /// π(·|s) for `T·N` steps over raw observations `[T, N, O]`, starting at `state`. `keep` `[T, N]` is 0 where an
     /// episode ended and 1 elsewhere.
-    pub fn follow(&self, obs: Tensor<3>, keep: Tensor<2>, state: Option<Tensor<2>>) -> Dist {
-        let obs = normalized3(&self.obs_norm, obs);
-        self.kind.with_params(self.net.unroll(obs, state, keep).0)
+    pub fn follow(
+        &self,
+        obs: impl Into<Obs<3>>,
+        keep: Tensor<2>,
+        state: Option<Tensor<2>>,
+    ) -> Dist {
+        let (params, _) = unroll(&self.net, &self.obs_norm, obs.into(), (state, keep));
+        self.kind.with_params(params)
     }
 
     /// π(·|s) for the `B` samples of a batch; with memory, each follows the steps before it.
@@ -95,16 +105,12 @@ impl Actor {
     }
 
     /// [`dist_params_on`](Self::dist_params_on) for a batch's observations `[B, O]` and sequences.
-    pub(crate) fn dist_params_at(
-        &self,
-        obs: &Tensor<2>,
-        sequences: Option<&Sequences>,
-    ) -> Tensor<2> {
+    pub(crate) fn dist_params_at(&self, obs: &Obs<2>, sequences: Option<&Sequences>) -> Tensor<2> {
         match sequences {
             None => self.dist_params(obs.clone()),
             Some(sequences) => {
                 let state = sequences.memory.actor.clone();
-                unroll(&self.net, &self.obs_norm, sequences, state)
+                samples(&self.net, &self.obs_norm, sequences, state)
             }
         }
     }
@@ -113,7 +119,7 @@ impl Actor {
     /// `direction` `[P]`, through the steps before each sample.
     pub(crate) fn jvp_at(
         &self,
-        obs: &Tensor<2>,
+        obs: &Obs<2>,
         sequences: Option<&Sequences>,
         direction: Tensor<1>,
     ) -> Tensor<2> {
@@ -126,7 +132,7 @@ impl Actor {
     }
 
     /// Normalised observations `[B, O]`, as the network sees them.
-    pub(crate) fn normalized(&self, obs: Tensor<2>) -> Tensor<2> {
+    pub(crate) fn normalized(&self, obs: impl Into<Obs<2>>) -> Tensor<2> {
         normalized(&self.obs_norm, obs)
     }
 
@@ -176,19 +182,28 @@ impl Critic {
     }
 
     /// V(s) `[B]` for raw observations `[B, O]`; with memory, at the first step of an episode.
-    pub fn values(&self, obs: Tensor<2>) -> Tensor<1> {
+    pub fn values(&self, obs: impl Into<Obs<2>>) -> Tensor<1> {
+        let obs = obs.into();
         let start = self.net.start(obs.dims()[0]);
-        self.step(obs, start).0
+        if start.is_some() {
+            return self.step(obs, start).0;
+        }
+        let passes = obs.passes().into_iter();
+        one(passes.map(|obs| self.step(obs, None).0).collect())
     }
 
     /// Normalised observations `[B, O]`, as the network sees them.
-    pub(crate) fn normalized(&self, obs: Tensor<2>) -> Tensor<2> {
+    pub(crate) fn normalized(&self, obs: impl Into<Obs<2>>) -> Tensor<2> {
         normalized(&self.obs_norm, obs)
     }
 
     /// V(s) `[N]` for the next raw observations `[N, O]` of `N` copies, and the network states after this step.
-    pub fn step(&self, obs: Tensor<2>, state: Option<Tensor<2>>) -> (Tensor<1>, Option<Tensor<2>>) {
-        let (values, state) = self.net.step(normalized(&self.obs_norm, obs), state);
+    pub fn step(
+        &self,
+        obs: impl Into<Obs<2>>,
+        state: Option<Tensor<2>>,
+    ) -> (Tensor<1>, Option<Tensor<2>>) {
+        let (values, state) = self.net.step(self.normalized(obs), state);
         assert_shape!(values, [_, 1]);
         (values.squeeze_dim(1), state)
     }
@@ -199,7 +214,7 @@ impl Critic {
             None => self.values(batch.obs.clone()),
             Some(sequences) => {
                 let state = sequences.memory.critic.clone();
-                unroll(&self.net, &self.obs_norm, sequences, state).squeeze_dim(1)
+                samples(&self.net, &self.obs_norm, sequences, state).squeeze_dim(1)
             }
         }
     }
@@ -208,17 +223,18 @@ impl Critic {
     /// step, for `T` steps over raw observations `[T, N, O]`, starting at `state`.
     pub fn follow(
         &self,
-        [obs, next_obs]: [Tensor<3>; 2],
+        [obs, next_obs]: [Obs<3>; 2],
         keep: Tensor<2>,
         state: Option<Tensor<2>>,
     ) -> ([Tensor<1>; 2], Option<Tensor<2>>) {
-        let [steps, envs, width] = obs.dims();
+        let [steps, envs, _] = obs.dims();
         let last = keep.clone().narrow(0, steps - 1, 1).transpose();
-        let obs = normalized3(&self.obs_norm, obs);
-        let (values, states) = self.net.unroll(obs, state, keep);
+        let (values, states) = unroll(&self.net, &self.obs_norm, obs, (state, keep));
         // The last observation of an episode still belongs to it.
-        let next_obs = next_obs.reshape([steps * envs, width]);
-        let (next_values, _) = self.step(next_obs, states.clone());
+        let next_values = match &states {
+            None => self.values(next_obs.flat()),
+            Some(states) => self.step(next_obs.flat(), Some(states.clone())).0,
+        };
         let state = states.map(|s| s.narrow(0, (steps - 1) * envs, envs) * last);
         ([values.squeeze_dim(1), next_values], state)
     }
@@ -233,7 +249,7 @@ impl Critic {
 }
 
 /// Outputs `[B, W]` for the samples in `sequences`.
-fn unroll(
+fn samples(
     net: &Net,
     norm: &Option<ObsNorm>,
     sequences: &Sequences,
@@ -244,16 +260,41 @@ fn unroll(
     sequences.samples(outputs)
 }
 
-/// Normalises observations, `[T, N, O]` → `[T, N, O]`.
-pub(crate) fn normalized3(norm: &Option<ObsNorm>, obs: Tensor<3>) -> Tensor<3> {
-    let [steps, envs, width] = obs.dims();
-    let flat = normalized(norm, obs.reshape([steps * envs, width]));
-    flat.reshape([steps, envs, width])
+/// Outputs `[T·N, W]` for raw observations `[T, N, O]` and the states after each step, from a state before the first and what is
+/// kept of it after each.
+fn unroll(
+    net: &Net,
+    norm: &Option<ObsNorm>,
+    obs: Obs<3>,
+    (state, keep): (Option<Tensor<2>>, Tensor<2>),
+) -> (Tensor<2>, Option<Tensor<2>>) {
+    if state.is_some() {
+        return net.unroll(normalized3(norm, obs), state, keep);
+    }
+    let passes = obs.flat().passes().into_iter();
+    let outputs = passes.map(|obs| net.forward(normalized(norm, obs)));
+    (one(outputs.collect()), None)
 }
 
-fn normalized(norm: &Option<ObsNorm>, obs: Tensor<2>) -> Tensor<2> {
+/// The tensor, or all of them one behind the other.
+fn one<const D: usize>(mut parts: Vec<Tensor<D>>) -> Tensor<D> {
+    match parts.pop() {
+        Some(only) if parts.is_empty() => only,
+        last => Tensor::cat(parts.into_iter().chain(last).collect(), 0),
+    }
+}
+
+/// Normalises observations, `[T, N, O]` → `[T, N, O]`.
+pub(crate) fn normalized3(norm: &Option<ObsNorm>, obs: Obs<3>) -> Tensor<3> {
+    let dims = obs.dims();
+    normalized(norm, obs.flat()).reshape(dims)
+}
+
+/// Where bytes become floats.
+fn normalized(norm: &Option<ObsNorm>, obs: impl Into<Obs<2>>) -> Tensor<2> {
+    let seen = obs.into().floats();
     match norm {
-        Some(norm) => norm.apply(obs),
-        None => obs,
+        Some(norm) => norm.apply(seen),
+        None => seen,
     }
 }

@@ -1,6 +1,6 @@
 //! Rollouts of `N` copies over `T` steps, and minibatches of them.
 
-use crate::advantage::Trace;
+use crate::{advantage::Trace, obs::Obs};
 use burn::tensor::{Bool, Int, Tensor, TensorData};
 
 /// Experience of `N` copies of an environment over `T` steps, time-major.
@@ -14,7 +14,7 @@ use burn::tensor::{Bool, Int, Tensor, TensorData};
 /// let zeros = Tensor::<2>::zeros([2, 3], &device);
 /// let last = Tensor::<2>::from_floats([[0.0; 3], [1.0; 3]], &device).bool();
 /// let rollout = Rollout {
-///     obs: Tensor::zeros([2, 3, 4], &device),
+///     obs: Tensor::<3>::zeros([2, 3, 4], &device).into(),
 ///     actions: Tensor::zeros([2, 3, 1], &device),
 ///     log_probs: zeros.clone(),
 ///     values: zeros.clone(),
@@ -32,7 +32,7 @@ use burn::tensor::{Bool, Int, Tensor, TensorData};
 #[derive(Clone, Debug)]
 pub struct Rollout {
     /// Raw observations before each step, `[T, N, O]`.
-    pub obs: Tensor<3>,
+    pub obs: Obs<3>,
     /// Actions as sampled, `[T, N, A]`: before [`env_actions`](crate::dist::DistKind::env_actions) and before the
     /// environment clips to its bounds.
     pub actions: Tensor<3>,
@@ -97,7 +97,7 @@ impl Memory {
 /// let device = Device::flex();
 /// let zeros = Tensor::<2>::zeros([3, 1], &device);
 /// let rollout = Rollout {
-///     obs: Tensor::zeros([3, 1, 1], &device),
+///     obs: Tensor::<3>::zeros([3, 1, 1], &device).into(),
 ///     actions: Tensor::zeros([3, 1, 1], &device),
 ///     log_probs: zeros.clone(),
 ///     values: zeros.clone(),
@@ -183,7 +183,7 @@ impl Rollout {
         let numbers = |x: &Tensor<2>| flat2(x.clone()).select(0, indices.clone()).reshape(dims);
         let flags = |x: &Tensor<2, Bool>| numbers(&x.clone().float()).bool();
         Self {
-            obs: wide(&self.obs),
+            obs: (self.obs.clone().flat().select(0, indices.clone())).in_steps(dims),
             actions: wide(&self.actions),
             log_probs: numbers(&self.log_probs),
             values: numbers(&self.values),
@@ -201,8 +201,12 @@ impl Rollout {
     }
 
     /// All observations as one batch `[B, O]`.
-    pub fn flat_obs(&self) -> Tensor<2> {
-        self.batch3(&self.obs)
+    pub fn flat_obs(&self) -> Obs<2> {
+        let obs = self.obs.clone().flat();
+        match self.samples() {
+            None => obs,
+            Some(rows) => obs.select(0, rows),
+        }
     }
 
     /// One batch of the `B` samples (`T·N` without padding) with advantages and value targets, both `[T, N]`.
@@ -260,7 +264,7 @@ impl Rollout {
 /// let device = Device::flex();
 /// let zeros = Tensor::<1>::zeros([3], &device);
 /// let batch = Batch {
-///     obs: Tensor::zeros([3, 4], &device),
+///     obs: Tensor::<2>::zeros([3, 4], &device).into(),
 ///     actions: Tensor::zeros([3, 1], &device),
 ///     log_probs: zeros.clone(),
 ///     values: zeros.clone(),
@@ -275,7 +279,7 @@ impl Rollout {
 #[derive(Clone, Debug)]
 pub struct Batch {
     /// Raw observations `[B, O]`.
-    pub obs: Tensor<2>,
+    pub obs: Obs<2>,
     /// Actions `[B, A]`.
     pub actions: Tensor<2>,
     /// log π(a|s) of the policy that acted, `[B]`.
@@ -300,14 +304,14 @@ pub struct Batch {
 /// let device = Device::flex();
 /// let zeros = Tensor::<1>::zeros([4], &device);
 /// let batch = Batch {
-///     obs: Tensor::zeros([4, 3], &device),
+///     obs: Tensor::<2>::zeros([4, 3], &device).into(),
 ///     actions: Tensor::zeros([4, 1], &device),
 ///     log_probs: zeros.clone(),
 ///     values: zeros.clone(),
 ///     advantages: zeros.clone(),
 ///     returns: zeros,
 ///     sequences: Some(Sequences {
-///         obs: Tensor::zeros([2, 2, 3], &device),
+///         obs: Tensor::<3>::zeros([2, 2, 3], &device).into(),
 ///         keep: Tensor::ones([2, 2], &device),
 ///         memory: Memory { actor: Some(Tensor::zeros([2, 8], &device)), critic: None },
 ///         rows: None,
@@ -319,7 +323,7 @@ pub struct Batch {
 #[derive(Clone, Debug)]
 pub struct Sequences {
     /// Raw observations `[T, M, O]`.
-    pub obs: Tensor<3>,
+    pub obs: Obs<3>,
     /// 0 where an episode ended and 1 elsewhere, `[T, M]`.
     pub keep: Tensor<2>,
     /// States before the first step, `[M, H]`.

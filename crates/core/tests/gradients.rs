@@ -234,7 +234,7 @@ fn check_loss(kind: &DistKind, surrogate: Surrogate, standardize: bool) {
     let advantages = vector(&random(BATCH, 1.0, 16));
     let returns = vector(&random(BATCH, 1.0, 17));
     let batch = Batch {
-        obs: obs.clone(),
+        obs: obs.clone().into(),
         actions: actions(kind),
         log_probs: old_log_probs,
         values: vector(&random(BATCH, 1.0, 18)),

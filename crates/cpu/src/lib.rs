@@ -15,6 +15,7 @@
 //! | [`tanh`] | tanh of many numbers |
 //! | [`adam`] | Adam, norms |
 //! | [`orthogonal`] | random orthonormal sets |
+//! | [`rows`] | observations, of images as bytes |
 //! | [`quadrature`] | nodes of the Gauss–Hermite rule |
 //!
 //! Everything is plain Rust without `unsafe`; vector instructions are chosen at run time. Results do not depend on the
@@ -35,6 +36,7 @@ mod narrow;
 pub mod orthogonal;
 pub mod quadrature;
 pub mod rng;
+pub mod rows;
 pub mod sample;
 pub mod shape;
 mod simd;

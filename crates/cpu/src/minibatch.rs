@@ -4,14 +4,15 @@ use crate::block_loss::{Column, PolicyBlock, ValueBlock};
 use crate::dist::{RowDist, log_softmax, mask_rows};
 use crate::gemm::padded;
 use crate::loss::{ActorCriticLoss, Surrogate};
-use crate::mlp::{BLOCK, Block, BlockGrad, Weights, backward_block, forward_block, infer};
+use crate::mlp::{BLOCK, Block, BlockGrad, Weights, backward_block, forward_block};
+use crate::rows::Rows;
 use crate::shape::MlpShape;
 
 /// `B` samples to learn from.
 #[derive(Clone, Debug)]
 pub struct Samples {
-    /// Normalised observations, as the networks see them, `[B, O]`.
-    pub obs: Vec<f32>,
+    /// `[B, O]`; floats are as the networks see them.
+    pub obs: Rows,
     /// Actions `[B, A]`.
     pub actions: Vec<f32>,
     /// Number of action components `A`.
@@ -78,8 +79,7 @@ impl Problem {
             return;
         }
         let width = weights.shape().outputs();
-        let mut outputs = infer(weights, &samples.obs);
-        mask_rows(&mut outputs, &samples.obs, weights.shape());
+        let mut outputs = samples.obs.outputs(weights);
         if let RowDist::Categorical(choices) = dist {
             for row in outputs.chunks_exact_mut(width) {
                 choices
@@ -254,7 +254,7 @@ impl Part {
         for (i, rows) in rows.chunks(BLOCK).enumerate() {
             let obs = &mut self.obs[..rows.len() * width];
             for (to, &row) in obs.chunks_exact_mut(width).zip(rows) {
-                copy_row(to, &problem.samples.obs[row as usize * width..][..width]);
+                problem.samples.obs.read(row as usize, to);
             }
             if let Some(((side, weights), policy)) = &mut actor {
                 forward_block(weights, obs, &mut side.block);
@@ -326,13 +326,6 @@ fn put_columns(columns: &[Column], to: &mut [f32], rows: usize) {
 fn mark_used(used: &mut Column, rows: usize) {
     used[..rows].fill(1.0);
     used[rows..].fill(0.0);
-}
-
-/// Rows are short: calling the system's copy routine would take longer.
-fn copy_row(to: &mut [f32], from: &[f32]) {
-    let ((to, last), (from, last_from)) = (to.as_chunks_mut::<4>(), from.as_chunks::<4>());
-    to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
-    last.copy_from_slice(last_from);
 }
 
 impl std::ops::Add for Sums {

@@ -10,6 +10,7 @@ use uphill_cpu::{
     loss::{ActorCriticLoss, Custom, Surrogate},
     minibatch::{Problem, Samples},
     mlp::Weights,
+    rows::Rows,
     sample,
     shape::{Activation, MlpShape},
 };
@@ -69,7 +70,7 @@ fn samples(dist: RowDist, weights: &Weights, rng: &mut SmallRng) -> Samples {
         *old += dist.sample(&outputs[..width], weights.log_stds(), &noise, action);
     }
     Samples {
-        obs,
+        obs: Rows::Floats(obs),
         actions,
         action_width,
         log_probs,

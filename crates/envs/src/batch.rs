@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use burn::tensor::{Bool, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::{EnvError, EnvSpec, Finished};
+use crate::{EnvError, EnvSpec, Finished, ObsMut, ObsRef};
 
 /// `N` copies of an environment on one device.
 ///
@@ -87,7 +87,7 @@ pub trait BatchEnv: Send {
 /// A batch stepped on slices instead of tensors, for loops that stay in host memory.
 pub trait HostSteps {
     /// Current observations `[N, O]`, row-major.
-    fn obs(&self) -> &[f32];
+    fn obs(&self) -> ObsRef<'_>;
 
     /// Like [`BatchEnv::step`]; `actions` `[N, A]` are clipped in place.
     ///
@@ -101,7 +101,7 @@ pub trait HostSteps {
 #[derive(Debug)]
 pub struct StepRows<'a> {
     /// Observations before autoreset, `[N, O]`.
-    pub next_obs: &'a mut [f32],
+    pub next_obs: ObsMut<'a>,
     /// Rewards `[N]`.
     pub rewards: &'a mut [f32],
     /// Whether the task ended, `[N]`.

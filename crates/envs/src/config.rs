@@ -32,6 +32,20 @@ pub struct EnvConfig {
 }
 
 impl EnvConfig {
+    /// With an option more, or another value of it.
+    ///
+    /// ```
+    /// use uphill_envs::{EnvConfig, spec};
+    ///
+    /// let env = EnvConfig::from("ProbeImage-v0").with("side", 12);
+    /// assert_eq!(spec(env).map(|spec| spec.obs.shape), Ok(vec![1, 12, 12]));
+    /// ```
+    #[must_use]
+    pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.options.insert(key.to_owned(), value.into());
+        self
+    }
+
     /// The parts of the name before and after its first colon; `None` without a colon.
     #[must_use]
     pub fn scheme(&self) -> Option<(&str, &str)> {

@@ -1,7 +1,7 @@
 //! Interface between a batch and the code that steps its copies.
 
 use crate::host::Clock;
-use crate::{EnvError, EnvSpec, EnvState, Philox, Stream};
+use crate::{EnvError, EnvSpec, EnvState, ObsMut, Philox, Stream};
 
 /// `N` copies of an environment stepped by any means: threads, worker processes, a native library.
 ///
@@ -59,15 +59,6 @@ pub struct CopyRows<'a> {
     pub terminated: &'a mut [bool],
     /// Whether the copy cut off its episode, `[N]`. Ignored where `terminated`.
     pub truncated: &'a mut [bool],
-}
-
-/// Buffer for observations `[N, O]` of the element type in the [`EnvSpec`].
-#[derive(Debug)]
-pub enum ObsMut<'a> {
-    /// Floats.
-    Floats(&'a mut [f32]),
-    /// Bytes.
-    Bytes(&'a mut [u8]),
 }
 
 /// Sources of randomness, as functions of the batch's seed and counters.

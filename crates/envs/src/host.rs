@@ -8,7 +8,7 @@ use burn::tensor::{Bool, Device, Tensor, TensorData};
 
 use crate::{
     ActionSpace, BatchEnv, Copies, CopyRows, Env, EnvError, EnvSpec, EnvState, Episode, HostSteps,
-    Philox, Seeds, Step, StepRows, Stream, frame_stack::stacked_spec,
+    ObsBuf, ObsRef, Philox, Seeds, Step, StepRows, Stream, frame_stack::stacked_spec,
 };
 use seen::Seen;
 pub(crate) use state::{Clock, Saved};
@@ -177,15 +177,14 @@ impl<C: Copies> Batch<C> {
             clocks: &self.clocks,
         };
         let rows = CopyRows {
-            next_obs: self.seen.newest(),
+            next_obs: self.seen.after_step(&mut into.next_obs),
             rewards: into.rewards,
             terminated: into.terminated,
             truncated: into.truncated,
         };
         self.copies.step(actions, seeds, rows)?;
         self.steps += 1;
-        self.seen.push();
-        self.seen.write(into.next_obs);
+        self.seen.push(&mut into.next_obs);
 
         let flags = into.terminated.iter().zip(into.truncated.iter_mut());
         let mut any = false;
@@ -225,10 +224,10 @@ impl<C: Copies> Batch<C> {
                         is_index(a, *n),
                         "a discrete action is an index below {n}: {a}"
                     );
-                    let mask = self.seen.mask(copy, *n);
                     assert!(
-                        mask[a as usize] == 1.0,
-                        "action {a} is not allowed, the observation's mask is {mask:?}",
+                        self.seen.allows(copy, *n, a as usize),
+                        "action {a} is not allowed, the observation's mask is {:?}",
+                        self.seen.mask(copy, *n),
                     );
                 }
             }
@@ -248,12 +247,11 @@ impl<C: Copies> Batch<C> {
         }
     }
 
-    /// Observations `[N, O]` as a tensor.
-    fn obs_tensor(&self, values: Vec<f32>) -> Tensor<2> {
-        Tensor::from_data(
-            TensorData::new(values, [self.num_envs(), self.spec.obs.dim()]),
-            &self.device,
-        )
+    /// `[N, O]` as the policy sees them.
+    fn obs_tensor(&self, obs: ObsRef<'_>) -> Tensor<2> {
+        let values = obs.to_floats(self.spec.obs.element);
+        let shape = [self.num_envs(), self.spec.obs.dim()];
+        Tensor::from_data(TensorData::new(values, shape), &self.device)
     }
 
     fn flags(&self, flags: Vec<bool>) -> Tensor<1, Bool> {
@@ -262,8 +260,8 @@ impl<C: Copies> Batch<C> {
 }
 
 impl<C: Copies> HostSteps for Batch<C> {
-    fn obs(&self) -> &[f32] {
-        self.seen.floats()
+    fn obs(&self) -> ObsRef<'_> {
+        self.seen.obs()
     }
 
     fn step(&mut self, actions: &mut [f32], mut into: StepRows<'_>) {
@@ -274,7 +272,7 @@ impl<C: Copies> HostSteps for Batch<C> {
         }
         if self.failure.is_some() {
             // A caller that waits for episodes to end must not wait for ever.
-            self.seen.write(into.next_obs);
+            into.next_obs.copy_from(self.seen.obs());
             into.rewards.fill(0.0);
             into.terminated.fill(false);
             into.truncated.fill(true);
@@ -299,7 +297,7 @@ impl<C: Copies> BatchEnv for Batch<C> {
     }
 
     fn obs(&self) -> Tensor<2> {
-        self.obs_tensor(self.seen.floats().to_vec())
+        self.obs_tensor(self.seen.obs())
     }
 
     fn step(&mut self, actions: Tensor<2>) -> Step {
@@ -312,10 +310,11 @@ impl<C: Copies> BatchEnv for Batch<C> {
         let mut actions = actions
             .try_into_vec_as::<f32>()
             .expect("actions can be read back as numbers");
-        let (mut next_obs, mut rewards) = (vec![0.0; n * o], vec![0.0; n]);
+        let mut next_obs = ObsBuf::zeros(self.spec.obs.element, n * o);
+        let mut rewards = vec![0.0; n];
         let (mut terminated, mut truncated) = (vec![false; n], vec![false; n]);
         let rows = StepRows {
-            next_obs: &mut next_obs,
+            next_obs: next_obs.as_mut(),
             rewards: &mut rewards,
             terminated: &mut terminated,
             truncated: &mut truncated,
@@ -323,7 +322,7 @@ impl<C: Copies> BatchEnv for Batch<C> {
         HostSteps::step(self, &mut actions, rows);
         Step {
             obs: BatchEnv::obs(self),
-            next_obs: self.obs_tensor(next_obs),
+            next_obs: self.obs_tensor(next_obs.as_ref()),
             rewards: Tensor::from_data(TensorData::new(rewards, [n]), &self.device),
             terminated: self.flags(terminated),
             truncated: self.flags(truncated),

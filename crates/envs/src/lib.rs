@@ -46,6 +46,7 @@ mod finished;
 mod frame_stack;
 mod host;
 pub mod kernel;
+mod obs;
 mod registry;
 mod spec;
 mod task;
@@ -60,12 +61,13 @@ pub use batch::{BatchEnv, EnvState, Episode, HostSteps, Step, StepRows};
 pub use cartpole::CartPole;
 pub use cartpole_positions::CartPolePositions;
 pub use config::EnvConfig;
-pub use copies::{Copies, CopyRows, ObsMut, Seeds};
+pub use copies::{Copies, CopyRows, Seeds};
 pub use env::{Described, Env};
 pub use error::EnvError;
 pub use finished::{Finished, FinishedEpisodes};
 pub use frame_stack::FrameStack;
 pub use host::{Batch, HostBatch, Threads};
+pub use obs::{ObsBuf, ObsMut, ObsRef};
 pub use pendulum::Pendulum;
 pub use registry::{
     NAMES, make, make_with, names, register, register_scheme, spec, spec_with, steps_on_gpu, task,

@@ -296,7 +296,7 @@ impl TinyMdp {
         let flags =
             |flags: Vec<bool>| Tensor::from_data(TensorData::new(flags, [steps, count]), &device);
         Rollout {
-            obs: obs.reshape([steps, count, states]),
+            obs: obs.reshape([steps, count, states]).into(),
             actions: actions.reshape([steps, count, 1]),
             log_probs: log_probs.reshape([steps, count]),
             values: look_up(now),

@@ -220,7 +220,7 @@ impl Trainer {
         if let Some(norm) = &mut self.actor.obs_norm
             && self.config.normalize.obs
         {
-            norm.merge_over(&*peers, raw_obs);
+            norm.merge_over(&*peers, raw_obs.floats());
             self.critic.obs_norm = self.actor.obs_norm.clone();
         }
         let Collected {

@@ -99,7 +99,11 @@ fn same_rollouts(found: &(Vec<Rollout>, Vec<f64>), expected: &(Vec<Rollout>, Vec
     for (found, expected) in found.0.iter().zip(&expected.0) {
         let (found, expected) = (found.clone(), expected.clone());
         ended += flags(expected.ended()).iter().sum::<f64>();
-        same(numbers(found.obs), numbers(expected.obs), "observation");
+        same(
+            numbers(found.obs.floats()),
+            numbers(expected.obs.floats()),
+            "observation",
+        );
         same(numbers(found.actions), numbers(expected.actions), "action");
         same(numbers(found.rewards), numbers(expected.rewards), "reward");
         let log_probs = numbers(expected.log_probs);

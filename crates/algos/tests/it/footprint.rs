@@ -52,6 +52,39 @@ fn frames_and_unfused_passes_by_hand() {
     assert_eq!(parts[4].1, 4 * samples / 2 * (12 + 1 + 8 + 2 * units));
 }
 
+/// Images are kept as bytes; only what a network is reading is floats.
+#[test]
+fn images_by_hand() {
+    let settings = PpoConfig {
+        steps: 32,
+        minibatches: 4,
+        ..Default::default()
+    };
+    let mut config = run("ProbeImage-v0", 8, 1000, settings);
+    let (samples, pixels) = (32 * 8, 2 * 16);
+    config.frames = 2;
+    let of_all = parts(&config);
+    assert_eq!(of_all[0], ("environments", 8 * (3 * pixels + 4 * 32)));
+    let sample = pixels + 4 * (1 + 8);
+    assert_eq!(of_all[3], ("rollout", samples * sample));
+    assert_eq!(of_all[4], ("minibatch", samples / 4 * sample));
+
+    // Tensors: inputs, two hidden layers and outputs of both networks, and their gradients.
+    config.network.fused = false;
+    let units = (pixels + 64 + 64 + 4) + (pixels + 64 + 64 + 1);
+    let minibatch = samples / 4 * (sample + 4 * 2 * units);
+    assert_eq!(parts(&config)[4], ("minibatch", minibatch));
+
+    let settings = A3cConfig {
+        workers: 2,
+        updates: 50,
+        ..Default::default()
+    };
+    let config = run("ProbeImage-v0", 4, 1_000_000, settings);
+    let kept = 5 * 4 * (16 + 4 * (1 + 8)) + 50 * 5 * 4 * 16 + 50 * 2 * 512;
+    assert_eq!(parts(&config)[3], ("rollout", kept));
+}
+
 /// A3C's workers keep all observations of an iteration, which ends at the budget.
 #[test]
 fn a3c_by_hand() {

@@ -19,6 +19,7 @@ mod device_iteration;
 mod eval;
 mod footprint;
 mod fused;
+mod images;
 mod iteration;
 mod lab;
 mod memory;

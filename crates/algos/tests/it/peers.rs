@@ -37,7 +37,7 @@ fn part(rollout: &Rollout, peers: &dyn Peers) -> Rollout {
     let columns = |x: &Tensor<2>| x.clone().narrow(1, first, own);
     let wide = |x: &Tensor<3>| x.clone().narrow(1, first, own);
     Rollout {
-        obs: wide(&rollout.obs),
+        obs: rollout.obs.clone().narrow(1, first, own),
         actions: wide(&rollout.actions),
         log_probs: columns(&rollout.log_probs),
         values: columns(&rollout.values),

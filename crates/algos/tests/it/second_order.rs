@@ -208,7 +208,7 @@ fn random_case((env, policy): Toggle, seed: u64, reward_scale: f32) -> (RunConfi
     let actions = dist.sample(noise);
     let never = numbers(1, 1.0).reshape([steps, envs]).greater_elem(2.0);
     let rollout = Rollout {
-        obs,
+        obs: obs.into(),
         actions: actions
             .clone()
             .reshape([steps, envs, actor.kind.action_width()]),

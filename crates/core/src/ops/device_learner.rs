@@ -60,7 +60,7 @@ impl DeviceLearner {
             adam,
         };
         let batch = Batch {
-            obs: actor.normalized(batch.obs.clone()),
+            obs: actor.normalized(batch.obs.clone()).into(),
             ..batch.clone()
         };
         Self::of_agents(kept, agents, batch, minibatches, loss, step)
@@ -157,7 +157,7 @@ pub fn device_gradient(
     loss: &ActorCriticLoss,
 ) -> Option<([Tensor<1>; 2], Tensor<1>)> {
     let batch = Batch {
-        obs: actor.normalized(batch.obs.clone()),
+        obs: actor.normalized(batch.obs.clone()).into(),
         ..batch.clone()
     };
     let params = [actor.net.flat(), critic.net.flat()];
@@ -194,7 +194,7 @@ fn networks<'a>((actor, critic): (&'a Actor, &'a Critic)) -> Option<Networks<'a>
 /// `None` for sequences.
 fn samples(batch: Batch) -> Option<Samples> {
     batch.sequences.is_none().then_some(Samples {
-        obs: batch.obs,
+        obs: batch.obs.floats(),
         actions: batch.actions,
         log_probs: batch.log_probs,
         values: batch.values,

@@ -7,6 +7,7 @@ use super::slices::{self, learner, row_dist, tensor};
 use super::{ActorCriticLoss, HostStep, StepDiagnostics, Surrogate, on_host};
 use crate::{
     network::Net,
+    normalize::ObsNorm,
     optim::Adam,
     policy::{Actor, Critic},
     rollout::Batch,
@@ -28,7 +29,7 @@ pub fn actor_critic_gradient(
 ) -> Option<([Tensor<1>; 2], StepDiagnostics)> {
     let nets = [actor.net.host_weights()?, critic.net.host_weights()?];
     let dist = row_dist(&actor.kind, nets[0].shape().log_stds)?;
-    let samples = samples(actor.normalized(batch.obs.clone()), batch)?;
+    let samples = samples(&actor.obs_norm, batch)?;
     let problem = Problem::new(Some((dist, &nets[0])), samples, loss);
     let (gradients, means) = problem.gradient(nets.each_ref().map(|net| Some(&**net)));
     let device = batch.obs.device();
@@ -60,7 +61,7 @@ impl HostLearner {
     ) -> Option<Self> {
         let dist = row_dist(&actor.kind, actor.net.mlp_shape()?.log_stds)?;
         critic.net.mlp_shape()?;
-        let samples = samples(actor.normalized(batch.obs.clone()), batch)?;
+        let samples = samples(&actor.obs_norm, batch)?;
         let of_actor = learner(&actor.net, of_actor)?;
         let of_critic = learner(&critic.net, of_critic)?;
         let problem = Problem::new(Some((dist, of_actor.weights())), samples, loss);
@@ -114,7 +115,7 @@ impl HostCritic {
             entropy_coef: 0.0,
             standardize: false,
         };
-        let samples = samples(critic.normalized(batch.obs.clone()), batch)?;
+        let samples = samples(&critic.obs_norm, batch)?;
         let problem = Problem::new(None, samples, &loss);
         let learners = [None, Some(learner(&critic.net, adam)?)];
         Some(Self {
@@ -150,9 +151,9 @@ impl HostCritic {
     }
 }
 
-fn samples(obs: Tensor<2>, batch: &Batch) -> Option<Samples> {
-    let here = batch.sequences.is_none() && on_host(&batch.obs);
-    here.then(|| slices::samples(obs, batch))
+fn samples(norm: &Option<ObsNorm>, batch: &Batch) -> Option<Samples> {
+    let here = batch.sequences.is_none() && on_host(&batch.advantages);
+    here.then(|| slices::samples(norm, batch))
 }
 
 fn hand_back(learnt: Option<(adam::Adam, Vec<f32>)>, net: &mut Net, device: &Device) -> Adam {

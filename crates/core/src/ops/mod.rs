@@ -20,7 +20,7 @@ pub use device_learner::{Agents, DeviceLearner, device_gradient, device_knows, d
 pub(crate) use device_mlp::DeviceMlp;
 pub(crate) use fused::FusedMlp;
 pub use learner::{HostCritic, HostLearner, actor_critic_gradient};
-pub(crate) use slices::row_dist;
+pub(crate) use slices::{host_words, row_dist};
 pub(crate) use uphill_cpu::mlp::Weights;
 pub use uphill_cpu::{
     descent::{HostStep, StepDiagnostics},
@@ -40,7 +40,8 @@ pub(crate) fn on_host<const D: usize>(tensor: &Tensor<D>) -> bool {
     tensor.dtype() == DType::F32 && is_host(&tensor.device())
 }
 
-fn is_host(device: &Device) -> bool {
+/// True where a device is the host's memory.
+pub(crate) fn is_host(device: &Device) -> bool {
     #[cfg(feature = "flex")]
     if is_flex(device) {
         return true;

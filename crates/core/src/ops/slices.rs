@@ -1,7 +1,7 @@
 //! Conversion between tensors in host memory and slices, for the loops of [`uphill_cpu`].
 
 use crate::{dist::DistKind, network::Net, normalize::ObsNorm, optim::Adam, rollout::Batch};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use uphill_cpu::{
     acting::RowNorm,
     adam,
@@ -15,6 +15,13 @@ pub(super) fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     let data = tensor.into_data();
     data.try_into_vec()
         .unwrap_or_else(|e| unreachable!("a tensor of 32-bit floats: {e:?}"))
+}
+
+/// [`values`] of 32-bit integers.
+pub(crate) fn host_words<const D: usize>(tensor: Tensor<D, Int>) -> Vec<i32> {
+    let data = tensor.into_data();
+    data.try_into_vec()
+        .unwrap_or_else(|e| unreachable!("a tensor of 32-bit integers: {e:?}"))
 }
 
 pub(super) fn tensor<const D: usize>(
@@ -44,11 +51,12 @@ pub(crate) fn row_dist(kind: &DistKind, log_stds: usize) -> Option<RowDist> {
     }
 }
 
-/// A batch with normalised observations, as the networks see them.
-pub(super) fn samples(obs: Tensor<2>, batch: &Batch) -> Samples {
+/// A batch for networks that see its observations through `norm`.
+pub(super) fn samples(norm: &Option<ObsNorm>, batch: &Batch) -> Samples {
+    let normalized = norm.as_ref().map(|norm| |obs| norm.apply(obs));
     let [_, action_width] = batch.actions.dims();
     Samples {
-        obs: values(obs),
+        obs: batch.obs.clone().rows(normalized),
         actions: values(batch.actions.clone()),
         action_width,
         log_probs: values(batch.log_probs.clone()),

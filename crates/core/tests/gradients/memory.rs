@@ -94,14 +94,14 @@ fn batch(rows: Option<&[i32]>) -> Batch {
     let [len, _] = flat.dims();
     let unused = || vector(&vec![f64::NAN; len]);
     Batch {
-        obs: flat,
+        obs: flat.into(),
         actions: unused().unsqueeze_dim(1),
         log_probs: unused(),
         values: unused(),
         advantages: unused(),
         returns: unused(),
         sequences: Some(Sequences {
-            obs: obs(),
+            obs: obs().into(),
             keep: keep(),
             memory: Memory {
                 actor: Some(state()),
@@ -126,8 +126,8 @@ fn masks() -> Batch {
     let mask = (0..STEPS * COPIES).flat_map(|i| [0.3 * i as f64, 1.0, (i / COPIES % 2) as f64]);
     let rows = vector(&mask.collect::<Vec<_>>());
     let sequences = batch.sequences.as_mut().unwrap();
-    sequences.obs = rows.clone().reshape([STEPS, COPIES, INPUTS]);
-    batch.obs = rows.reshape([STEPS * COPIES, INPUTS]);
+    sequences.obs = rows.clone().reshape([STEPS, COPIES, INPUTS]).into();
+    batch.obs = rows.reshape([STEPS * COPIES, INPUTS]).into();
     batch
 }
 

@@ -47,7 +47,7 @@ fn gradients(seed: usize) -> Vec<Vec<f64>> {
             Tensor::from_data(TensorData::new(values, [len]), &device)
         };
         let batch = Batch {
-            obs: random(3 * rows).reshape([rows, 3]),
+            obs: random(3 * rows).reshape([rows, 3]).into(),
             actions: random(rows).greater_elem(0.0).float().reshape([rows, 1]),
             log_probs: random(rows) - 0.7,
             values: random(rows),

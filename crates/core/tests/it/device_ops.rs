@@ -118,7 +118,7 @@ impl Case {
         [gpu, host].map(|device| {
             let [values, advantages, returns] = others.each_ref().map(|x| x(device));
             Batch {
-                obs: obs(device),
+                obs: obs(device).into(),
                 actions: on(device, &actions),
                 log_probs: on(device, &log_probs),
                 values,

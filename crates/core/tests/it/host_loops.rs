@@ -219,7 +219,7 @@ fn batch(actor: &Actor, len: usize, inputs: usize, rng: &mut SmallRng) -> Batch 
     let actions = dist.sample(random([len, noise], rng));
     Batch {
         log_probs: dist.log_prob(actions.clone()) + random([len], rng) * 0.2,
-        obs,
+        obs: obs.into(),
         actions,
         values: random([len], rng),
         advantages: random([len], rng),

@@ -140,7 +140,7 @@ fn the_loss_of_actor_and_critic_is_the_sum_of_its_parts() {
     let (dist, of_old) = (actor.dist(obs.clone()), old.dist(obs.clone()));
     let values = critic.values(obs.clone());
     let batch = Batch {
-        obs,
+        obs: obs.into(),
         log_probs: of_old.log_prob(actions.clone()),
         values: values.clone() + 0.5,
         advantages: vector(&[1.0, -2.0, 0.5]),
@@ -223,7 +223,7 @@ fn the_gradient_of_a_surrogate_of_ones_own() {
         values: vector(&[0.0; 4]),
         advantages: vector(&[-1.0, 2.0, -0.5, -1.5]),
         returns: vector(&[0.2, 1.0, -1.0, 0.4]),
-        obs,
+        obs: obs.into(),
         actions,
         sequences: None,
     };

@@ -21,6 +21,7 @@ mod line_search;
 mod loss;
 mod nn;
 mod normalize;
+mod obs;
 #[cfg(any(feature = "flex", feature = "ndarray"))]
 mod ops;
 mod optim;

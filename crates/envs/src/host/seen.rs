@@ -1,6 +1,6 @@
 //! Current observations of every copy, with stacked frames.
 
-use crate::{Element, EnvError, EnvState, ObsMut, ObsSpace};
+use crate::{Element, EnvError, EnvState, ObsBuf, ObsMut, ObsRef, ObsSpace};
 
 /// Name under which stacked observations are saved.
 const FRAMES: &str = "frames";
@@ -10,101 +10,106 @@ pub(super) struct Seen {
     frames: usize,
     /// Width `O` of one observation.
     width: usize,
-    newest: Newest,
+    element: Element,
+    /// The newest observations `[N, O]`, as the copies write them, where there are several in a row; else empty.
+    newest: ObsBuf,
     /// Stacked observations `[N, F, O]`.
-    stack: Vec<f32>,
-}
-
-/// The newest observations `[N, O]`, in the type that the copies write.
-enum Newest {
-    Floats(Vec<f32>),
-    /// Bytes, and the factor from a byte to a number.
-    Bytes(Vec<u8>, f32),
-}
-
-impl Newest {
-    fn write(&self, row: usize, width: usize, to: &mut [f32]) {
-        let row = row * width..(row + 1) * width;
-        match self {
-            Self::Floats(values) => to.copy_from_slice(&values[row]),
-            Self::Bytes(values, unit) => {
-                for (to, byte) in to.iter_mut().zip(&values[row]) {
-                    *to = f32::from(*byte) * unit;
-                }
-            }
-        }
-    }
+    stack: ObsBuf,
 }
 
 impl Seen {
     pub(super) fn new(obs: &ObsSpace, frames: usize, copies: usize) -> Self {
-        let width = obs.dim();
+        let (width, element) = (obs.dim(), obs.element);
+        let newest = if frames > 1 { copies * width } else { 0 };
         Self {
             frames,
             width,
-            newest: match obs.element {
-                Element::Float => Newest::Floats(vec![0.0; copies * width]),
-                Element::Byte { unit } => Newest::Bytes(vec![0; copies * width], unit),
-            },
-            stack: vec![0.0; copies * frames * width],
+            element,
+            newest: ObsBuf::zeros(element, newest),
+            stack: ObsBuf::zeros(element, copies * frames * width),
         }
     }
 
     /// Stacked observations `[N, F · O]`.
-    pub(super) fn floats(&self) -> &[f32] {
-        &self.stack
+    pub(super) fn obs(&self) -> ObsRef<'_> {
+        self.stack.as_ref()
     }
 
-    /// Buffer for the next observations `[N, O]`.
+    /// Number of elements, `N · F · O`.
+    pub(super) fn len(&self) -> usize {
+        self.stack.len()
+    }
+
+    /// Room for what copies see that begin anew or are restored, `[N, O]`.
     pub(super) fn newest(&mut self) -> ObsMut<'_> {
-        match &mut self.newest {
-            Newest::Floats(values) => ObsMut::Floats(values),
-            Newest::Bytes(values, _) => ObsMut::Bytes(values),
+        if self.frames > 1 {
+            self.newest.as_mut()
+        } else {
+            self.stack.as_mut()
         }
     }
 
-    /// Appends the newest observation of every copy and drops the oldest.
-    pub(super) fn push(&mut self) {
-        let Self { frames, width, .. } = *self;
-        if let (1, Newest::Floats(values)) = (frames, &self.newest) {
-            return self.stack.copy_from_slice(values);
-        }
-        for (row, stack) in self.stack.chunks_exact_mut(frames * width).enumerate() {
-            stack.copy_within(width.., 0);
-            (self.newest).write(row, width, &mut stack[(frames - 1) * width..]);
+    /// Room for what copies see after a step, `[N, O]`; `next_obs` has room for what the policy sees, `[N, F · O]`.
+    pub(super) fn after_step<'a>(&'a mut self, next_obs: &'a mut ObsMut<'_>) -> ObsMut<'a> {
+        if self.frames > 1 {
+            self.newest.as_mut()
+        } else {
+            next_obs.reborrow()
         }
     }
 
-    /// Fills the stacks of the copies selected by `which` `[N]` with their newest observation.
+    /// Adds the newest observation of every copy, drops the oldest, and writes what the policy sees to `next_obs`
+    /// `[N, F · O]`.
+    pub(super) fn push(&mut self, next_obs: &mut ObsMut<'_>) {
+        if self.frames == 1 {
+            return self.stack.as_mut().copy_from(next_obs.as_ref());
+        }
+        self.push_newest();
+        next_obs.copy_from(self.stack.as_ref());
+    }
+
+    fn push_newest(&mut self) {
+        let sizes = [self.frames, self.width];
+        match (&mut self.stack, &self.newest) {
+            (ObsBuf::Floats(stack), ObsBuf::Floats(newest)) => push(stack, newest, sizes),
+            (ObsBuf::Bytes(stack), ObsBuf::Bytes(newest)) => push(stack, newest, sizes),
+            _ => unreachable!("both are of the type of the specification"),
+        }
+    }
+
+    /// Fills the stacks of the copies that `which` `[N]` names with their newest observation.
     pub(super) fn begin(&mut self, which: &[bool]) {
-        let Self { frames, width, .. } = *self;
-        let stacks = self.stack.chunks_exact_mut(frames * width);
-        for (row, (stack, _)) in stacks
-            .zip(which)
-            .enumerate()
-            .filter(|(_, (_, which))| **which)
-        {
-            for frame in stack.chunks_exact_mut(width) {
-                self.newest.write(row, width, frame);
-            }
+        if self.frames == 1 {
+            return;
         }
-    }
-
-    /// Writes the stacked observations to `to` `[N, F · O]`.
-    pub(super) fn write(&self, to: &mut [f32]) {
-        to.copy_from_slice(&self.stack);
+        let sizes = [self.frames, self.width];
+        match (&mut self.stack, &self.newest) {
+            (ObsBuf::Floats(stack), ObsBuf::Floats(newest)) => fill(stack, newest, which, sizes),
+            (ObsBuf::Bytes(stack), ObsBuf::Bytes(newest)) => fill(stack, newest, which, sizes),
+            _ => unreachable!("both are of the type of the specification"),
+        }
     }
 
     /// The last `n` components of copy `copy`'s observation: its mask of allowed actions.
-    pub(super) fn mask(&self, copy: usize, n: usize) -> &[f32] {
+    pub(super) fn mask(&self, copy: usize, n: usize) -> Vec<f32> {
         let end = (copy + 1) * self.frames * self.width;
-        &self.stack[end - n..end]
+        self.obs().part(end - n, n).to_floats(self.element)
     }
 
-    /// Adds stacked observations to a saved state; a single one follows from the states of the copies.
+    /// Whether copy `copy` sees that it may choose `action` of `n`.
+    pub(super) fn allows(&self, copy: usize, n: usize, action: usize) -> bool {
+        let at = (copy + 1) * self.frames * self.width - n + action;
+        match &self.stack {
+            ObsBuf::Floats(floats) => floats[at] == 1.0,
+            ObsBuf::Bytes(bytes) => self.element.worth(bytes[at]) == 1.0,
+        }
+    }
+
+    /// Adds stacked observations to a state, as the policy sees them; a single one follows from the states of the copies.
     pub(super) fn add_to(&self, state: &mut EnvState) {
         if self.frames > 1 {
-            (state.floats).insert(FRAMES.to_owned(), self.stack.clone());
+            let frames = self.obs().to_floats(self.element);
+            state.floats.insert(FRAMES.to_owned(), frames);
         }
     }
 
@@ -114,10 +119,10 @@ impl Seen {
             return Ok(None);
         }
         let found = state.floats.get(FRAMES).map_or(&[][..], Vec::as_slice);
-        if found.len() != self.stack.len() {
+        if found.len() != self.len() {
             return Err(EnvError::BadState {
                 key: FRAMES.to_owned(),
-                expected: format!("{} numbers", self.stack.len()),
+                expected: format!("{} numbers", self.len()),
                 found: format!("{} numbers", found.len()),
             });
         }
@@ -125,10 +130,32 @@ impl Seen {
     }
 
     /// Restores saved observations; `None` if there are no stacked frames.
-    pub(super) fn restore(&mut self, stack: Option<&[f32]>) {
-        match stack {
-            Some(stack) => self.stack.copy_from_slice(stack),
-            None => self.push(),
+    pub(super) fn restore(&mut self, saved: Option<&[f32]>) {
+        let Some(saved) = saved else { return };
+        match &mut self.stack {
+            ObsBuf::Floats(stack) => stack.copy_from_slice(saved),
+            ObsBuf::Bytes(stack) => {
+                for (byte, worth) in stack.iter_mut().zip(saved) {
+                    *byte = self.element.byte(*worth);
+                }
+            }
+        }
+    }
+}
+
+fn push<T: Copy>(stack: &mut [T], newest: &[T], [frames, width]: [usize; 2]) {
+    let rows = newest.chunks_exact(width);
+    for (stack, newest) in stack.chunks_exact_mut(frames * width).zip(rows) {
+        stack.copy_within(width.., 0);
+        stack[(frames - 1) * width..].copy_from_slice(newest);
+    }
+}
+
+fn fill<T: Copy>(stack: &mut [T], newest: &[T], which: &[bool], [frames, width]: [usize; 2]) {
+    let rows = newest.chunks_exact(width).zip(which);
+    for (stack, (newest, which)) in stack.chunks_exact_mut(frames * width).zip(rows) {
+        if *which {
+            (stack.chunks_exact_mut(width)).for_each(|frame| frame.copy_from_slice(newest));
         }
     }
 }

@@ -19,7 +19,7 @@ pub struct Threads<E> {
     state_size: usize,
     /// States of the copies `[N, S]`.
     states: Vec<f32>,
-    /// Observations as numbers before they become bytes, `[N, O]`; otherwise empty.
+    /// Observations before they are bytes, one for each task, `[tasks, O]`; where they stay floats, empty.
     numbers: Vec<f32>,
 }
 
@@ -37,7 +37,7 @@ impl<E: Env> Threads<E> {
         Ok(Self {
             numbers: match spec.obs.element {
                 Element::Float => vec![],
-                Element::Byte { .. } => vec![0.0; copies * spec.obs.dim()],
+                Element::Byte { .. } => vec![0.0; tasks(copies) * spec.obs.dim()],
             },
             states: vec![0.0; copies * state_size],
             env,
@@ -64,13 +64,12 @@ impl<E: Env> Copies for Threads<E> {
 
     fn reset(&mut self, which: &[bool], seeds: Seeds<'_>, obs: ObsMut<'_>) -> Result<(), EnvError> {
         let (s, o) = (self.state_size, self.spec.obs.dim());
-        let (numbers, bytes) = numbers_of(obs, &mut self.numbers);
+        let mut obs = Observed::new(obs, &mut self.numbers, o);
         for i in (0..self.copies).filter(|i| which[*i]) {
             let state = &mut self.states[i * s..][..s];
             self.env.reset(state, &mut seeds.of_reset(i));
-            self.env.observe(state, &mut numbers[i * o..][..o]);
+            obs.write(i, |obs| self.env.observe(state, obs));
         }
-        to_bytes(numbers, bytes);
         Ok(())
     }
 
@@ -80,25 +79,19 @@ impl<E: Env> Copies for Threads<E> {
         seeds: Seeds<'_>,
         into: CopyRows<'_>,
     ) -> Result<(), EnvError> {
-        let (next_obs, bytes) = numbers_of(into.next_obs, &mut self.numbers);
         let stepper = Stepper {
             env: &self.env,
             seeds,
-            widths: [
-                self.state_size,
-                self.spec.action.width(),
-                self.spec.obs.dim(),
-            ],
+            widths: [self.state_size, self.spec.action.width()],
         };
         stepper.run(Rows {
             first: 0,
             states: &mut self.states,
             actions,
-            next_obs: &mut *next_obs,
+            next_obs: Observed::new(into.next_obs, &mut self.numbers, self.spec.obs.dim()),
             rewards: into.rewards,
             terminated: into.terminated,
         });
-        to_bytes(next_obs, bytes);
         into.truncated.fill(false);
         Ok(())
     }
@@ -111,30 +104,76 @@ impl<E: Env> Copies for Threads<E> {
         let states = state::states_in(saved, self.states.len())?;
         self.states.copy_from_slice(states);
         let (s, o) = (self.state_size, self.spec.obs.dim());
-        let (numbers, bytes) = numbers_of(obs, &mut self.numbers);
-        for (i, obs) in numbers.chunks_exact_mut(o).enumerate() {
-            self.env.observe(&self.states[i * s..][..s], obs);
+        let mut obs = Observed::new(obs, &mut self.numbers, o);
+        for i in 0..self.copies {
+            let state = &self.states[i * s..][..s];
+            obs.write(i, |obs| self.env.observe(state, obs));
         }
-        to_bytes(numbers, bytes);
         Ok(())
     }
 }
 
-/// The buffer for an environment's numbers, and the bytes to convert them to.
-fn numbers_of<'a>(
+/// Where environments write what is seen, of `R` copies.
+struct Observed<'a> {
+    /// `[R, O]`
     obs: ObsMut<'a>,
+    /// An observation before it is bytes, for each task.
     numbers: &'a mut [f32],
-) -> (&'a mut [f32], Option<&'a mut [u8]>) {
-    match obs {
-        ObsMut::Floats(floats) => (floats, None),
-        ObsMut::Bytes(bytes) => (numbers, Some(bytes)),
+    width: usize,
+}
+
+impl<'a> Observed<'a> {
+    fn new(obs: ObsMut<'a>, numbers: &'a mut [f32], width: usize) -> Self {
+        Self {
+            obs,
+            numbers,
+            width,
+        }
+    }
+
+    /// Row `row` as `observe` writes it.
+    fn write(&mut self, row: usize, observe: impl FnOnce(&mut [f32])) {
+        let row = row * self.width..(row + 1) * self.width;
+        match &mut self.obs {
+            ObsMut::Floats(floats) => observe(&mut floats[row]),
+            ObsMut::Bytes(bytes) => {
+                let numbers = &mut self.numbers[..self.width];
+                observe(numbers);
+                for (byte, number) in bytes[row].iter_mut().zip(numbers) {
+                    *byte = *number as u8;
+                }
+            }
+        }
+    }
+
+    /// The rows before and from `row` on, the former in `tasks` tasks.
+    fn split_at(self, row: usize, tasks: usize) -> (Self, Self) {
+        let (at, width) = (row * self.width, self.width);
+        let of_tasks = self.numbers.len().min(tasks * width);
+        let numbers = self.numbers.split_at_mut(of_tasks);
+        let (left, right) = match self.obs {
+            ObsMut::Floats(floats) => {
+                let (left, right) = floats.split_at_mut(at);
+                (ObsMut::Floats(left), ObsMut::Floats(right))
+            }
+            ObsMut::Bytes(bytes) => {
+                let (left, right) = bytes.split_at_mut(at);
+                (ObsMut::Bytes(left), ObsMut::Bytes(right))
+            }
+        };
+        (
+            Self::new(left, numbers.0, width),
+            Self::new(right, numbers.1, width),
+        )
     }
 }
 
-fn to_bytes(numbers: &[f32], bytes: Option<&mut [u8]>) {
-    for (byte, number) in bytes.into_iter().flatten().zip(numbers) {
-        *byte = *number as u8;
+/// Into how many tasks so many rows are split.
+fn tasks(rows: usize) -> usize {
+    if rows <= ROWS_PER_TASK {
+        return 1;
     }
+    tasks(rows / 2) + tasks(rows - rows / 2)
 }
 
 /// A view of `R` adjacent copies.
@@ -145,8 +184,7 @@ struct Rows<'a> {
     states: &'a mut [f32],
     /// Actions `[R, A]`.
     actions: &'a [f32],
-    /// Observations before autoreset, `[R, O]`.
-    next_obs: &'a mut [f32],
+    next_obs: Observed<'a>,
     /// Rewards `[R]`.
     rewards: &'a mut [f32],
     /// Whether the task ended, `[R]`.
@@ -157,8 +195,8 @@ struct Rows<'a> {
 struct Stepper<'a, E> {
     env: &'a E,
     seeds: Seeds<'a>,
-    /// Row widths `S`, `A` and `O`.
-    widths: [usize; 3],
+    /// `S` and `A`.
+    widths: [usize; 2],
 }
 
 impl<E: Env> Stepper<'_, E> {
@@ -171,14 +209,14 @@ impl<E: Env> Stepper<'_, E> {
         rayon::join(|| self.run(left), || self.run(right));
     }
 
-    fn run_here(&self, rows: Rows<'_>) {
-        let [s, a, o] = self.widths;
+    fn run_here(&self, mut rows: Rows<'_>) {
+        let [s, a] = self.widths;
         for row in 0..rows.rewards.len() {
             let state = &mut rows.states[row * s..][..s];
             let mut rng = self.seeds.of_step(rows.first + row);
             let action = &rows.actions[row * a..][..a];
             let outcome = self.env.step(state, action, &mut rng);
-            (self.env).observe(state, &mut rows.next_obs[row * o..][..o]);
+            rows.next_obs.write(row, |obs| self.env.observe(state, obs));
             rows.rewards[row] = outcome.reward;
             rows.terminated[row] = outcome.terminated;
         }
@@ -186,10 +224,10 @@ impl<E: Env> Stepper<'_, E> {
 
     fn halves<'r>(&self, rows: Rows<'r>) -> (Rows<'r>, Rows<'r>) {
         let half = rows.rewards.len() / 2;
-        let [s, a, o] = self.widths.map(|width| half * width);
+        let [s, a] = self.widths.map(|width| half * width);
         let states = rows.states.split_at_mut(s);
         let actions = rows.actions.split_at(a);
-        let next_obs = rows.next_obs.split_at_mut(o);
+        let next_obs = rows.next_obs.split_at(half, tasks(half));
         let rewards = rows.rewards.split_at_mut(half);
         let terminated = rows.terminated.split_at_mut(half);
         let left = Rows {

@@ -8,6 +8,7 @@ mod device;
 mod frame_stack;
 mod golden;
 mod host;
+mod images;
 mod make;
 #[cfg(feature = "gpu")]
 mod on_device;

@@ -14,7 +14,8 @@ use std::{
 use uphill_algos::{AlgoConfig, StepError, Trainer};
 use uphill_core::advantage::Estimator;
 use uphill_envs::{
-    BatchEnv, EnvError, EnvSpec, EnvState, Episode, Finished, HostSteps, Step, StepRows,
+    BatchEnv, EnvError, EnvSpec, EnvState, Episode, Finished, HostSteps, ObsBuf, ObsRef, Step,
+    StepRows,
 };
 
 /// A value for each phase of an iteration.
@@ -183,23 +184,23 @@ struct TimedEnv {
     device: Device,
     clock: Clock,
     /// Current observations `[N, O]`, for loops in host memory.
-    host_obs: Vec<f32>,
+    host_obs: ObsBuf,
 }
 
 impl TimedEnv {
     fn new(inner: Box<dyn BatchEnv>, device: &Device, clock: &Clock) -> Self {
         Self {
+            host_obs: ObsBuf::with_capacity(inner.spec().obs.element, 0),
             inner,
             device: device.clone(),
             clock: clock.clone(),
-            host_obs: vec![],
         }
     }
 }
 
 impl HostSteps for TimedEnv {
-    fn obs(&self) -> &[f32] {
-        &self.host_obs
+    fn obs(&self) -> ObsRef<'_> {
+        self.host_obs.as_ref()
     }
 
     fn step(&mut self, actions: &mut [f32], into: StepRows<'_>) {
@@ -209,7 +210,7 @@ impl HostSteps for TimedEnv {
         };
         inner.step(actions, into);
         self.clock.add(began);
-        self.host_obs.copy_from_slice(inner.obs());
+        self.host_obs.as_mut().copy_from(inner.obs());
     }
 }
 
@@ -228,7 +229,7 @@ impl BatchEnv for TimedEnv {
     fn on_host(&mut self) -> Option<&mut dyn HostSteps> {
         let obs = self.inner.on_host()?.obs();
         self.host_obs.clear();
-        self.host_obs.extend_from_slice(obs);
+        self.host_obs.extend(obs);
         Some(self)
     }
 

@@ -107,7 +107,7 @@ impl Case {
         };
         assert!(data.terminated.contains(&true) && data.truncated.contains(&true));
         let rollout = Rollout {
-            obs,
+            obs: obs.into(),
             log_probs: (dist.log_prob(actions.clone()) + away).reshape([STEPS, COPIES]),
             actions: actions.reshape([STEPS, COPIES, actor.kind.action_width()]),
             values: data.table(&data.values),
@@ -194,7 +194,7 @@ impl Case {
     }
 
     fn obs(&self, rows: &[usize]) -> Tensor<2> {
-        pick(self.rollout.obs.clone(), rows)
+        pick(self.rollout.obs.clone().floats(), rows)
     }
 
     fn actions(&self, rows: &[usize]) -> Tensor<2> {
