@@ -46,11 +46,16 @@ pub enum EnvError {
     NoEnvs,
 
     /// Externally stepped copies stopped: a process ended, or a library failed.
-    #[error("environment `{name}` failed: {reason}")]
+    /// [`failed`](Self::failed) makes it.
+    #[error("environment `{name}` failed{}: {reason}", place(*.step, *.copy))]
     Failed {
         /// Name of the environment.
         name: String,
-        /// Which copy failed, what happened, and how to fix it.
+        /// The step of every copy since the last reset, counted from 1; the batch says it.
+        step: Option<u64>,
+        /// The copy, where it was one of them.
+        copy: Option<usize>,
+        /// What happened, and what helps.
         reason: String,
     },
 
@@ -64,6 +69,43 @@ pub enum EnvError {
         /// Contents of the saved state.
         found: String,
     },
+}
+
+impl EnvError {
+    /// That an environment `name` failed, at a certain copy or, with `None`, all of them.
+    ///
+    /// ```
+    /// use uphill_envs::EnvError;
+    ///
+    /// let error = EnvError::failed("Maze-v0", 3, "the worker process ended");
+    /// assert_eq!(error.to_string(), "environment `Maze-v0` failed, at copy 3: the worker process ended");
+    /// ```
+    #[must_use]
+    pub fn failed(name: &str, copy: impl Into<Option<usize>>, reason: &str) -> Self {
+        Self::Failed {
+            name: name.to_owned(),
+            step: None,
+            copy: copy.into(),
+            reason: reason.to_owned(),
+        }
+    }
+
+    /// The same in this step of every copy, if it is a failure and nobody has said when it was. A
+    /// [`Batch`](crate::Batch) says so of its copies.
+    #[must_use]
+    pub fn in_step(mut self, now: u64) -> Self {
+        if let Self::Failed { step, .. } = &mut self {
+            step.get_or_insert(now);
+        }
+        self
+    }
+}
+
+/// ` in step 41, at copy 2`, as far as it is known.
+fn place(step: Option<u64>, copy: Option<usize>) -> String {
+    let step = step.map(|step| format!(" in step {step}"));
+    let copy = copy.map(|copy| format!(", at copy {copy}"));
+    [step, copy].into_iter().flatten().collect()
 }
 
 fn schemes(known: &[String]) -> String {

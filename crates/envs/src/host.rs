@@ -265,10 +265,11 @@ impl<C: Copies> HostSteps for Batch<C> {
     }
 
     fn step(&mut self, actions: &mut [f32], mut into: StepRows<'_>) {
+        let step = self.steps + 1;
         if self.failure.is_none()
             && let Err(error) = self.try_step(actions, &mut into)
         {
-            self.failure = Some(error);
+            self.failure = Some(error.in_step(step));
         }
         if self.failure.is_some() {
             // A caller that waits for episodes to end must not wait for ever.

@@ -49,10 +49,7 @@ impl Copies for Remote {
 }
 
 fn lost() -> EnvError {
-    EnvError::Failed {
-        name: "CartPole-v1".to_owned(),
-        reason: "the worker of copies 0 to 3 ended".to_owned(),
-    }
+    EnvError::failed("CartPole-v1", None, "the worker of copies 0 to 3 ended")
 }
 
 fn remote(copies: usize, left: u32) -> Box<dyn BatchEnv> {
@@ -81,12 +78,12 @@ fn a_run_whose_environment_fails_stops_with_what_it_had() {
         StepError::Env {
             iteration: 3,
             env_steps: 128,
-            error: lost()
+            error: lost().in_step(41)
         }
     );
     assert_eq!(
         stopped.to_string(),
-        "stopped in iteration 3 (step 128): environment `CartPole-v1` failed: the worker of copies 0 to 3 ended"
+        "stopped in iteration 3 (step 128): environment `CartPole-v1` failed in step 41: the worker of copies 0 to 3 ended"
     );
     // Nothing has been learned from a broken rollout, and it stays broken.
     let (found, expected) = (trainer.save(), kept);
@@ -107,7 +104,7 @@ fn whole_episodes_and_evaluations_do_not_wait_for_an_environment_that_failed() {
 
     let mut env = remote(2, 3);
     let found = evaluate(trainer.actor(), env.as_mut(), 4, 1, true);
-    assert_eq!(found, Err(lost()));
+    assert_eq!(found, Err(lost().in_step(4)));
 }
 
 #[test]

@@ -88,10 +88,7 @@ impl Copies for Elsewhere {
 }
 
 fn lost() -> EnvError {
-    EnvError::Failed {
-        name: "Walk-v0".to_owned(),
-        reason: "copy 1: connection lost".to_owned(),
-    }
+    EnvError::failed("Walk-v0", 1, "connection lost")
 }
 
 fn batch(copies: Elsewhere) -> Batch<Elsewhere> {
@@ -182,13 +179,13 @@ fn copies_that_fail_are_heard_of_and_nobody_waits_for_them() {
     let episodes = env.take_episodes();
     for _ in 0..2 {
         let step = env.step(actions(&[0.0, 0.0], 1));
-        assert_eq!(env.failure(), Some(&lost()));
+        assert_eq!(env.failure(), Some(&lost().in_step(4)));
         assert_eq!(bools(&step.truncated), [true, true]);
         assert_eq!(bools(&step.terminated), [false, false]);
     }
     assert_eq!(
         env.failure().unwrap().to_string(),
-        "environment `Walk-v0` failed: copy 1: connection lost"
+        "environment `Walk-v0` failed in step 4, at copy 1: connection lost"
     );
     // What had finished before is still there, and nothing else.
     assert!(env.take_episodes().is_empty() && episodes.len() <= 2);
