@@ -7,65 +7,65 @@ use burn::tensor::Device;
 use serde::de::DeserializeOwned;
 
 use crate::frame_stack::stacked_spec;
-use crate::probe::{
-    ProbeAction, ProbeConstant, ProbeDigits, ProbeIdentity, ProbeImage, ProbeLqr, ProbeLqr17x6,
-    ProbeMask, ProbeObservation, ProbeRecall, ProbeStop, ProbeTwoStep,
-};
 use crate::task::{BatchOptions, IntoTask, Task, on_host};
-use crate::{BatchEnv, CartPole, CartPolePositions, Env, EnvConfig, EnvError, EnvSpec, Pendulum};
+use crate::{BatchEnv, ENVIRONMENTS, Env, EnvConfig, EnvError, EnvSpec, probe};
 
-/// All built-in environments. A new one adds one line here.
-const REGISTRY: &[Entry] = &[
-    kernel::<CartPole>("CartPole-v1"),
-    host::<CartPolePositions>("CartPolePositions-v1"),
-    kernel::<Pendulum>("Pendulum-v1"),
-    host::<ProbeConstant>("ProbeConstant-v0"),
-    host::<ProbeObservation>("ProbeObservation-v0"),
-    host::<ProbeTwoStep>("ProbeTwoStep-v0"),
-    host::<ProbeAction>("ProbeAction-v0"),
-    host::<ProbeIdentity>("ProbeIdentity-v0"),
-    host::<ProbeDigits>("ProbeDigits-v0"),
-    host::<ProbeMask>("ProbeMask-v0"),
-    with_options::<ProbeImage>("ProbeImage-v0"),
-    host::<ProbeStop>("ProbeStop-v0"),
-    kernel::<ProbeLqr>("ProbeLqr-v0"),
-    host::<ProbeLqr17x6>("ProbeLqr17x6-v0"),
-    host::<ProbeRecall>("ProbeRecall-v0"),
-];
+/// The environments of a folder, a line each: declares its module, exports its type, and lists it under its name.
+macro_rules! environments {
+    ($($vis:vis mod $module:ident: $env:ident = $kind:ident($name:literal);)+) => {
+        $(
+            $vis mod $module;
+            pub use $module::$env;
+        )+
+
+        /// By name, in the order in which they are listed.
+        pub(crate) const ENVIRONMENTS: &[crate::registry::Entry] =
+            &[$(crate::registry::$kind::<$env>($name)),+];
+    };
+}
+pub(crate) use environments;
+
+/// Every built-in environment.
+const BUILT_IN: [&[Entry]; 2] = [ENVIRONMENTS, probe::ENVIRONMENTS];
 
 /// A name, and a function that makes the environment from its options.
-type Entry = (
+pub(crate) type Entry = (
     &'static str,
     fn(&EnvConfig) -> Result<Box<dyn Task>, EnvError>,
 );
 
 /// The names of the built-in environments.
 pub const NAMES: &[&str] = &{
-    let mut names = [""; REGISTRY.len()];
+    let mut names = [""; BUILT_IN[0].len() + BUILT_IN[1].len()];
     let mut i = 0;
     while i < names.len() {
-        names[i] = REGISTRY[i].0;
+        let first = BUILT_IN[0].len();
+        names[i] = if i < first {
+            BUILT_IN[0][i].0
+        } else {
+            BUILT_IN[1][i - first].0
+        };
         i += 1;
     }
     names
 };
 
 /// An environment without options, stepped on the host.
-const fn host<E: Env + Clone + Default + 'static>(name: &'static str) -> Entry {
+pub(crate) const fn host<E: Env + Clone + Default + 'static>(name: &'static str) -> Entry {
     (name, |config| {
         config.no_options().map(|()| on_host(E::default()))
     })
 }
 
 /// An environment without options, with a kernel if kernels are compiled.
-const fn kernel<E: IntoTask + Default>(name: &'static str) -> Entry {
+pub(crate) const fn kernel<E: IntoTask + Default>(name: &'static str) -> Entry {
     (name, |config| {
         config.no_options().map(|()| E::default().into_task())
     })
 }
 
 /// An environment that is deserialised from its options.
-const fn with_options<E: IntoTask + DeserializeOwned>(name: &'static str) -> Entry {
+pub(crate) const fn with_options<E: IntoTask + DeserializeOwned>(name: &'static str) -> Entry {
     (name, |config| Ok(config.read::<E>()?.into_task()))
 }
 
@@ -147,7 +147,8 @@ pub fn names() -> Vec<String> {
 /// of a registered `make`.
 pub fn task(env: impl Into<EnvConfig>) -> Result<Box<dyn Task>, EnvError> {
     let config = env.into();
-    if let Some((_, make)) = REGISTRY.iter().find(|(name, _)| *name == config.name) {
+    let built_in = BUILT_IN.into_iter().flatten();
+    if let Some((_, make)) = { built_in }.find(|(name, _)| *name == config.name) {
         return make(&config);
     }
     let added = |config: &EnvConfig| {

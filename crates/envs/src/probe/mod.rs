@@ -17,28 +17,17 @@
 //! | [`ProbeLqr17x6`] | the same along six waves | sums over the components of an action |
 //! | [`ProbeRecall`] | the cue of the first step | memory: only policies with memory get beyond 0 |
 
-mod action;
-mod constant;
-mod digits;
-mod identity;
-mod image;
-pub mod lqr;
-pub mod lqr_17x6;
-mod mask;
-mod observation;
-pub mod recall;
-mod stop;
-mod two_step;
-
-pub use action::ProbeAction;
-pub use constant::ProbeConstant;
-pub use digits::ProbeDigits;
-pub use identity::ProbeIdentity;
-pub use image::ProbeImage;
-pub use lqr::ProbeLqr;
-pub use lqr_17x6::ProbeLqr17x6;
-pub use mask::ProbeMask;
-pub use observation::ProbeObservation;
-pub use recall::ProbeRecall;
-pub use stop::ProbeStop;
-pub use two_step::ProbeTwoStep;
+crate::registry::environments! {
+    mod constant: ProbeConstant = host("ProbeConstant-v0");
+    mod observation: ProbeObservation = host("ProbeObservation-v0");
+    mod two_step: ProbeTwoStep = host("ProbeTwoStep-v0");
+    mod action: ProbeAction = host("ProbeAction-v0");
+    mod identity: ProbeIdentity = host("ProbeIdentity-v0");
+    mod digits: ProbeDigits = host("ProbeDigits-v0");
+    mod mask: ProbeMask = host("ProbeMask-v0");
+    mod image: ProbeImage = with_options("ProbeImage-v0");
+    mod stop: ProbeStop = host("ProbeStop-v0");
+    pub mod lqr: ProbeLqr = kernel("ProbeLqr-v0");
+    pub mod lqr_17x6: ProbeLqr17x6 = host("ProbeLqr17x6-v0");
+    pub mod recall: ProbeRecall = host("ProbeRecall-v0");
+}

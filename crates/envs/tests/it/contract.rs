@@ -3,7 +3,7 @@
 use uphill_envs::{ActionSpace, BatchEnv, BatchOptions, NAMES, make_with, spec_with};
 
 use crate::device::device as device_under_test;
-use crate::tools::{bools, device, floats, random_actions, run};
+use crate::tools::{bools, device, floats, random_actions, run, with_kernel};
 
 #[test]
 fn every_environment_keeps_the_contract() {
@@ -23,7 +23,7 @@ fn every_environment_keeps_the_contract() {
 /// The environments that have a kernel, where it steps them. Every number is read back, so there are fewer.
 #[test]
 fn kernels_keep_the_contract() {
-    for name in ["CartPole-v1", "Pendulum-v1", "ProbeLqr-v0", "ProbeImage-v0"] {
+    for name in with_kernel() {
         let options = BatchOptions {
             random_ages: true,
             ..Default::default()

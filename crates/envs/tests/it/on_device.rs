@@ -4,7 +4,7 @@
 use uphill_envs::{BatchEnv, BatchOptions, EnvState, Episode, make_with, steps_on_gpu};
 
 use crate::device::device as device_under_test;
-use crate::tools::{bools, device, floats, random_actions};
+use crate::tools::{bools, device, floats, random_actions, with_kernel};
 
 const COPIES: usize = 33;
 
@@ -79,7 +79,7 @@ fn counters(state: &EnvState) -> Vec<&Vec<u64>> {
 
 #[test]
 fn device_and_host_do_the_same() {
-    for name in ["CartPole-v1", "Pendulum-v1", "ProbeLqr-v0", "ProbeImage-v0"] {
+    for name in with_kernel() {
         let mut both = batches(name);
         let start = both.each_ref().map(|env| floats(&env.obs()));
         close(&start[0], &start[1], "start");
@@ -128,7 +128,7 @@ fn a_kernel_steps_where_there_is_one() {
         host_steps: true,
         ..Default::default()
     };
-    for name in ["CartPole-v1", "Pendulum-v1", "ProbeLqr-v0", "ProbeImage-v0"] {
+    for name in with_kernel() {
         assert_eq!(on_device(name, BatchOptions::default()), on_gpu);
         assert!(!on_device(name, host_steps));
         assert!(steps_on_gpu(name, BatchOptions::default()).unwrap());

@@ -2,7 +2,8 @@
 
 use burn::tensor::{Bool, Device, Tensor, TensorData};
 use uphill_envs::{
-    ActionSpace, BatchEnv, Described, Env, EnvSpec, ObsSpace, Outcome, Philox, Step, Stream,
+    ActionSpace, BatchEnv, BatchOptions, Described, Env, EnvSpec, NAMES, ObsSpace, Outcome, Philox,
+    Step, Stream, steps_on_gpu,
 };
 
 pub(crate) fn device() -> Device {
@@ -132,4 +133,12 @@ impl Env for Walk {
     fn observe(&self, state: &[f32], obs: &mut [f32]) {
         obs.copy_from_slice(state);
     }
+}
+
+/// The built-in environments that have a kernel.
+pub(crate) fn with_kernel() -> Vec<&'static str> {
+    let has_kernel = |name: &&str| steps_on_gpu(*name, BatchOptions::default()).unwrap();
+    let names: Vec<_> = NAMES.iter().copied().filter(has_kernel).collect();
+    assert!(names.contains(&"CartPole-v1") == cfg!(feature = "gpu"));
+    names
 }
