@@ -23,6 +23,7 @@ use uphill_core::{
     policy::{Actor, Critic},
     rollout::Memory,
 };
+use uphill_envs::NoiseAt;
 
 const SEED: u64 = 1;
 const STEPS: usize = 64; // T
@@ -48,8 +49,8 @@ pub fn run(iterations: u64) -> Result<(), Box<dyn Error>> {
         // Experience [T, N, ..] with advantages and returns.
         let first_step = iteration * STEPS as u64;
         let memory = &mut Memory::default(); // these networks have none
-        let position = (SEED, first_step);
-        let rollout = collect((&actor, &critic), env.as_mut(), memory, STEPS, position);
+        let noise = NoiseAt::actions(SEED, first_step);
+        let rollout = collect((&actor, &critic), env.as_mut(), memory, STEPS, noise);
         let advantages = gae(&rollout.trace(), 0.98, 0.9);
         let returns = advantages.clone() + rollout.values.clone();
         let batch = rollout.flatten(advantages, returns);

@@ -34,7 +34,7 @@ use uphill_core::{
     rollout::{Memory, Rollout},
     schedule::Schedule,
 };
-use uphill_envs::BatchEnv;
+use uphill_envs::{BatchEnv, NoiseAt};
 
 /// Settings of A3C. The defaults are those of the paper, with the learning rate of A2C.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -314,8 +314,8 @@ impl Job<'_> {
             let first_step = self.first_step + (update * c.steps) as u64;
             let agent = (&actor, &critic);
             let memory = &mut Memory::default();
-            let position = (seed, first_step);
-            let Some(rollout) = collect_unless(self.stop, agent, env, memory, c.steps, position)
+            let noise = NoiseAt::actions(seed, first_step);
+            let Some(rollout) = collect_unless(self.stop, agent, env, memory, c.steps, noise)
             else {
                 break;
             };

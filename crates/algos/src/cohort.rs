@@ -31,7 +31,7 @@ use uphill_core::{
     read_back,
     rollout::{Batch, Rollout},
 };
-use uphill_envs::{FinishedEpisodes, NoiseAt, Stream, device::CopiesRead};
+use uphill_envs::{FinishedEpisodes, NoiseAt, device::CopiesRead};
 use uphill_gpu::{
     envs::{DeviceRules, DeviceState, Steps, last_episodes},
     rollout::{Job, Size},
@@ -277,7 +277,7 @@ impl Cohort {
             steps: self.ppo.steps,
             envs: self.config.num_envs,
         };
-        let noise = NoiseAt::new(self.config.seed, Stream::Action, first_step);
+        let noise = NoiseAt::actions(self.config.seed, first_step);
         let rules = DeviceRules {
             step: self.steps,
             ..self.rules

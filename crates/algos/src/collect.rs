@@ -13,14 +13,14 @@ use uphill_core::{
     read_back,
     rollout::{Memory, Rollout, Span},
 };
-use uphill_envs::{BatchEnv, Element, NoiseAt, Step, Stream};
+use uphill_envs::{BatchEnv, Element, NoiseAt, Step};
 
 /// For callers that never stop early.
 pub(crate) static NEVER: AtomicBool = AtomicBool::new(false);
 
 /// Collects `steps` steps of every copy under the actor's policy, continuing from the environment's current state.
 ///
-/// `seed` and `first_step` (the number of steps per copy so far) determine the position in the stream of action noise.
+/// `noise` is the position of the actions' noise, usually [`NoiseAt::actions`] of the seed and of the steps per copy so far.
 /// Only the policy runs inside the loop; values are computed for the whole rollout in one batch, and so are
 /// log-probabilities where the loop is on tensors. `memory` holds the states of networks with memory, before and after.
 pub fn collect(
@@ -28,9 +28,9 @@ pub fn collect(
     env: &mut dyn BatchEnv,
     memory: &mut Memory,
     steps: usize,
-    position: (u64, u64),
+    noise: NoiseAt,
 ) -> Rollout {
-    let rollout = collect_unless(&NEVER, (actor, critic), env, memory, steps, position);
+    let rollout = collect_unless(&NEVER, (actor, critic), env, memory, steps, noise);
     rollout.unwrap_or_else(|| unreachable!("nothing stops it"))
 }
 
@@ -42,18 +42,17 @@ pub fn collect_unless(
     env: &mut dyn BatchEnv,
     memory: &mut Memory,
     steps: usize,
-    (seed, first_step): (u64, u64),
+    noise: NoiseAt,
 ) -> Option<Rollout> {
-    let at = NoiseAt::new(seed, Stream::Action, first_step);
     let size = [steps, env.num_envs()];
-    if let Some(rollout) = collect_on_host(stop, (actor, critic), env, at, size) {
+    if let Some(rollout) = collect_on_host(stop, (actor, critic), env, noise, size) {
         return Some(rollout);
     }
-    if let Some(rollout) = collect_on_device((actor, critic), env, at, size) {
+    if let Some(rollout) = collect_on_device((actor, critic), env, noise, size) {
         return Some(rollout);
     }
     let mut record = Record::new(env, memory.clone());
-    let noise = action_noise(&actor.kind, at, size, &record.obs.device());
+    let noise = action_noise(&actor.kind, noise, size, &record.obs.device());
     for noise in noise.iter_dim(0) {
         if stop.load(Relaxed) {
             return None;
@@ -81,9 +80,9 @@ pub fn collect_episodes(
     (actor, critic): (&Actor, &Critic),
     env: &mut dyn BatchEnv,
     per_env: usize,
-    position: (u64, u64),
+    noise: NoiseAt,
 ) -> (Rollout, usize) {
-    let rollout = collect_episodes_unless(&NEVER, (actor, critic), env, per_env, position);
+    let rollout = collect_episodes_unless(&NEVER, (actor, critic), env, per_env, noise);
     rollout.unwrap_or_else(|| unreachable!("nothing stops it"))
 }
 
@@ -93,13 +92,12 @@ pub fn collect_episodes_unless(
     (actor, critic): (&Actor, &Critic),
     env: &mut dyn BatchEnv,
     per_env: usize,
-    (seed, first_step): (u64, u64),
+    noise: NoiseAt,
 ) -> Option<(Rollout, usize)> {
     let envs = env.num_envs();
     let mut episodes = Episodes::new(envs, per_env);
-    let at = NoiseAt::new(seed, Stream::Action, first_step);
     let enough = |ended| episodes.step(ended);
-    if let Some(rollout) = collect_until(stop, (actor, critic), env, at, enough) {
+    if let Some(rollout) = collect_until(stop, (actor, critic), env, noise, enough) {
         return Some((rollout.columns(&episodes.spans()), episodes.steps));
     }
     let mut record = Record::new(env, start(actor, critic, envs));
@@ -108,7 +106,7 @@ pub fn collect_episodes_unless(
         if stop.load(Relaxed) {
             return None;
         }
-        let noise = action_noise(&actor.kind, at.after(episodes.steps), [1, envs], &device);
+        let noise = action_noise(&actor.kind, noise.after(episodes.steps), [1, envs], &device);
         record.step(actor, env, noise.squeeze_dim(0));
         if episodes.step(record.ended()) {
             break;

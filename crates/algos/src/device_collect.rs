@@ -7,13 +7,13 @@ use uphill_core::{
     policy::{Actor, Critic},
     rollout::{Memory, Rollout},
 };
-use uphill_envs::{BatchEnv, NoiseAt, Stream};
+use uphill_envs::{BatchEnv, NoiseAt};
 use uphill_gpu::{
     envs::{DeviceRules, DeviceState, Steps},
     rollout::{Job, Policy, Size},
 };
 
-/// `None` where policy or environment are of another kind.
+/// Collects a rollout; `None` if the kernel does not support the policy or the environment.
 pub(crate) fn collect_on_device(
     (actor, critic): (&Actor, &Critic),
     env: &mut dyn BatchEnv,
@@ -47,7 +47,7 @@ pub(crate) fn collect_on_device(
     Some(rollout)
 }
 
-/// Whether [`collect_on_device`] would do `steps` steps.
+/// Whether [`collect_on_device`] supports a rollout of `steps` steps.
 pub(crate) fn can_collect(
     (actor, critic): (&Actor, &Critic),
     env: &mut dyn BatchEnv,
@@ -61,13 +61,13 @@ pub(crate) fn can_collect(
     let Some(env) = env.on_device() else {
         return false;
     };
-    let noise = NoiseAt::new(0, Stream::Action, 0);
+    let noise = NoiseAt::actions(0, 0);
     let job = job(actor, env.rules(), noise, size, &env.state());
     critic.net.start(1).is_none() && job.is_some()
 }
 
-/// A rollout of agents whose policies look like `actor`; that of the first has the seeds of `rules` and `noise`, those of
-/// the others the next ones. `None` if there is no kernel for it.
+/// A rollout of agents whose policies have the shape of `actor`. The first agent has the seeds of `rules` and `noise`, and
+/// each of the others the next one. `None` if the kernel does not support it.
 pub(crate) fn job(
     actor: &Actor,
     rules: DeviceRules,
@@ -92,7 +92,7 @@ pub(crate) fn job(
     Job::new(&policy, rules, noise, size, &state.returns.device())
 }
 
-/// What the kernel is told of the normalisers of `agents` `S`, `[S·2·O]`.
+/// Means and variances of the normalisers of `agents` `S`, as the kernel reads them, `[S·2·O]`.
 pub(crate) fn moments(norm: &ObsNorm, agents: usize) -> Tensor<1> {
     let (mean, variance) = (norm.moments.mean.clone(), norm.moments.variance.clone());
     let len = mean.dims()[0];
@@ -100,8 +100,8 @@ pub(crate) fn moments(norm: &ObsNorm, agents: usize) -> Tensor<1> {
     Tensor::cat(rows.into(), 1).reshape([2 * len])
 }
 
-/// Does the `job`: the rollouts `[S·T, N, ..]`, and where the copies stand after them. `params` `[S·P]` are those of the
-/// policies, `norm` what is [told](moments) of their normalisers, and `values` the critics.
+/// Runs the `job`. Returns the rollouts `[S·T, N, ..]` and the results of the environments. `params` `[S·P]` are the
+/// parameters of the policies, `norm` the [`moments`] of their normalisers, and `values` the critics.
 pub(crate) fn run(
     [params, norm]: [Tensor<1>; 2],
     state: DeviceState,

@@ -17,13 +17,13 @@ pub(crate) fn collect_on_host(
     stop: &AtomicBool,
     (actor, critic): (&Actor, &Critic),
     env: &mut dyn BatchEnv,
-    at: NoiseAt,
+    noise: NoiseAt,
     [steps, envs]: [usize; 2],
 ) -> Option<Rollout> {
     let mut policy = policy((actor, critic), env)?;
     let mut record = Record::new(actor, env, steps)?;
     let env = env.on_host()?;
-    let noise = noise_values(&actor.kind, at, [steps, envs]);
+    let noise = noise_values(&actor.kind, noise, [steps, envs]);
     for noise in noise.chunks_exact(noise.len() / steps) {
         if stop.load(Relaxed) {
             return None;
@@ -39,7 +39,7 @@ pub(crate) fn collect_until(
     stop: &AtomicBool,
     (actor, critic): (&Actor, &Critic),
     env: &mut dyn BatchEnv,
-    at: NoiseAt,
+    noise: NoiseAt,
     mut enough: impl FnMut(Vec<bool>) -> bool,
 ) -> Option<Rollout> {
     let mut policy = policy((actor, critic), env)?;
@@ -49,7 +49,7 @@ pub(crate) fn collect_until(
         if stop.load(Relaxed) {
             return None;
         }
-        let noise = noise_values(&actor.kind, at.after(record.steps), [1, envs]);
+        let noise = noise_values(&actor.kind, noise.after(record.steps), [1, envs]);
         record.step(&mut policy, env, &noise);
         if enough(record.ended()) {
             return Some(record.rollout(critic, &actor.net.device()));

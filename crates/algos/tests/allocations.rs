@@ -135,7 +135,13 @@ impl Setting {
     fn rollout(&mut self, steps: usize) -> Rollout {
         let agent = (&self.actor, &self.critic);
         let mut memory = start(agent.0, agent.1, self.env.num_envs());
-        collect(agent, &mut *self.env, &mut memory, steps, (1, 0))
+        collect(
+            agent,
+            &mut *self.env,
+            &mut memory,
+            steps,
+            NoiseAt::actions(1, 0),
+        )
     }
 }
 

@@ -84,6 +84,12 @@ impl NoiseAt {
         }
     }
 
+    /// Position of the actions sampled during training.
+    #[must_use]
+    pub const fn actions(seed: u64, first_step: u64) -> Self {
+        Self::new(seed, Stream::Action, first_step)
+    }
+
     /// Position `steps` steps later.
     #[must_use]
     pub fn after(self, steps: usize) -> Self {

@@ -12,7 +12,7 @@ use uphill_core::{
     policy::{Actor, Critic},
     rollout::{Rollout, Span},
 };
-use uphill_envs::{BatchEnv, Philox, Stream};
+use uphill_envs::{BatchEnv, NoiseAt, Philox, Stream};
 
 /// Source of trajectories.
 #[allow(clippy::large_enum_variant)] // tensor handles; there is one of these in a study
@@ -80,8 +80,12 @@ impl Problem {
                 };
                 env.reset(seed);
                 let per_env = count.div_ceil(env.num_envs());
-                let (rollout, _) =
-                    collect_episodes((actor, critic), env.as_mut(), per_env, (seed, 0));
+                let (rollout, _) = collect_episodes(
+                    (actor, critic),
+                    env.as_mut(),
+                    per_env,
+                    NoiseAt::actions(seed, 0),
+                );
                 first(&rollout, count)
             }
         }

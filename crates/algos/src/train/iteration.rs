@@ -16,7 +16,7 @@ use burn::tensor::Tensor;
 use serde::Serialize;
 use std::sync::atomic::AtomicBool;
 use uphill_core::{normalize::RewardScaler, peers::Peers, rollout::Rollout};
-use uphill_envs::{Finished, FinishedEpisodes};
+use uphill_envs::{Finished, FinishedEpisodes, NoiseAt};
 
 /// Results of one iteration.
 ///
@@ -125,14 +125,14 @@ impl Trainer {
         let (context, first_step) = self.position();
         let seed = worker_seed(context.seed, self.peers.rank());
         let (agent, env) = ((&self.actor, &self.critic), self.envs[0].as_mut());
-        let (memory, position) = (&mut self.memory, (seed, first_step));
+        let (memory, noise) = (&mut self.memory, NoiseAt::actions(seed, first_step));
         let horizon = self.config.algo.settings().horizon();
         let gathered = match horizon {
-            Horizon::Steps(steps) => collect_unless(stop, agent, env, memory, steps, position)
+            Horizon::Steps(steps) => collect_unless(stop, agent, env, memory, steps, noise)
                 .map(|rollout| (rollout, steps)),
             Horizon::Episodes { per_env } => {
                 env.reset(fresh_start_seed(seed, context.iteration));
-                collect_episodes_unless(stop, agent, env, per_env, position)
+                collect_episodes_unless(stop, agent, env, per_env, noise)
             }
         };
         let Some((rollout, steps)) = gathered else {

@@ -10,6 +10,7 @@ use uphill_core::{
     rollout::Memory,
     schedule::Schedule,
 };
+use uphill_envs::NoiseAt;
 
 fn settings(config: &mut RunConfig) -> &mut A3cConfig {
     match &mut config.algo {
@@ -53,8 +54,8 @@ fn one_worker_is_plain_actor_critic_with_rmsprop() {
         // The rate falls from one iteration to the next.
         let rate = 7e-4 * (1.0 - (update / 4) as f64 / iterations as f64);
         let memory = &mut Memory::default();
-        let position = (config.seed, 5 * update);
-        let rollout = collect((&actor, &critic), env.as_mut(), memory, 5, position);
+        let noise = NoiseAt::actions(config.seed, 5 * update);
+        let rollout = collect((&actor, &critic), env.as_mut(), memory, 5, noise);
         let advantages = Estimator::MonteCarlo.advantages(&rollout.trace(), 0.99);
         let returns = advantages.clone() + rollout.values.clone();
         let batch = rollout.flatten(advantages, returns);

@@ -12,7 +12,7 @@ use uphill_core::{
     policy::{Actor, Critic},
     rollout::Rollout,
 };
-use uphill_envs::{BatchEnv, BatchOptions, make_with};
+use uphill_envs::{BatchEnv, BatchOptions, NoiseAt, make_with};
 
 fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
     tensor.into_data().iter().collect()
@@ -45,7 +45,15 @@ fn rollouts(
     steps: usize,
 ) -> (Vec<Rollout>, Vec<f64>) {
     let mut memory = start(actor, critic, env.num_envs());
-    let rollout = |first| collect((actor, critic), env, &mut memory, steps, (3, first));
+    let rollout = |first| {
+        collect(
+            (actor, critic),
+            env,
+            &mut memory,
+            steps,
+            NoiseAt::actions(3, first),
+        )
+    };
     let rollouts = [0, steps as u64].map(rollout).into();
     (rollouts, numbers(env.obs()))
 }

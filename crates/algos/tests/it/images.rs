@@ -15,8 +15,8 @@ use uphill_algos::{
 };
 use uphill_core::rollout::Rollout;
 use uphill_envs::{
-    BatchOptions, Described, Element, Env, EnvSpec, ObsRef, Outcome, Philox, make_with, on_host,
-    probe::ProbeImage, register,
+    BatchOptions, Described, Element, Env, EnvSpec, NoiseAt, ObsRef, Outcome, Philox, make_with,
+    on_host, probe::ProbeImage, register,
 };
 
 /// The same pictures as floats, each number as a policy sees it.
@@ -161,8 +161,8 @@ fn rollouts(fused: bool, frames: usize) -> [Rollout; 2] {
     let critic = build_critic(&config, env.spec(), &device());
     let agent = (&actor, &critic);
     let memory = &mut start(&actor, &critic, 4);
-    let steps = collect(agent, env.as_mut(), memory, 16, (1, 0));
-    let episodes = collect_episodes(agent, env.as_mut(), 4, (1, 16)).0;
+    let steps = collect(agent, env.as_mut(), memory, 16, NoiseAt::actions(1, 0));
+    let episodes = collect_episodes(agent, env.as_mut(), 4, NoiseAt::actions(1, 16)).0;
     [steps, episodes]
 }
 

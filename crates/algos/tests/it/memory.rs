@@ -18,6 +18,7 @@ use uphill_algos::{
     vpg::VpgConfig,
 };
 use uphill_core::schedule::Schedule;
+use uphill_envs::NoiseAt;
 
 fn falling(from: f64) -> Schedule {
     Schedule::Linear { from, to: 0.0 }
@@ -161,11 +162,11 @@ fn memory_is_carried_from_one_rollout_to_the_next() {
 
     env.reset(1);
     let mut memory = start(&actor, &critic, 3);
-    let whole = collect(agent, env.as_mut(), &mut memory, 12, (1, 0));
+    let whole = collect(agent, env.as_mut(), &mut memory, 12, NoiseAt::actions(1, 0));
     env.reset(1);
     let mut memory = start(&actor, &critic, 3);
-    let first = collect(agent, env.as_mut(), &mut memory, 7, (1, 0));
-    let second = collect(agent, env.as_mut(), &mut memory, 5, (1, 7));
+    let first = collect(agent, env.as_mut(), &mut memory, 7, NoiseAt::actions(1, 0));
+    let second = collect(agent, env.as_mut(), &mut memory, 5, NoiseAt::actions(1, 7));
     let same = |a: Tensor<2>, b: [Tensor<2>; 2]| {
         let error: f32 = (a - Tensor::cat(b.to_vec(), 0)).abs().max().into_scalar();
         assert!(error < 1e-6, "{error}");
@@ -184,8 +185,20 @@ fn updates_see_the_policy_that_acted() {
     let actor = build_actor(&config, env.spec(), &device()).unwrap();
     let critic = build_critic(&config, env.spec(), &device());
     let mut memory = start(&actor, &critic, 4);
-    collect((&actor, &critic), env.as_mut(), &mut memory, 3, (1, 0));
-    let rollout = collect((&actor, &critic), env.as_mut(), &mut memory, 9, (1, 3));
+    collect(
+        (&actor, &critic),
+        env.as_mut(),
+        &mut memory,
+        3,
+        NoiseAt::actions(1, 0),
+    );
+    let rollout = collect(
+        (&actor, &critic),
+        env.as_mut(),
+        &mut memory,
+        9,
+        NoiseAt::actions(1, 3),
+    );
     let batch = rollout.flatten(rollout.rewards.clone(), rollout.values.clone());
     assert_eq!(batch.units(), 4);
     for columns in [vec![0, 1, 2, 3], vec![3, 1], vec![2]] {

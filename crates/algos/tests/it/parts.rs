@@ -13,6 +13,7 @@ use uphill_core::{
     policy::{Actor, Critic},
     recurrent::{GruNet, RecurrentNetwork},
 };
+use uphill_envs::NoiseAt;
 
 fn mlp(inputs: usize, outputs: usize) -> Mlp {
     MlpConfig::default().build(
@@ -344,8 +345,13 @@ fn a_fused_actor_acts_on_slices_beside_any_critic() {
         let mut env = uphill_envs::make("CartPole-v1", 4, &device()).unwrap();
         env.reset(1);
         let memory = &mut uphill_algos::collect::start(actor, &critic, 4);
-        let rollout =
-            uphill_algos::collect::collect((actor, &critic), env.as_mut(), memory, 40, (1, 0));
+        let rollout = uphill_algos::collect::collect(
+            (actor, &critic),
+            env.as_mut(),
+            memory,
+            40,
+            NoiseAt::actions(1, 0),
+        );
         [rollout.log_probs, rollout.values, rollout.next_values]
             .map(|x| x.into_data().iter::<f32>().collect::<Vec<_>>())
     };

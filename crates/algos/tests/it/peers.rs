@@ -23,6 +23,7 @@ use uphill_core::{
     rollout::{Memory, Rollout},
     schedule::Schedule,
 };
+use uphill_envs::NoiseAt;
 
 const COPIES: usize = 8;
 const STEPS: usize = 16;
@@ -105,10 +106,10 @@ fn check(name: &str, env: &str, algo: impl Into<AlgoConfig>, episodes: bool) {
     envs.reset(3);
     let agent = (&actor, &critic);
     let rollout = if episodes {
-        collect_episodes(agent, envs.as_mut(), 2, (3, 0)).0
+        collect_episodes(agent, envs.as_mut(), 2, NoiseAt::actions(3, 0)).0
     } else {
         let memory = &mut Memory::default();
-        collect(agent, envs.as_mut(), memory, STEPS, (3, 0))
+        collect(agent, envs.as_mut(), memory, STEPS, NoiseAt::actions(3, 0))
     };
     let whole = learnt(&config, agent, &rollout, &Alone);
     let parts = in_each(2, |peers| {

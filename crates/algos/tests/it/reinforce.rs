@@ -5,7 +5,9 @@ use uphill_algos::{
     reinforce::{Baseline, Credit, ReinforceConfig},
 };
 use uphill_core::{optim::RuleKind, policy::Actor, schedule::Schedule};
-use uphill_envs::{ActionSpace, Described, Env, EnvSpec, HostBatch, ObsSpace, Outcome, Philox};
+use uphill_envs::{
+    ActionSpace, Described, Env, EnvSpec, HostBatch, NoiseAt, ObsSpace, Outcome, Philox,
+};
 
 fn small() -> RunConfig {
     let mut config = run("CartPole-v1", 3, 600, ReinforceConfig::default());
@@ -56,7 +58,8 @@ fn a_rollout_holds_the_first_episodes_of_every_copy() {
     let mut env = uphill_envs::make("CartPole-v1", 3, &device()).unwrap();
     env.reset(7);
     let (actor, critic) = (trainer.actor(), trainer.critic());
-    let (rollout, steps) = collect_episodes((actor, critic), env.as_mut(), 2, (1, 0));
+    let (rollout, steps) =
+        collect_episodes((actor, critic), env.as_mut(), 2, NoiseAt::actions(1, 0));
     let lengths = rollout.lengths.clone().unwrap();
     assert_eq!(lengths.len(), 6);
     let episodes = env.take_episodes();

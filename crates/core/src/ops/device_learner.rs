@@ -1,4 +1,4 @@
-//! Gradients and gradient steps on a GPU: what [`HostLearner`](super::HostLearner) is in host memory.
+//! Gradients and gradient steps on a GPU: the counterpart of [`HostLearner`](super::HostLearner).
 
 use super::{ActorCriticLoss, HostStep, MlpShape, slices::row_dist};
 use crate::{
@@ -14,36 +14,36 @@ use uphill_gpu::{
     network::Forward,
 };
 
-/// Actor, critic, their optimiser and a batch, for updates that stay on the device. See [`Learner`].
+/// Update of actor and critic on the device, see [`Learner`].
 #[derive(Debug)]
 pub struct DeviceLearner {
     learner: Learner,
-    /// Agents that learn at once.
+    /// Number of agents.
     agents: usize,
-    /// With the moments from before the update.
+    /// Adam, with the moments from before the update.
     adam: Adam,
 }
 
 /// Agents of one shape that learn at once.
 #[derive(Clone, Debug)]
 pub struct Agents<'a> {
-    /// `S`.
+    /// Number of agents `S`.
     pub count: usize,
-    /// What they look like.
+    /// An actor and a critic of the same shapes and distribution.
     pub like: (&'a Actor, &'a Critic),
-    /// Of the actors and of the critics, one after the other, `[S·P]` each.
+    /// Concatenated parameters of the actors and of the critics, `[S·P]` each.
     pub params: [Tensor<1>; 2],
-    /// With the moments of each agent's parameters, the actor's and then the critic's, one agent after the other.
+    /// Adam, with the concatenated moments of the agents, each agent's actor and then its critic.
     pub adam: Adam,
 }
 
 impl DeviceLearner {
-    /// For steps on `minibatches` equal parts of the batch. `adam` is the state for the actor's parameters
-    /// followed by the critic's. What has served an earlier update (`kept`) serves again if the sizes are the same.
+    /// Learner for steps on `minibatches` equal parts of the batch. `adam` is the state for the actor's parameters followed
+    /// by the critic's. The buffers and recorded launches of an earlier update (`kept`) are used again if the sizes match.
     ///
-    /// `None` where this is not possible: devices without kernels, networks that are no perceptrons
-    /// or do not fit into a cube's shared memory, distributions that are neither categorical nor Gaussian, a
-    /// penalised surrogate.
+    /// `None` if this is not possible: devices without kernels, networks that are no perceptrons or do not fit into a cube's
+    /// shared memory, distributions other than one choice and Gaussian, surrogates other than PPO's clipped one and the
+    /// log-probability.
     pub fn new(
         kept: Option<Self>,
         (actor, critic): (&Actor, &Critic),
@@ -66,8 +66,8 @@ impl DeviceLearner {
         Self::of_agents(kept, agents, batch, minibatches, loss, step)
     }
 
-    /// [`new`](Self::new) for several agents that learn at once, each from its own part of the batch, whose observations
-    /// are as the networks see them: all of the first agent's samples, then all of the next one's.
+    /// [`new`](Self::new) for several agents, each with its own part of the batch: the first agent's samples, then those of the
+    /// next. Observations are already normalised.
     pub fn of_agents(
         kept: Option<Self>,
         agents: Agents<'_>,
@@ -101,14 +101,13 @@ impl DeviceLearner {
         })
     }
 
-    /// A step on each minibatch of as many epochs as there are `keys`
-    /// ([`shuffle_keys`](super::shuffle_keys)), each of which chooses the order of its samples; of several agents,
-    /// each has a key in every epoch. Returns policy loss, value loss, entropy, approximate KL, clip fraction and
-    /// gradient norm of each, `[M·S, 6]`, still on the device.
+    /// Takes a step on each minibatch of as many epochs as there are `keys` ([`shuffle_keys`](super::shuffle_keys)), each of
+    /// which determines the order of samples in its epoch; every agent has its own key per epoch. Returns policy loss, value
+    /// loss, entropy, approximate KL, clip fraction and gradient norm of each step, `[M·S, 6]`, still on the device.
     ///
     /// # Panics
     ///
-    /// If the device fails to do what it has recorded.
+    /// If the device fails to replay what it has recorded.
     pub fn epochs(&mut self, keys: Tensor<1, Int>) -> Tensor<2> {
         let reported = self.learner.epochs(keys);
         self.adam.steps += (reported.dims()[0] / self.agents) as u64;
@@ -120,13 +119,13 @@ impl DeviceLearner {
         self.learner.is_recorded()
     }
 
-    /// Means over the rows that [`epochs`](Self::epochs) returned, explained variance of the values before the
-    /// update, and norm of all parameters, `[8]` for each agent, `[S·8]`, still on the device.
+    /// Means over the rows returned by [`epochs`](Self::epochs), explained variance of the values before the update, and
+    /// norm of all parameters: `[8]` for each agent, `[S·8]`, still on the device.
     pub fn summary(&self, reported: Vec<Tensor<2>>) -> Tensor<1> {
         self.learner.summary(reported)
     }
 
-    /// Hands out the networks and the optimiser as they are now.
+    /// Writes the current parameters to the networks and returns the optimiser.
     pub fn finish(&self, actor: &mut Net, critic: &mut Net) -> Adam {
         let ([of_actor, of_critic], adam) = self.params();
         *actor = actor.with_flat(of_actor);
@@ -134,7 +133,7 @@ impl DeviceLearner {
         adam
     }
 
-    /// Hands out the parameters of actors and critics, `[S·P]` each, and the optimisers as they are now.
+    /// Current parameters of actors and critics, `[S·P]` each, and the optimisers.
     pub fn params(&self) -> ([Tensor<1>; 2], Adam) {
         let now = self.learner.learnt();
         let [first, second] = now.moments;
@@ -147,9 +146,9 @@ impl DeviceLearner {
     }
 }
 
-/// Gradients of `loss` over the batch by the parameters of actor and critic, `[P]` each, and the means of
-/// surrogate, entropy, approximate KL, clip fraction and value loss `[5]`, all on the device. `None` where
-/// [`DeviceLearner::new`] has none.
+/// Gradients of `loss` over the batch with respect to the parameters of actor and critic, `[P]` each, and the means of
+/// surrogate, entropy, approximate KL, clip fraction and value loss `[5]`, all on the device. `None` if there is no
+/// [`DeviceLearner`] for them.
 pub fn device_gradient(
     actor: &Actor,
     critic: &Critic,
@@ -164,7 +163,7 @@ pub fn device_gradient(
     learner::gradient(networks((actor, critic))?, params, samples(batch)?, loss)
 }
 
-/// Whether there are kernels for gradient steps of this actor and critic; `None` where they live on no GPU.
+/// Whether there are kernels for gradient steps of this actor and critic; `None` if their device has no kernels.
 pub fn device_knows(actor: &Actor, critic: &Critic) -> Option<bool> {
     let device = actor.net.device();
     match networks((actor, critic)) {
@@ -173,15 +172,15 @@ pub fn device_knows(actor: &Actor, critic: &Critic) -> Option<bool> {
     }
 }
 
-/// The outputs `[S·B, W]` of `S` perceptrons of one shape with parameters `params` `[S·P]`, one after the other, each
-/// for its own part of the observations `[S·B, O]`, in one launch. `None` where there is no kernel for it.
+/// Outputs `[S·B, W]` of `S` perceptrons of one shape with concatenated parameters `params` `[S·P]`, each for its own part of
+/// the observations `[S·B, O]`, in one launch. `None` if the kernel does not support it.
 pub fn device_outputs(shape: &MlpShape, params: Tensor<1>, obs: Tensor<2>) -> Option<Tensor<2>> {
     let passes = Forward::new(shape, &params).filter(|_| on_device(&obs))?;
     Some(passes.outputs(params, obs))
 }
 
-/// What kernels have to know; `None` for networks that are no perceptrons and distributions that are none of those with
-/// few parameters.
+/// Shapes for kernels; `None` for networks that are no perceptrons, and for distributions without a
+/// [`RowDist`](uphill_cpu::dist::RowDist).
 fn networks<'a>((actor, critic): (&'a Actor, &'a Critic)) -> Option<Networks<'a>> {
     let (of_actor, of_critic) = (actor.net.perceptron()?, critic.net.perceptron()?);
     Some(Networks {
@@ -191,7 +190,7 @@ fn networks<'a>((actor, critic): (&'a Actor, &'a Critic)) -> Option<Networks<'a>
     })
 }
 
-/// `None` for sequences.
+/// Samples of a batch; `None` for sequences.
 fn samples(batch: Batch) -> Option<Samples> {
     batch.sequences.is_none().then_some(Samples {
         obs: batch.obs.floats(),

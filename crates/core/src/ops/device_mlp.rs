@@ -1,23 +1,23 @@
-//! A perceptron on a GPU, behind the same face as any other network.
+//! `DeviceMlp`: a perceptron on a GPU.
 
 use crate::{network::ErasedNetwork, ops::MlpShape, params::ParamSpec};
 use burn::tensor::{Gradients, Tensor};
 use std::sync::{Arc, Mutex, PoisonError};
 use uphill_gpu::{device::on_device, network::Forward};
 
-/// A perceptron whose forward pass is one launch and whose parameters are one tensor. Gradients, and
-/// observations that record them, take Burn's operations.
+/// A perceptron whose forward pass is one launch and whose parameters are one tensor. Gradients, and observations with
+/// autodiff, use Burn's operations.
 #[derive(Clone, Debug)]
 pub(crate) struct DeviceMlp {
     passes: Forward,
     flat: Tensor<1>,
-    /// Its own parameters are out of date.
+    /// The module; its own parameters are out of date.
     stock: Arc<Mutex<Box<dyn ErasedNetwork>>>,
 }
 
 impl DeviceMlp {
-    /// Takes over the parameters of `stock`, which have the layout of `shape`. `stock` itself where its device
-    /// or its size is not one for these kernels.
+    /// Wraps `stock`, whose parameters have the layout of `shape`. Returns `stock` itself if the kernel does not support its
+    /// device or size.
     pub(crate) fn over(shape: &MlpShape, stock: Box<dyn ErasedNetwork>) -> Box<dyn ErasedNetwork> {
         let flat = stock.flat();
         let Some(passes) = Forward::new(shape, &flat) else {
@@ -65,7 +65,7 @@ impl ErasedNetwork for DeviceMlp {
     }
 
     fn flat_grad(&self, _: &Gradients) -> Tensor<1> {
-        // Whoever records gradients is the stock network that `tracked` made.
+        // Gradients are recorded by the stock network that `tracked` returns.
         self.flat.zeros_like()
     }
 

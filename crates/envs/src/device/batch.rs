@@ -39,12 +39,12 @@ pub trait DeviceSteps {
     /// Number of steps since the last reset.
     fn steps(&self) -> u64;
 
-    /// Takes over what steps brought.
+    /// Accepts the results of steps.
     fn advanced(&mut self, steps: &Steps);
 }
 
 impl<E: Env> DeviceBatch<E> {
-    /// The copies of `host`, from its `reset(0)` on, whose environment is `env` in kernels.
+    /// The copies of `host`, starting from its `reset(0)`; `env` is their environment in kernels.
     pub(crate) fn new(mut host: HostBatch<E>, env: DeviceEnv) -> Self {
         let obs = host.reset(0);
         let saved = host.saved();
@@ -223,7 +223,7 @@ impl<E: Env> DeviceSteps for DeviceBatch<E> {
         self.obs = steps.obs.clone();
         self.log
             .push(steps.ended_returns.clone(), steps.ends.clone());
-        // Where nobody ever takes them, what is known of finished episodes is all that may grow.
+        // If episodes are never taken, their log is all that can grow.
         if self.log.is_long() {
             self.earlier.extend(std::mem::take(&mut self.log).read());
         }

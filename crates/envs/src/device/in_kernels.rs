@@ -1,4 +1,4 @@
-//! What makes an environment one that is in kernels.
+//! Conversion of an environment with `#[cube]` to a constant of kernels.
 
 use uphill_cpu::kernel::CubeType;
 use uphill_gpu::{
@@ -14,7 +14,7 @@ impl CubeType for Philox {
     type ExpandType = KernelRngExpand;
 }
 
-/// An environment that a kernel steps where there are kernels.
+/// Task of an environment that is stepped by a kernel on devices with kernels.
 #[must_use]
 pub fn with_kernel<E: Env + InKernels>(env: E) -> Box<dyn Task> {
     let spec = env.spec();

@@ -1,9 +1,6 @@
 //! Environments stepped on the device: one kernel steps all copies, and nothing is read back.
 //!
-//! The dynamics are the same functions as on the CPU, compiled as kernels ([`DeviceEnv`]); clocks, autoreset, clipping
-//! and statistics are added by [`advance()`], once for all environments and for all kernels that step one. Random
-//! numbers come from the same counter-based generator, so a batch on the device behaves like a batch on the host, up to
-//! rounding.
+//! The kernels are those of [`uphill_gpu::envs`].
 
 mod batch;
 mod episodes;

@@ -7,7 +7,7 @@ use super::DeviceBatch;
 use crate::task::host_batch;
 use crate::{BatchEnv, BatchOptions, Env, EnvError, EnvSpec, FrameStack, Task};
 
-/// An environment that is stepped by a kernel on devices that support it.
+/// Task of an environment, which is stepped by `kernel` on devices with kernels and by `env` elsewhere.
 #[must_use]
 pub fn task<E: Env + Clone + 'static>(env: E, kernel: DeviceEnv) -> Box<dyn Task> {
     Box::new(WithKernel { env, kernel })

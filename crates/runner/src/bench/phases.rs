@@ -328,7 +328,13 @@ mod tests {
         let critic = build_critic(&config, plain.spec(), &device);
         let rollout = |env: &mut dyn BatchEnv, first_step| {
             let mut memory = start(&actor, &critic, 3);
-            collect((&actor, &critic), env, &mut memory, 40, (7, first_step))
+            collect(
+                (&actor, &critic),
+                env,
+                &mut memory,
+                40,
+                uphill_envs::NoiseAt::actions(7, first_step),
+            )
         };
         for first_step in [0, 40] {
             let expected = rollout(plain.as_mut(), first_step);

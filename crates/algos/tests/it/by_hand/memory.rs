@@ -83,7 +83,13 @@ fn memory_is_of_the_episode_alone() {
         env
     };
     let mut memory = start(&actor, &critic, COPIES);
-    let rollout = collect((&actor, &critic), &mut make(), &mut memory, STEPS, (7, 0));
+    let rollout = collect(
+        (&actor, &critic),
+        &mut make(),
+        &mut memory,
+        STEPS,
+        NoiseAt::actions(7, 0),
+    );
     let ended = |flags| numbers::<2>(flags).into_iter().sum::<f64>();
     assert!(ended(rollout.terminated.clone().float()) > 1.0);
     assert!(ended(rollout.truncated.clone().float()) > 1.0);
