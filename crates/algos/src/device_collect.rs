@@ -1,4 +1,4 @@
-//! The loop of [`collect`](crate::collect::collect) in one kernel: policy and environment for all steps.
+//! Collection of rollouts in one kernel: policy and environment for all steps.
 
 use burn::tensor::Tensor;
 use uphill_core::{
@@ -34,7 +34,7 @@ pub(crate) fn collect_on_device(
     let params = actor.net.flat();
     let norm = match &actor.obs_norm {
         Some(norm) => moments(norm, 1),
-        // Not read.
+        // Not used.
         None => params.clone(),
     };
     let values = |obs: Tensor<3>| {

@@ -1,9 +1,8 @@
-//! Functions that are plain Rust and, with the feature `gpu`, also compile into GPU kernels: formulas of single samples, and
-//! the dynamics of environments.
+//! Functions that are plain Rust and, with the feature `gpu`, also compile into GPU kernels.
 //!
-//! Code written in this vocabulary computes with `f32`, `i32`, `u32`, `usize` and `bool`, chooses values by [`select()`]
-//! where plain Rust would branch, and takes [`exp()`] from here, so that loops over many samples compile to vector
-//! instructions.
+//! These are formulas of single samples, and the dynamics of environments. Code written in this vocabulary computes
+//! with `f32`, `i32`, `u32`, `usize` and `bool`, chooses values by [`select()`] where plain Rust would branch, and
+//! takes [`exp()`] from here, so that loops over many samples compile to vector instructions.
 
 // The macro makes a module beside each function.
 #![cfg_attr(feature = "gpu", allow(missing_docs))]

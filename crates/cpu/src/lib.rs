@@ -7,7 +7,7 @@
 //! | [`gemm`] | fused matrix products, gradients of layers |
 //! | [`dist`] | action distributions on rows of network outputs |
 //! | [`sample`] | formulas of single samples, which GPU kernels call too; [`kernel`] is their vocabulary |
-//! | [`rng`] | random words from counters |
+//! | [`rng`] | counter-based random words |
 //! | [`loss`] | settings of the actor-critic loss |
 //! | [`acting`] | a policy on slices |
 //! | [`minibatch`] | samples, and the gradient of a loss over some of them |

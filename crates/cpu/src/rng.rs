@@ -1,4 +1,4 @@
-//! Random words from counters, and the purposes for which they are drawn.
+//! Counter-based random words (Philox), and the purposes for which they are drawn.
 //!
 //! Source: Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3", SC'11 (Random123).
 
@@ -62,7 +62,7 @@ pub enum Stream {
     Lab = 10,
 }
 
-/// Position of the random numbers of consecutive steps.
+/// Position in the stream of the random numbers of consecutive steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoiseAt {
     /// The run's seed.

@@ -16,7 +16,7 @@ const LARGEST: f32 = f32::MAX;
 pub const FLAT: f64 = 1e-8;
 /// Variance up to which a feature is without spread, in squared means: rounding is proportional to the mean.
 pub const FLAT_BY_MEAN: f64 = 1e-10;
-/// Both in single precision.
+/// [`FLAT`] and [`FLAT_BY_MEAN`] in single precision.
 const LEAST: f32 = FLAT as f32;
 const LEAST_BY_MEAN: f32 = FLAT_BY_MEAN as f32;
 

@@ -5,7 +5,7 @@ use uphill_gpu::envs::COUNT_BASE;
 
 use crate::Episode;
 
-/// How many episodes finished, and the last of them.
+/// Number of finished episodes, and the last of them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FinishedEpisodes {
     /// Number of episodes.

@@ -24,7 +24,7 @@ pub struct DeviceLearner {
     adam: Adam,
 }
 
-/// Agents of one shape that learn at once.
+/// Agents of one shape that learn together.
 #[derive(Clone, Debug)]
 pub struct Agents<'a> {
     /// Number of agents `S`.

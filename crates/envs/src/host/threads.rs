@@ -47,7 +47,7 @@ impl<E: Env> Threads<E> {
         })
     }
 
-    /// `[N, S]`.
+    /// States `[N, S]`.
     pub(crate) fn states(&self) -> &[f32] {
         &self.states
     }
