@@ -1,4 +1,4 @@
-//! A policy on slices: actions and log-probabilities from observations and noise.
+//! Policy on slices: actions and log-probabilities from observations and noise.
 
 use crate::dist::{RowDist, ln_sech2, mask_rows};
 use crate::mlp::{BLOCK, Block, Weights, forward_block};

@@ -1,4 +1,4 @@
-//! exp and ln that compilers can vectorise: no branches, tables or calls.
+//! Vectorisable exp and ln: no branches, tables or calls.
 
 use std::f32::consts::{FRAC_1_SQRT_2, LOG2_E};
 

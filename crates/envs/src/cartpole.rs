@@ -1,4 +1,4 @@
-//! CartPole: balance a pole that is hinged to a cart by pushing the cart left or right.
+//! CartPole: a pole hinged to a cart, balanced by pushing the cart left or right.
 //!
 //! # Action
 //!

@@ -1,4 +1,4 @@
-//! The subset of Rust for dynamics that also compile into GPU kernels.
+//! Subset of Rust for dynamics that also compile into GPU kernels.
 //!
 //! ```
 //! use uphill_envs::{ActionSpace, Described, EnvSpec, ObsSpace, Outcome, Philox, in_kernels, kernel::*};

@@ -1,4 +1,4 @@
-//! Pendulum: swing a rod up with a motor too weak to lift it, and hold it there.
+//! Pendulum: swing-up and balance of a rod with a motor too weak to lift it.
 //!
 //! # Action
 //!

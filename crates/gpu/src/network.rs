@@ -1,4 +1,4 @@
-//! A perceptron's outputs in one launch.
+//! Outputs of a perceptron in one launch.
 
 use crate::device::{on_device, shared_memory};
 use crate::layers::{Layers, SIDE, UNITS};

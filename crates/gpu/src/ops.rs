@@ -1,4 +1,4 @@
-//! The kernels as operations of Burn's GPU backend, so that everything around them remains tensors.
+//! Kernels as operations of Burn's GPU backend, so that everything around them remains tensors.
 //!
 //! Tensors contain 32-bit floats and integers, and are concatenated by agent if several agents `S` are processed
 //! together. An operation that changes parameters and moments does so in place if there are no other handles to them.

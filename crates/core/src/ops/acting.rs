@@ -1,4 +1,4 @@
-//! A policy for loops that stay in host memory.
+//! Policy on slices, for loops in host memory without tensors.
 
 use super::slices::{row_dist, row_norm};
 use crate::{dist::DistKind, policy::Actor};

@@ -1,4 +1,4 @@
-//! A perceptron with fused passes, behind the interface of any other network.
+//! Perceptron with fused passes, behind the interface of any other network.
 
 use super::slices::{tensor, values};
 use super::{MlpShape, Weights};

@@ -1,4 +1,4 @@
-//! Conversion between tensors in host memory and slices, for the loops of [`uphill_cpu`].
+//! Conversion between tensors in host memory and slices, for the loops of `uphill-cpu`.
 
 use crate::{dist::DistKind, network::Net, normalize::ObsNorm, optim::Adam, rollout::Batch};
 use burn::tensor::{Device, Int, Tensor, TensorData};

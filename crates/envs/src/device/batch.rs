@@ -1,4 +1,4 @@
-//! A batch whose copies live on the device.
+//! Batch whose copies live on the device.
 
 use burn::tensor::{DType, Device, Tensor, TensorData, Transaction};
 use uphill_gpu::envs::{DeviceEnv, DeviceRules, DeviceState, Steps, step};

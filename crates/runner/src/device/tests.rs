@@ -1,3 +1,5 @@
+//! Tests of the choice of a device, its reasons and its messages.
+
 #![allow(clippy::unwrap_used)]
 
 use super::{

@@ -1,4 +1,4 @@
-//! wgpu's adapters in Burn's order and on its graphics API, so that indices mean the same hardware.
+//! Adapters of wgpu in Burn's order and on its graphics API, so that indices mean the same hardware.
 
 use std::sync::OnceLock;
 
