@@ -15,14 +15,13 @@ pub(crate) enum Fast {
     Gpu,
 }
 
-const NO_PERCEPTRON: &str = "a network with memory, with deviations that depend on the state, or a module of one's own, is no plain perceptron";
-const NO_LOOPS: &str =
-    "nothing faster is there for Beta policies and more than sixteen choices at once";
-const NO_KERNELS: &str = "a GPU has kernels for Gaussian policies and one choice without masks, on networks that fit into its shared memory and registers";
-const NO_PENALTY: &str = "a GPU has kernels for clipped ratios, not for a KL penalty";
-const NO_OWN: &str = "a GPU has kernels for clipped ratios, not for a surrogate of one's own";
+const NO_PERCEPTRON: &str = "networks with memory, with state-dependent standard deviations, or of user-defined modules have no fast engine";
+const NO_LOOPS: &str = "Beta policies, user-defined distributions and more than sixteen choices at once have no fast engine";
+const NO_KERNELS: &str = "GPU kernels support Gaussian policies and one choice without masks, on networks that fit into shared memory and registers";
+const NO_PENALTY: &str = "GPU kernels support clipped ratios, but no KL penalty";
+const NO_OWN: &str = "GPU kernels support clipped ratios, but no user-defined surrogate";
 const NO_FITS: &str =
-    "a GPU has kernels for the steps of PPO, A2C and A3C, in which actor and critic learn together";
+    "GPU kernels support the steps of PPO, A2C and A3C, in which actor and critic learn together";
 const NO_DEVICE: &str = "there are no loops or kernels for this device and its float type";
 
 /// The fast engine for gradients of an actor-critic loss, or the reason why tensors are used.
