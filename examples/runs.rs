@@ -130,7 +130,7 @@ fn the_own_program_has_the_whole_command_line() {
     assert!(written.contains("name = \"spo\"") && written.contains("module = \"own\""));
     let metrics = fs::read_to_string(folder.path().join("run/metrics.csv")).expect("metrics");
     assert_eq!(metrics.lines().count(), 1 + 1024 / (16 * 8), "{metrics}");
-    // The rows of both sessions have reached the sink of one's own, and say the same.
+    // The rows of both sessions have reached the custom sink, and agree with metrics.csv.
     let rows = fs::read_to_string(folder.path().join("run/rows.jsonl")).expect("rows");
     let mut csv = metrics
         .lines()

@@ -3,7 +3,7 @@
 //! ```text
 //! Trainer × S ─> Cohort { parameters [S·P], copies [S·N], .. }
 //!                  │ step()   one rollout [S·T, N], one update, one read-back
-//!                  └ save(k)  the checkpoint that agent k's own trainer would write
+//!                  └ save(k)  the checkpoint that agent k's trainer would write
 //! ```
 //!
 //! A small network leaves most of a GPU idle, so S agents take little longer than one: every kernel launch of a PPO

@@ -3,11 +3,11 @@
 //! ```text
 //! RunConfig ─> Trainer { BatchEnv, Actor, Critic, Algorithm }
 //!                │ step()
-//!                ├─ collect()   T steps or whole episodes      => Collected: Rollout [T, N, ..]
-//!                ├─ learn()     scales rewards, if asked for
-//!                │              updates: the algorithm's page
-//!                │              learns from the observations   => Learned, still on the device
-//!                └─ report()    waits for it, and counts       => Report
+//!                ├─ collect()   T steps or whole episodes       => Collected: Rollout [T, N, ..]
+//!                ├─ learn()     scales rewards, if configured
+//!                │              runs the algorithm's update
+//!                │              updates observation moments     => Learned, still on the device
+//!                └─ report()    reads metrics, counts           => Report
 //! ```
 //!
 //! Several trainers that differ only in their seeds can be combined into one [`Cohort`] on a GPU, which takes their

@@ -3,9 +3,9 @@
 //! ```text
 //! Env       one environment: dynamics on a slice of f32            (one file each)
 //!    │      HostBatch adds time limits, autoreset, clipping, statistics, threads, seeds;
-//!    │      DeviceBatch does so in one kernel, where a GPU has the tensors
+//!    │      DeviceBatch does so in one kernel, for tensors on a GPU
 //!    ▼
-//! BatchEnv  N copies behind one object, tensors in and tensors out (what algorithms see)
+//! BatchEnv  N copies behind one object, tensors in and tensors out (the interface for algorithms)
 //! ```
 //!
 //! ```

@@ -1,7 +1,7 @@
 //! GPU kernels for policy gradients: CubeCL kernels behind functions on Burn's tensors.
 //!
 //! ```text
-//! functions of tensors ── ops, the face to Burn ── kernels ── formulas of uphill_cpu
+//! functions on tensors ── ops: operations of Burn's backend ── kernels ── formulas of uphill_cpu
 //! ```
 //!
 //! | module | contents |

@@ -3,10 +3,10 @@
 //! ```text
 //! lock                            held by the process that trains it
 //! meta.json                       version, commit, device, host, times
-//! config.toml                     every value spelt out; running it again repeats the run
+//! config.toml                     every value, defaults included; running it again repeats the run
 //! metrics.csv                     one row per iteration
 //! events.out.tfevents.*           the same for TensorBoard
-//! checkpoints/latest/…, best/…    to go on from, to evaluate
+//! checkpoints/latest/…, best/…    for resuming, for evaluation
 //! ```
 //!
 //! The files are written in this order, so that a run can be resumed whenever it was killed: the configuration marks a

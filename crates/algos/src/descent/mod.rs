@@ -3,8 +3,8 @@
 //! ```text
 //! Descent (optimiser) ── begin ──> Update ── epoch, epoch, .. ── finish ──> UpdateSteps (measurements)
 //!                     ── step  ──> one step on the whole batch
-//! gradient            one gradient of actor and critic, for whoever takes the step himself
-//! fit_values          steps of a critic alone
+//! gradient            one gradient of actor and critic, without a step
+//! fit_values          steps of a critic alone, towards returns
 //! ```
 //!
 //! Three engines compute the same: Burn's tensors, which are the reference, CPU loops in host memory, and GPU kernels.

@@ -4,8 +4,8 @@
 //! (arXiv:2005.12729).
 //!
 //! ```text
-//! ablation.csv   a row per run, as soon as it has ended
-//! ppo.toml, …    the configuration of each variant; `uphill train` takes them
+//! ablation.csv   one row per run, written as soon as it ends
+//! ppo.toml, …    configuration of each variant, for `uphill train`
 //! ```
 
 mod report;

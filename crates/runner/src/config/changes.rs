@@ -1,9 +1,9 @@
 //! Changes to a whole configuration as text: the form of `--set`, and conditional changes.
 //!
 //! ```text
-//! KEY=VALUE     as with --set
-//! KEY?=VALUE    only where the configuration has it off: 0, false, or a constant where VALUE is a schedule
-//! $KEY          in a VALUE: the configuration's own value before all changes; $KEY.from and $KEY.to are the ends of a schedule
+//! KEY=VALUE     as for --set
+//! KEY?=VALUE    only if the configuration has it off: 0, false, or a constant if VALUE is a schedule
+//! $KEY          in a VALUE: the value before all changes; $KEY.from and $KEY.to are the ends of a schedule
 //! ```
 
 use super::{Edit, algorithm_name, check::check, is_schedule, merge, parse_change, template};

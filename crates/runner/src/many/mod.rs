@@ -1,8 +1,8 @@
 //! `uphill train --seeds N`: independent agents of one configuration in one process.
 //!
 //! ```text
-//! seed-1/, seed-2/, …   a run directory each, like any other
-//! summary.json          what each came to, and what they say together
+//! seed-1/, seed-2/, …   one ordinary run directory per seed
+//! summary.json          results of each seed, and statistics over all of them
 //! lock                  held by the process that trains them
 //! ```
 //!
