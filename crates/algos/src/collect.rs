@@ -279,7 +279,7 @@ impl Record {
     }
 }
 
-/// Observations of one step as a rollout keeps them.
+/// Observations of one step in the form that a rollout stores.
 fn kept(obs: Tensor<2>, element: Element) -> Obs<2> {
     match element {
         Element::Float => obs.into(),

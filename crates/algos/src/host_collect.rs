@@ -75,7 +75,7 @@ struct Record {
     element: Element,
     /// Observations `[T + 1, N, O]`; the last row follows the last step.
     obs: ObsBuf,
-    /// Bytes of one step as the policy sees them, `[N, O]`; else empty.
+    /// Bytes of one step as the policy sees them, `[N, O]`; otherwise empty.
     seen: Vec<f32>,
     /// Observations before autoreset of one step, `[N, O]`.
     next_obs: ObsBuf,
@@ -197,7 +197,7 @@ impl Record {
     }
 }
 
-/// Observations as a policy on slices sees them; bytes go through `room`.
+/// Observations as floats for a policy on slices; bytes are converted in `room`.
 fn seen<'a>(obs: ObsRef<'a>, element: Element, room: &'a mut Vec<f32>) -> &'a [f32] {
     match (obs, element) {
         (ObsRef::Bytes(bytes), Element::Byte { unit }) => {
@@ -210,7 +210,7 @@ fn seen<'a>(obs: ObsRef<'a>, element: Element, room: &'a mut Vec<f32>) -> &'a [f
     }
 }
 
-/// Observations `[rows, width]` as a rollout keeps them.
+/// Observations `[rows, width]` in the form that a rollout stores.
 fn kept(obs: ObsBuf, element: Element, width: usize, device: &Device) -> Obs<2> {
     match (obs, element) {
         (ObsBuf::Bytes(bytes), Element::Byte { unit }) => {

@@ -1,15 +1,15 @@
-//! Observations as a rollout keeps them.
+//! Observations in rollouts: floats, or the bytes of images.
 
 use crate::ops::{host_values, host_words, is_host};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 pub use uphill_cpu::rows::scaled;
 use uphill_cpu::rows::{self, Rows, words_of};
 
-/// Observations `[.., O]`: floats, or the bytes of images, of which a network sees `unit` times as much.
+/// Observations `[.., O]`: floats, or the bytes of images, which a network sees multiplied by `unit`.
 ///
-/// Bytes stay bytes until a network reads them: [`floats`](Self::floats) is called by [`Actor`](crate::policy::Actor)
-/// and [`Critic`](crate::policy::Critic), who take either. A backend without a type of bytes keeps them too, because four share a
-/// word of 32 bits.
+/// Bytes remain bytes until a network reads them: [`floats`](Self::floats) is called by [`Actor`](crate::policy::Actor)
+/// and [`Critic`](crate::policy::Critic), which accept both. Backends without a byte type can store them too, because
+/// four bytes share a 32-bit word.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -30,7 +30,7 @@ pub struct Obs<const D: usize>(Kept<D>);
 #[derive(Clone, Debug)]
 enum Kept<const D: usize> {
     Floats(Tensor<D>),
-    /// As [`Rows::Bytes`], `[.., ⌈O / 4⌉]`.
+    /// Words as in [`Rows::Bytes`], `[.., ⌈O / 4⌉]`.
     Bytes {
         words: Tensor<D, Int>,
         width: usize,
@@ -38,7 +38,7 @@ enum Kept<const D: usize> {
     },
 }
 
-/// Numbers that are turned into floats at a time where no gradient is wanted: 16 MiB of them.
+/// Maximum number of elements converted to floats at a time if no gradient is needed: 16 MiB of them.
 const PASS: usize = 1 << 22;
 
 impl<const D: usize> From<Tensor<D>> for Obs<D> {
@@ -60,7 +60,7 @@ impl<const D: usize> Obs<D> {
         }
     }
 
-    /// Where they live.
+    /// Device of the observations.
     pub fn device(&self) -> Device {
         match &self.0 {
             Kept::Floats(floats) => floats.device(),
@@ -68,7 +68,7 @@ impl<const D: usize> Obs<D> {
         }
     }
 
-    /// Memory that they take, in bytes.
+    /// Size in memory, in bytes.
     pub fn bytes(&self) -> usize {
         match &self.0 {
             Kept::Floats(floats) => floats.shape().num_elements() * floats.dtype().size(),
@@ -76,7 +76,7 @@ impl<const D: usize> Obs<D> {
         }
     }
 
-    /// What a network sees.
+    /// Floats, as a network sees them.
     pub fn floats(self) -> Tensor<D> {
         let dims = self.dims();
         match self.0 {
@@ -99,7 +99,7 @@ impl<const D: usize> Obs<D> {
         }
     }
 
-    /// Those at `indices` along `dim`, which is not the last one.
+    /// Observations at `indices` along `dim`, which must not be the last dimension.
     pub fn select(self, dim: usize, indices: Tensor<1, Int>) -> Self {
         let of_floats = indices.clone();
         self.map(
@@ -108,7 +108,7 @@ impl<const D: usize> Obs<D> {
         )
     }
 
-    /// `len` of them from `start` on along `dim`, which is not the last one.
+    /// `len` observations starting at `start` along `dim`, which must not be the last dimension.
     pub fn narrow(self, dim: usize, start: usize, len: usize) -> Self {
         self.map(
             |floats| floats.narrow(dim, start, len),
@@ -116,7 +116,7 @@ impl<const D: usize> Obs<D> {
         )
     }
 
-    /// Observations of one kind, one behind the other along the first dimension.
+    /// Concatenates observations of one kind along the first dimension.
     ///
     /// # Panics
     /// If some are floats and some bytes, or there are none.
@@ -167,7 +167,7 @@ impl<const D: usize> Obs<D> {
 }
 
 impl Obs<2> {
-    /// Rows of `width` bytes, `[B, O]`.
+    /// Observations from rows of `width` bytes, `[B, O]`.
     ///
     /// # Panics
     /// If there are no rows of that width.
@@ -179,7 +179,7 @@ impl Obs<2> {
         Self(Kept::Bytes { words, width, unit })
     }
 
-    /// What a network sees of bytes, `[B, O]`, as bytes again.
+    /// Bytes of observations `[B, O]` in the form that a network sees.
     pub fn packed(seen: Tensor<2>, unit: f32) -> Self {
         let (device, [rows, width]) = (seen.device(), seen.dims());
         let bytes = (seen * (1.0 / f64::from(unit))).round();
@@ -198,7 +198,7 @@ impl Obs<2> {
         Self(Kept::Bytes { words, width, unit })
     }
 
-    /// As `T` rows of `N`, `[T, N, O]`.
+    /// The same observations as `T` rows of `N`, `[T, N, O]`.
     pub fn in_steps(self, [steps, envs]: [usize; 2]) -> Obs<3> {
         let shape = |width| [steps, envs, width];
         self.map(
@@ -213,8 +213,8 @@ impl Obs<2> {
         )
     }
 
-    /// Parts that are one after the other turned into floats, where no gradient is wanted: bytes in passes of 4 million numbers,
-    /// floats at once.
+    /// Parts to convert to floats one after the other, if no gradient is needed: bytes in passes of 4 million elements,
+    /// floats all at once.
     pub(crate) fn passes(self) -> Vec<Self> {
         let [rows, width] = self.dims();
         let at_once = match self.0 {
@@ -229,8 +229,7 @@ impl Obs<2> {
         starts.map(part).collect()
     }
 
-    /// Rows for loops on slices, which turn bytes into floats by themselves: what a network sees, unless `changed` makes
-    /// something else of it.
+    /// Rows for loops on slices, which convert bytes to floats themselves; with `changed`, the floats that it returns.
     pub(crate) fn rows(self, changed: Option<impl FnOnce(Tensor<2>) -> Tensor<2>>) -> Rows {
         match (self.0, changed) {
             (Kept::Bytes { words, width, unit }, None) => {
@@ -250,7 +249,7 @@ impl Obs<2> {
 }
 
 impl Obs<3> {
-    /// All steps of all copies, `[T·N, O]`.
+    /// Observations of all steps of all copies, `[T·N, O]`.
     pub fn flat(self) -> Obs<2> {
         self.map(
             |floats| {

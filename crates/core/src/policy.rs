@@ -260,8 +260,8 @@ fn samples(
     sequences.samples(outputs)
 }
 
-/// Outputs `[T·N, W]` for raw observations `[T, N, O]` and the states after each step, from a state before the first and what is
-/// kept of it after each.
+/// Outputs `[T·N, W]` for raw observations `[T, N, O]`, and the states after each step, from the state before the first
+/// step and the factors of the states after each.
 fn unroll(
     net: &Net,
     norm: &Option<ObsNorm>,
@@ -276,7 +276,7 @@ fn unroll(
     (one(outputs.collect()), None)
 }
 
-/// The tensor, or all of them one behind the other.
+/// The single tensor, or the concatenation of all.
 fn one<const D: usize>(mut parts: Vec<Tensor<D>>) -> Tensor<D> {
     match parts.pop() {
         Some(only) if parts.is_empty() => only,
@@ -290,7 +290,7 @@ pub(crate) fn normalized3(norm: &Option<ObsNorm>, obs: Obs<3>) -> Tensor<3> {
     normalized(norm, obs.flat()).reshape(dims)
 }
 
-/// Where bytes become floats.
+/// Converts observations to floats and normalises them.
 fn normalized(norm: &Option<ObsNorm>, obs: impl Into<Obs<2>>) -> Tensor<2> {
     let seen = obs.into().floats();
     match norm {

@@ -15,7 +15,7 @@
 //! | [`tanh`] | tanh of many numbers |
 //! | [`adam`] | Adam, norms |
 //! | [`orthogonal`] | random orthonormal sets |
-//! | [`rows`] | observations, of images as bytes |
+//! | [`rows`] | observations, as floats or as the bytes of images |
 //! | [`quadrature`] | nodes of the Gauss–Hermite rule |
 //!
 //! Everything is plain Rust without `unsafe`; vector instructions are chosen at run time. Results do not depend on the

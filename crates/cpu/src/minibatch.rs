@@ -11,7 +11,7 @@ use crate::shape::MlpShape;
 /// `B` samples to learn from.
 #[derive(Clone, Debug)]
 pub struct Samples {
-    /// `[B, O]`; floats are as the networks see them.
+    /// Observations `[B, O]`; floats are normalised, as the networks see them.
     pub obs: Rows,
     /// Actions `[B, A]`.
     pub actions: Vec<f32>,

@@ -1,45 +1,45 @@
-//! Rows of observations, as floats or as bytes four to a word.
+//! Rows of observations, as floats or as bytes packed four to a word.
 
 use crate::{
     dist::mask_rows,
     mlp::{BLOCK, Weights, infer},
 };
 
-/// Rows of `O` numbers.
+/// Rows of `O` elements.
 #[derive(Clone, Debug)]
 pub enum Rows {
-    /// `[B, O]`.
+    /// Floats `[B, O]`.
     Floats(Vec<f32>),
-    /// Bytes, of which a network sees `unit` times as much.
+    /// Bytes, which a network sees multiplied by `unit`.
     Bytes {
-        /// Four bytes each, the first one lowest; every row begins with a word, `[B, ⌈O / 4⌉]`.
+        /// Four bytes each, the first one lowest; every row begins with a new word, `[B, ⌈O / 4⌉]`.
         words: Vec<i32>,
-        /// Numbers in a row, `O`.
+        /// Number of elements in a row, `O`.
         width: usize,
-        /// What 1 is worth.
+        /// Factor from a byte to a number.
         unit: f32,
     },
 }
 
-/// Words of a row of `width` bytes.
+/// Number of words of a row of `width` bytes.
 pub fn words_of(width: usize) -> usize {
     width.div_ceil(4)
 }
 
-/// Rows of `width` bytes as words.
+/// Packs rows of `width` bytes into words.
 pub fn packed(bytes: &[u8], width: usize) -> Vec<i32> {
     let rows = bytes.chunks_exact(width.max(1));
     rows.flat_map(|row| row.chunks(4).map(word)).collect()
 }
 
-/// Up to four bytes, the first one lowest.
+/// Packs up to four bytes, the first one lowest.
 fn word(bytes: &[u8]) -> i32 {
     let mut all = [0; 4];
     all[..bytes.len()].copy_from_slice(bytes);
     i32::from_le_bytes(all)
 }
 
-/// What a network sees of rows of words: `to` is `[B, width]`.
+/// Converts rows of words to floats as a network sees them; `to` is `[B, width]`.
 pub fn unpack(words: &[i32], unit: f32, width: usize, to: &mut [f32]) {
     let rows = words.chunks_exact(words_of(width).max(1));
     for (to, words) in to.chunks_exact_mut(width.max(1)).zip(rows) {
@@ -51,17 +51,17 @@ pub fn unpack(words: &[i32], unit: f32, width: usize, to: &mut [f32]) {
     }
 }
 
-/// What a network sees of a byte.
+/// A byte as a network sees it.
 #[inline]
 pub fn scaled(byte: u8, unit: f32) -> f32 {
     f32::from(byte) * unit
 }
 
-/// Rows of bytes that are floats at the same time.
+/// Number of rows of bytes converted to floats at a time.
 const PASS: usize = 16 * BLOCK;
 
 impl Rows {
-    /// A policy's outputs on all rows, where an action is forbidden with the mask in it.
+    /// Outputs of a policy for all rows; forbidden actions are masked.
     pub(crate) fn outputs(&self, weights: &Weights) -> Vec<f32> {
         let outputs = |obs: &[f32]| {
             let mut outputs = infer(weights, obs);
@@ -82,7 +82,7 @@ impl Rows {
         }
     }
 
-    /// Row `row` as a network sees it, to `[O]`.
+    /// Writes row `row`, as a network sees it, to `to` `[O]`.
     #[inline]
     pub(crate) fn read(&self, row: usize, to: &mut [f32]) {
         match self {
@@ -95,7 +95,7 @@ impl Rows {
     }
 }
 
-/// Rows are short: a call of the system's routine would take longer.
+/// Rows are short: calling the system's copy routine would take longer.
 fn copy_row(to: &mut [f32], from: &[f32]) {
     let ((to, last), (from, last_from)) = (to.as_chunks_mut::<4>(), from.as_chunks::<4>());
     to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);

@@ -32,7 +32,7 @@ pub struct EnvConfig {
 }
 
 impl EnvConfig {
-    /// With an option more, or another value of it.
+    /// The configuration with an option added or replaced.
     ///
     /// ```
     /// use uphill_envs::{EnvConfig, spec};

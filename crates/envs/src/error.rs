@@ -45,17 +45,16 @@ pub enum EnvError {
     #[error("a batch needs at least one environment")]
     NoEnvs,
 
-    /// Externally stepped copies stopped: a process ended, or a library failed.
-    /// [`failed`](Self::failed) makes it.
+    /// Externally stepped copies stopped: a process ended, or a library failed. Made by [`failed`](Self::failed).
     #[error("environment `{name}` failed{}: {reason}", place(*.step, *.copy))]
     Failed {
         /// Name of the environment.
         name: String,
-        /// The step of every copy since the last reset, counted from 1; the batch says it.
+        /// Step of every copy since the last reset, counted from 1; added by the batch.
         step: Option<u64>,
-        /// The copy, where it was one of them.
+        /// The copy that failed, if it was a single one.
         copy: Option<usize>,
-        /// What happened, and what helps.
+        /// What happened, and how to fix it.
         reason: String,
     },
 
@@ -72,7 +71,7 @@ pub enum EnvError {
 }
 
 impl EnvError {
-    /// That an environment `name` failed, at a certain copy or, with `None`, all of them.
+    /// An error for the environment `name`, at one copy or, with `None`, at all of them.
     ///
     /// ```
     /// use uphill_envs::EnvError;
@@ -90,8 +89,8 @@ impl EnvError {
         }
     }
 
-    /// The same in this step of every copy, if it is a failure and nobody has said when it was. A
-    /// [`Batch`](crate::Batch) says so of its copies.
+    /// The same error with its step, if it is a failure without one. A [`Batch`](crate::Batch) adds the step to its
+    /// copies' errors.
     #[must_use]
     pub fn in_step(mut self, now: u64) -> Self {
         if let Self::Failed { step, .. } = &mut self {
@@ -101,7 +100,7 @@ impl EnvError {
     }
 }
 
-/// ` in step 41, at copy 2`, as far as it is known.
+/// For example ` in step 41, at copy 2`, as far as known.
 fn place(step: Option<u64>, copy: Option<usize>) -> String {
     let step = step.map(|step| format!(" in step {step}"));
     let copy = copy.map(|copy| format!(", at copy {copy}"));

@@ -247,7 +247,7 @@ impl<C: Copies> Batch<C> {
         }
     }
 
-    /// `[N, O]` as the policy sees them.
+    /// Observations `[N, O]` as the policy sees them.
     fn obs_tensor(&self, obs: ObsRef<'_>) -> Tensor<2> {
         let values = obs.to_floats(self.spec.obs.element);
         let shape = [self.num_envs(), self.spec.obs.dim()];

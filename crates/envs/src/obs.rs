@@ -2,35 +2,35 @@
 
 use crate::Element;
 
-/// Observations, row-major, of the type that the [`EnvSpec`](crate::EnvSpec) says.
+/// Observations, row-major, of the element type in the [`EnvSpec`](crate::EnvSpec).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum ObsRef<'a> {
-    /// Numbers.
+    /// Floats.
     Floats(&'a [f32]),
     /// Bytes.
     Bytes(&'a [u8]),
 }
 
-/// Room for observations, row-major, of the type that the [`EnvSpec`](crate::EnvSpec) says.
+/// Buffer for observations, row-major, of the element type in the [`EnvSpec`](crate::EnvSpec).
 #[derive(Debug)]
 pub enum ObsMut<'a> {
-    /// Numbers.
+    /// Floats.
     Floats(&'a mut [f32]),
     /// Bytes.
     Bytes(&'a mut [u8]),
 }
 
-/// Observations that somebody keeps, row-major.
+/// Owned observations, row-major.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ObsBuf {
-    /// Numbers.
+    /// Floats.
     Floats(Vec<f32>),
     /// Bytes.
     Bytes(Vec<u8>),
 }
 
 impl Element {
-    /// Of an environment's number from 0 to 255: what the policy sees of it.
+    /// Number that the policy sees for a byte from an environment.
     #[must_use]
     pub fn worth(self, byte: u8) -> f32 {
         match self {
@@ -39,7 +39,7 @@ impl Element {
         }
     }
 
-    /// The reverse of [`worth`](Self::worth).
+    /// The inverse of [`worth`](Self::worth).
     pub(crate) fn byte(self, worth: f32) -> u8 {
         match self {
             Self::Float => worth as u8,
@@ -49,11 +49,11 @@ impl Element {
 }
 
 impl<'a> ObsRef<'a> {
-    /// The elements from `start` on, `len` of them.
+    /// `len` elements starting at `start`.
     ///
     /// # Panics
     ///
-    /// If there are not so many.
+    /// If there are fewer elements.
     #[must_use]
     pub fn part(self, start: usize, len: usize) -> Self {
         match self {
@@ -62,7 +62,7 @@ impl<'a> ObsRef<'a> {
         }
     }
 
-    /// As the policy sees them, of elements like `element`.
+    /// Floats as the policy sees them, for elements of type `element`.
     #[must_use]
     pub fn to_floats(self, element: Element) -> Vec<f32> {
         match self {
@@ -73,7 +73,7 @@ impl<'a> ObsRef<'a> {
 }
 
 impl ObsMut<'_> {
-    /// The same room for a while.
+    /// The same buffer for a shorter lifetime.
     pub fn reborrow(&mut self) -> ObsMut<'_> {
         match self {
             Self::Floats(floats) => ObsMut::Floats(floats),
@@ -81,7 +81,7 @@ impl ObsMut<'_> {
         }
     }
 
-    /// What is in it.
+    /// The contents.
     #[must_use]
     pub fn as_ref(&self) -> ObsRef<'_> {
         match self {
@@ -90,7 +90,7 @@ impl ObsMut<'_> {
         }
     }
 
-    /// Copies as many elements of the same type.
+    /// Copies all elements from `from`, which must have the same type and number.
     ///
     /// # Panics
     ///
@@ -106,7 +106,7 @@ impl ObsMut<'_> {
 }
 
 impl ObsBuf {
-    /// Zeros.
+    /// `len` zeros.
     #[must_use]
     pub fn zeros(element: Element, len: usize) -> Self {
         match element {
@@ -115,7 +115,7 @@ impl ObsBuf {
         }
     }
 
-    /// Nothing, with room for `len` elements.
+    /// No elements, with capacity for `len`.
     #[must_use]
     pub fn with_capacity(element: Element, len: usize) -> Self {
         match element {
@@ -133,13 +133,13 @@ impl ObsBuf {
         }
     }
 
-    /// True without elements.
+    /// Whether there are no elements.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// What is kept.
+    /// The contents.
     #[must_use]
     pub fn as_ref(&self) -> ObsRef<'_> {
         match self {
@@ -148,7 +148,7 @@ impl ObsBuf {
         }
     }
 
-    /// Its room.
+    /// The contents as a buffer.
     pub fn as_mut(&mut self) -> ObsMut<'_> {
         match self {
             Self::Floats(floats) => ObsMut::Floats(floats),
@@ -164,7 +164,7 @@ impl ObsBuf {
         }
     }
 
-    /// Adds elements of the same type at the end.
+    /// Appends elements of the same type.
     ///
     /// # Panics
     ///

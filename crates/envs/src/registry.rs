@@ -10,7 +10,8 @@ use crate::frame_stack::stacked_spec;
 use crate::task::{BatchOptions, IntoTask, Task, on_host};
 use crate::{BatchEnv, ENVIRONMENTS, Env, EnvConfig, EnvError, EnvSpec, probe};
 
-/// The environments of a folder, a line each: declares its module, exports its type, and lists it under its name.
+/// Generates the list of a folder's environments, one line each: declares the module, exports the type, and lists it by
+/// name.
 macro_rules! environments {
     ($($vis:vis mod $module:ident: $env:ident = $kind:ident($name:literal);)+) => {
         $(
@@ -18,7 +19,7 @@ macro_rules! environments {
             pub use $module::$env;
         )+
 
-        /// By name, in the order in which they are listed.
+        /// Environments by name, in the order in which they are listed.
         pub(crate) const ENVIRONMENTS: &[crate::registry::Entry] =
             &[$(crate::registry::$kind::<$env>($name)),+];
     };

@@ -40,7 +40,7 @@ pub(crate) fn on_host<const D: usize>(tensor: &Tensor<D>) -> bool {
     tensor.dtype() == DType::F32 && is_host(&tensor.device())
 }
 
-/// True where a device is the host's memory.
+/// Whether a device is the host's memory.
 pub(crate) fn is_host(device: &Device) -> bool {
     #[cfg(feature = "flex")]
     if is_flex(device) {

@@ -17,7 +17,7 @@ pub(super) fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
         .unwrap_or_else(|e| unreachable!("a tensor of 32-bit floats: {e:?}"))
 }
 
-/// [`values`] of 32-bit integers.
+/// [`values`] for 32-bit integers.
 pub(crate) fn host_words<const D: usize>(tensor: Tensor<D, Int>) -> Vec<i32> {
     let data = tensor.into_data();
     data.try_into_vec()
@@ -51,7 +51,7 @@ pub(crate) fn row_dist(kind: &DistKind, log_stds: usize) -> Option<RowDist> {
     }
 }
 
-/// A batch for networks that see its observations through `norm`.
+/// A batch for networks that normalise its observations by `norm`.
 pub(super) fn samples(norm: &Option<ObsNorm>, batch: &Batch) -> Samples {
     let normalized = norm.as_ref().map(|norm| |obs| norm.apply(obs));
     let [_, action_width] = batch.actions.dims();

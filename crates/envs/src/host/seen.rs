@@ -11,7 +11,7 @@ pub(super) struct Seen {
     /// Width `O` of one observation.
     width: usize,
     element: Element,
-    /// The newest observations `[N, O]`, as the copies write them, where there are several in a row; else empty.
+    /// The newest observations `[N, O]`, as the copies write them, if frames are stacked; otherwise empty.
     newest: ObsBuf,
     /// Stacked observations `[N, F, O]`.
     stack: ObsBuf,
@@ -40,7 +40,7 @@ impl Seen {
         self.stack.len()
     }
 
-    /// Room for what copies see that begin anew or are restored, `[N, O]`.
+    /// Buffer for the observations of copies that are reset or restored, `[N, O]`.
     pub(super) fn newest(&mut self) -> ObsMut<'_> {
         if self.frames > 1 {
             self.newest.as_mut()
@@ -49,7 +49,8 @@ impl Seen {
         }
     }
 
-    /// Room for what copies see after a step, `[N, O]`; `next_obs` has room for what the policy sees, `[N, F · O]`.
+    /// Buffer for the copies' observations after a step, `[N, O]`; `next_obs` is the buffer for the policy's, `[N, F ·
+    /// O]`.
     pub(super) fn after_step<'a>(&'a mut self, next_obs: &'a mut ObsMut<'_>) -> ObsMut<'a> {
         if self.frames > 1 {
             self.newest.as_mut()
@@ -58,8 +59,8 @@ impl Seen {
         }
     }
 
-    /// Adds the newest observation of every copy, drops the oldest, and writes what the policy sees to `next_obs`
-    /// `[N, F · O]`.
+    /// Appends the newest observation of every copy, drops the oldest, and writes the stacked observations to
+    /// `next_obs` `[N, F · O]`.
     pub(super) fn push(&mut self, next_obs: &mut ObsMut<'_>) {
         if self.frames == 1 {
             return self.stack.as_mut().copy_from(next_obs.as_ref());
@@ -96,7 +97,7 @@ impl Seen {
         self.obs().part(end - n, n).to_floats(self.element)
     }
 
-    /// Whether copy `copy` sees that it may choose `action` of `n`.
+    /// Whether the mask in copy `copy`'s observation allows `action` of `n`.
     pub(super) fn allows(&self, copy: usize, n: usize, action: usize) -> bool {
         let at = (copy + 1) * self.frames * self.width - n + action;
         match &self.stack {
@@ -105,7 +106,8 @@ impl Seen {
         }
     }
 
-    /// Adds stacked observations to a state, as the policy sees them; a single one follows from the states of the copies.
+    /// Adds stacked observations to a saved state, as the policy sees them; a single one follows from the states of the
+    /// copies.
     pub(super) fn add_to(&self, state: &mut EnvState) {
         if self.frames > 1 {
             let frames = self.obs().to_floats(self.element);

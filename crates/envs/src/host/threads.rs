@@ -19,7 +19,7 @@ pub struct Threads<E> {
     state_size: usize,
     /// States of the copies `[N, S]`.
     states: Vec<f32>,
-    /// Observations before they are bytes, one for each task, `[tasks, O]`; where they stay floats, empty.
+    /// Observations before they become bytes, one per task, `[tasks, O]`; empty for floats.
     numbers: Vec<f32>,
 }
 
@@ -113,11 +113,11 @@ impl<E: Env> Copies for Threads<E> {
     }
 }
 
-/// Where environments write what is seen, of `R` copies.
+/// Destination of the observations of `R` copies.
 struct Observed<'a> {
-    /// `[R, O]`
+    /// Observations `[R, O]`.
     obs: ObsMut<'a>,
-    /// An observation before it is bytes, for each task.
+    /// One observation per task, before it becomes bytes.
     numbers: &'a mut [f32],
     width: usize,
 }
@@ -131,7 +131,7 @@ impl<'a> Observed<'a> {
         }
     }
 
-    /// Row `row` as `observe` writes it.
+    /// Writes row `row` by `observe`.
     fn write(&mut self, row: usize, observe: impl FnOnce(&mut [f32])) {
         let row = row * self.width..(row + 1) * self.width;
         match &mut self.obs {
@@ -146,7 +146,7 @@ impl<'a> Observed<'a> {
         }
     }
 
-    /// The rows before and from `row` on, the former in `tasks` tasks.
+    /// Splits into the rows before `row`, for `tasks` tasks, and the rest.
     fn split_at(self, row: usize, tasks: usize) -> (Self, Self) {
         let (at, width) = (row * self.width, self.width);
         let of_tasks = self.numbers.len().min(tasks * width);
@@ -168,7 +168,7 @@ impl<'a> Observed<'a> {
     }
 }
 
-/// Into how many tasks so many rows are split.
+/// Number of tasks into which this many rows are split.
 fn tasks(rows: usize) -> usize {
     if rows <= ROWS_PER_TASK {
         return 1;
@@ -195,7 +195,7 @@ struct Rows<'a> {
 struct Stepper<'a, E> {
     env: &'a E,
     seeds: Seeds<'a>,
-    /// `S` and `A`.
+    /// Row widths `S` and `A`.
     widths: [usize; 2],
 }
 
