@@ -1,4 +1,4 @@
-//! Gradients and gradient steps on a GPU: the counterpart of [`HostLearner`](super::HostLearner).
+//! Gradients and gradient steps of actor and critic on a GPU: the counterpart of `HostLearner`.
 
 use super::{ActorCriticLoss, HostStep, MlpShape, slices::row_dist};
 use crate::{
