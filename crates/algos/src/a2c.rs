@@ -15,7 +15,6 @@ use uphill_core::{
     advantage::Estimator,
     loss::{ActorCriticLoss, Surrogate, explained_variance},
     optim::RuleKind,
-    peers,
     policy::{Actor, Critic},
     rollout::Rollout,
     schedule::Schedule,
@@ -197,7 +196,7 @@ impl Algorithm for A2c {
         let returns = advantages.clone() + rollout.values.clone();
         let mut batch = rollout.flatten(advantages, returns);
         if c.normalize_advantages {
-            batch.advantages = peers::standardize(context.peers, batch.advantages);
+            batch.standardize(context.peers);
         }
 
         let (values, returns) = (batch.values.clone(), batch.returns.clone());

@@ -241,6 +241,7 @@ impl Checkpoint {
             mean: self.tensor(&format!("{prefix}.mean"), &like.mean)?,
             variance: self.tensor(&format!("{prefix}.variance"), &like.variance)?,
             count: self.int(&format!("{prefix}.count"))? as f64,
+            agents: 1,
         })
     }
 

@@ -1,8 +1,9 @@
 //! Cohorts: agents that differ only in their seeds, trained together on a GPU.
 //!
 //! ```text
-//! Trainer × S ─> Cohort { parameters [S·P], copies [S·N], .. }
-//!                  │ step()   one rollout [S·T, N], one update, one read-back
+//! Trainer × S ─> Cohort { Actor and Critic [S·P], Ppo, RewardScaler, copies [S·N] }
+//!                  │ step()   collects one rollout [S·T, N]
+//!                  │          learns and reports as a trainer does, with one read-back
 //!                  └ save(k)  the checkpoint that agent k's trainer would write
 //! ```
 //!
@@ -10,57 +11,48 @@
 //! iteration serves all of them. Each agent computes what it would compute alone, in the same order.
 
 use crate::{
-    AlgoConfig, Learner, Metrics, Report, RunConfig, StepError, Trainer,
+    Learner, Report, RunConfig, StepError, Trainer, UpdateContext,
     checkpoint::Checkpoint,
-    descent::{Goal, UPDATE},
-    device_collect::{job, moments, run},
+    device_collect::{job, run},
     diverged::Evidence,
     episodes::WINDOW,
-    ppo::{AdvantageNorm, Ppo, PpoConfig},
-    random::Order,
-    train::clip_rewards,
+    ppo::Ppo,
+    settings::Horizon,
+    train::{Collected, Learned, Learners},
 };
 use burn::tensor::{Tensor, TensorData, Transaction};
 use std::any::Any;
 use uphill_core::{
-    advantage::{gae_of_agents, standardize},
     normalize::{Moments, ObsNorm, RewardScaler},
-    ops::{Agents, DeviceLearner, device_outputs, shuffle_keys},
-    optim::Adam,
     policy::{Actor, Critic},
-    read_back,
-    rollout::{Batch, Rollout},
+    rollout::Batch,
 };
-use uphill_envs::{FinishedEpisodes, NoiseAt, device::CopiesRead};
+use uphill_envs::{Finished, NoiseAt, device::CopiesRead};
 use uphill_gpu::{
-    envs::{DeviceRules, DeviceState, Steps, last_episodes},
+    envs::{DeviceRules, DeviceState, last_episodes},
     rollout::{Job, Size},
 };
 
 /// Several trainers combined into one.
 #[derive(Debug)]
 pub struct Cohort {
-    /// Number of agents `S`.
-    agents: usize,
-    /// Configuration of the first agent; the next four fields are the first agent's too.
+    size: Size,
+    /// Configuration of the first agent.
     config: RunConfig,
-    ppo: PpoConfig,
+    /// All actors in one, with parameters `[S·P]` and moments `[S·F]`.
     actor: Actor,
+    /// All critics.
     critic: Critic,
-    rules: DeviceRules,
-    /// Parameters of all actors and of all critics, `[S·P]` each.
-    params: [Tensor<1>; 2],
-    adam: Adam,
-    /// Normaliser of all agents, with moments `[S·F]`.
-    norm: Option<ObsNorm>,
+    /// Optimiser states of all agents.
+    ppo: Ppo,
     /// Reward scaler of all agents, with moments `[S]` and discounted returns `[S·N]`.
     scaler: Option<RewardScaler>,
+    /// Rules of the first agent's copies.
+    rules: DeviceRules,
     /// State of all copies, `[S·N, ..]`.
     copies: DeviceState,
     /// Number of steps of every copy since its reset.
     steps: u64,
-    /// Present between iterations.
-    learner: Option<DeviceLearner>,
     /// Contents of checkpoints, in host memory, until the next change.
     read: Option<Read>,
 }
@@ -70,6 +62,8 @@ pub struct Cohort {
 struct Read {
     /// Parameters of actors and critics, and both kinds of moments.
     learned: [Vec<f32>; 4],
+    /// Gradient steps taken.
+    updates: u64,
     copies: CopiesRead,
 }
 
@@ -83,78 +77,67 @@ impl Cohort {
     pub fn of(trainers: &mut [&mut Trainer]) -> Option<Self> {
         let agents = trainers.len();
         let first = trainers.first()?;
-        let AlgoConfig::Ppo(ppo) = first.config.algo.clone() else {
+        let Horizon::Steps(steps) = first.config.algo.settings().horizon() else {
             return None;
         };
-        if agents < 2 || ppo.target_kl > 0.0 || !follow_one_another(trainers) {
+        if agents < 2 || !follow_one_another(trainers) {
             return None;
         }
-        let (config, actor, critic) = (
-            first.config.clone(),
-            first.actor.clone(),
-            first.critic.clone(),
-        );
-        let mut adams = vec![];
-        let mut copies = vec![];
-        let mut rules = vec![];
+        let size = Size {
+            agents,
+            steps,
+            envs: first.config.num_envs,
+        };
+        let (mut copies, mut rules) = (vec![], vec![]);
         for trainer in trainers.iter_mut() {
-            adams.push(ppo_of(trainer)?.optimizer().joined()?);
             let env = trainer.envs.first_mut()?.on_device()?;
             copies.push(env.state());
             rules.push((env.rules(), env.steps()));
         }
-        let (first, steps) = rules[0];
+        let (first_rules, steps) = rules[0];
         let follows = |(k, other): (usize, &(DeviceRules, u64))| {
-            let seed = first.seed.wrapping_add(k as u64);
-            *other == (DeviceRules { seed, ..first }, steps)
+            let seed = first_rules.seed.wrapping_add(k as u64);
+            let rules = DeviceRules {
+                seed,
+                ..first_rules
+            };
+            *other == (rules, steps)
         };
         if !rules.iter().enumerate().all(follows) {
             return None;
         }
-        let all =
-            |number: fn(&Trainer) -> Tensor<1>| joined(trainers.iter().map(|one| number(one)));
-        let params = [
-            all(|trainer| trainer.actor.net.flat()),
-            all(|trainer| trainer.critic.net.flat()),
-        ];
-        let adam = Adam {
-            first: joined(adams.iter().map(|adam| adam.first.clone())),
-            second: joined(adams.iter().map(|adam| adam.second.clone())),
-            ..adams.swap_remove(0)
+        let copies = DeviceState {
+            states: Tensor::cat(copies.iter().map(|of| of.states.clone()).collect(), 0),
+            clocks: Tensor::cat(copies.iter().map(|of| of.clocks.clone()).collect(), 0),
+            returns: joined(copies.iter().map(|of| of.returns.clone())),
         };
-        let norms = trainers.iter().map(|one| one.actor.obs_norm.as_ref());
-        let norm = (norms.collect::<Option<Vec<_>>>()).map(|norms| ObsNorm {
-            moments: all_moments(norms.iter().map(|norm| &norm.moments)),
-            clip: norms[0].clip,
-        });
-        let scalers = trainers.iter().map(|one| one.reward_scaler.as_ref());
-        let scaler = (scalers.collect::<Option<Vec<_>>>()).map(|scalers| RewardScaler {
-            moments: all_moments(scalers.iter().map(|scaler| &scaler.moments)),
-            discounted: joined(scalers.iter().map(|scaler| scaler.discounted.clone())),
-        });
-        let mut cohort = Self {
-            agents,
-            norm,
-            scaler,
-            rules: first,
-            params,
-            adam,
-            copies: DeviceState {
-                states: Tensor::cat(copies.iter().map(|of| of.states.clone()).collect(), 0),
-                clocks: Tensor::cat(copies.iter().map(|of| of.clocks.clone()).collect(), 0),
-                returns: joined(copies.iter().map(|of| of.returns.clone())),
-            },
-            steps,
-            learner: None,
+
+        let of_all: Vec<&Trainer> = trainers.iter().map(|one| &**one).collect();
+        let (actor, critic) = agents_of(&of_all)?;
+        let ppos = of_all.iter().map(|one| ppo_of(one));
+        let scalers = of_all.iter().map(|one| one.reward_scaler.as_ref());
+        let batch = empty_batch(size, &first_rules, &copies);
+        let cohort = Self {
+            ppo: Ppo::of_agents(
+                &ppos.collect::<Option<Vec<_>>>()?,
+                (&actor, &critic),
+                &batch,
+            )?,
+            scaler: (scalers.collect::<Option<Vec<_>>>()).map(|scalers| RewardScaler {
+                moments: all_moments(scalers.iter().map(|scaler| &scaler.moments)),
+                discounted: joined(scalers.iter().map(|scaler| scaler.discounted.clone())),
+            }),
+            config: of_all[0].config.clone(),
+            rules: first_rules,
             read: None,
-            config,
-            ppo,
+            size,
             actor,
             critic,
+            copies,
+            steps,
         };
-        // Constructing a job shows whether there are kernels for it.
+        // Constructing a job shows whether there is a kernel for it.
         cohort.job(0)?;
-        cohort.learner = Some(cohort.learner(cohort.empty_batch(), cohort.goal(0.0), None)?);
         Some(cohort)
     }
 
@@ -165,94 +148,75 @@ impl Cohort {
             return vec![];
         };
         let (context, first_step) = first.position();
-        let (c, agents) = (self.ppo.clone(), self.agents);
-        let goal = self.goal(context.progress);
-        let known = vec![
-            ("lr", goal.size.learning_rate),
-            ("clip", goal.loss.surrogate.clip()),
-            ("epochs", c.epochs as f64),
-        ];
-
-        let (mut rollout, after) = self.collect(first_step);
-        self.copies = after.state;
-        self.steps += c.steps as u64;
-        let raw_obs = rollout.flat_obs().floats();
-        if let Some(scaler) = &mut self.scaler {
-            let (rewards, ended) = (rollout.rewards.clone(), rollout.ended());
-            rollout.rewards = scaler.scale_of_agents(rewards, ended, c.gamma, agents);
-        }
-        clip_rewards(&mut rollout, &self.config);
-        let finished = last_episodes(after.ended_returns, after.ends, WINDOW, agents);
-
-        let [advantages, returns] = gae_of_agents(&rollout.trace(), c.gamma, c.gae_lambda, agents);
-        let mut batch = rollout.flatten(advantages, returns);
-        if c.normalize_advantages == AdvantageNorm::Batch {
-            let parts = (0..agents).map(|k| rows_of(&batch.advantages, k, agents));
-            batch.advantages = joined(parts.map(standardize));
-        }
-        batch.obs = self.normalized(raw_obs.clone()).into();
-
-        let key = |epoch, k| {
-            let seed = self.config.seed + k;
-            let order = context.order(epoch);
-            Order { seed, ..order }.key()
-        };
-        let keys = (0..c.epochs).flat_map(|epoch| (0..agents as u64).map(move |k| key(epoch, k)));
-        let keys = shuffle_keys(&keys.collect::<Vec<_>>(), &batch.obs.device());
-        let kept = self.learner.take();
-        let Some(mut learner) = self.learner(batch, goal, kept) else {
-            unreachable!("there has been a learner for such a batch")
-        };
-        let reported = learner.epochs(keys);
-        let summary = learner.summary(vec![reported]);
-        (self.params, self.adam) = learner.params();
-        self.learner = Some(learner);
-        // The only wait for the device in an iteration.
-        let read = read_back::read_all(vec![summary, finished]);
-        if let Some(norm) = self.norm.as_mut().filter(|_| self.config.normalize.obs) {
-            norm.moments = norm.moments.merge_of_agents(raw_obs, agents);
-        }
-        self.read = None;
-
-        let (summaries, finished) = read.split_at(agents * UPDATE.len());
+        let collected = self.collect(first_step);
+        let learned = self.learn(collected, context);
+        let mut outcomes: Vec<_> = learned.read().into_iter().map(Some).collect();
         let report = |trainer: &mut &mut Trainer| {
-            let k = self.number(trainer);
-            let summary = part(summaries, k, agents);
-            let metrics = Metrics::of(&UPDATE, summary, known.clone());
-            let finished: Vec<f32> = part(finished, k, agents)
-                .iter()
-                .map(|x| *x as f32)
-                .collect();
-            let finished = FinishedEpisodes::from_values(&finished);
-            Ok(trainer.count(c.steps, metrics, &finished, Evidence::default())?)
+            let Some(outcome) = outcomes[self.number(trainer)].take() else {
+                unreachable!("each agent has one trainer")
+            };
+            Ok(trainer.count(outcome)?)
         };
         trainers.iter_mut().map(report).collect()
     }
 
+    /// [`Trainer::collect`] for all agents.
+    fn collect(&mut self, first_step: u64) -> Collected {
+        let Some(job) = self.job(first_step) else {
+            unreachable!("the policy has had a plan")
+        };
+        let agent = (&self.actor, &self.critic);
+        let (rollout, after) = run(agent, self.copies.clone(), job, self.size);
+        self.copies = after.state;
+        self.steps += self.size.steps as u64;
+        let (returns, ends) = (after.ended_returns, after.ends);
+        Collected {
+            rollout: Some(rollout),
+            steps: self.size.steps,
+            finished: Finished::Device(last_episodes(returns, ends, WINDOW, self.size.agents)),
+            evidence: Evidence::default(),
+        }
+    }
+
+    /// [`Trainer::learn`] for all agents.
+    fn learn(&mut self, collected: Collected, context: UpdateContext<'_>) -> Learned {
+        self.read = None;
+        let learners = Learners {
+            config: &self.config,
+            actor: &mut self.actor,
+            critic: &mut self.critic,
+            algorithm: &mut self.ppo,
+            reward_scaler: &mut self.scaler,
+        };
+        let context = UpdateContext {
+            seed: self.config.seed,
+            ..context
+        };
+        let learned = learners.learn(collected, context);
+        learned.unwrap_or_else(|| unreachable!("nothing stops it"))
+    }
+
     /// The checkpoint that the trainer would write if it had taken its steps itself.
     pub fn save(&mut self, trainer: &Trainer) -> Checkpoint {
-        let (k, agents) = (self.number(trainer), self.agents);
+        let (k, agents) = (self.number(trainer), self.size.agents);
         let read = self.read.take().unwrap_or_else(|| self.read());
         let mut checkpoint = Checkpoint::default();
         let [actors, critics, first, second] =
             read.learned.each_ref().map(|all| part(all, k, agents));
         checkpoint.put_params("actor", &self.actor.net, actors);
         checkpoint.put_params("critic", &self.critic.net, critics);
-        if let Some(norm) = &self.norm {
-            checkpoint.put_moments("obs_norm", &moments_of(&norm.moments, k, agents));
+        if let Some(norm) = &self.actor.obs_norm {
+            checkpoint.put_moments("obs_norm", &moments_of(&norm.moments, k));
         }
         if let Some(scaler) = &self.scaler {
             checkpoint.put_reward_scaler(&RewardScaler {
-                moments: moments_of(&scaler.moments, k, agents),
+                moments: moments_of(&scaler.moments, k),
                 discounted: rows_of(&scaler.discounted, k, agents),
             });
         }
-        if let Some(ppo) = ppo_of(trainer) {
-            let steps = self.adam.steps;
-            let moments = [first, second];
-            (ppo.optimizer()).save_moments(&mut checkpoint, moments, steps, actors.len());
-            ppo.save_rest(&mut checkpoint);
-        }
+        let (optimizer, moments) = (self.ppo.optimizer(), [first, second]);
+        optimizer.save_moments(&mut checkpoint, moments, read.updates, actors.len());
+        self.ppo.save_rest(&mut checkpoint);
         let own = CopiesRead {
             states: part(&read.copies.states, k, agents).to_vec(),
             clocks: part(&read.copies.clocks, k, agents).to_vec(),
@@ -272,102 +236,29 @@ impl Cohort {
 
     /// The rollout to run; `None` if there is no kernel for it.
     fn job(&self, first_step: u64) -> Option<Job> {
-        let size = Size {
-            agents: self.agents,
-            steps: self.ppo.steps,
-            envs: self.config.num_envs,
-        };
         let noise = NoiseAt::actions(self.config.seed, first_step);
         let rules = DeviceRules {
             step: self.steps,
             ..self.rules
         };
-        job(&self.actor, rules, noise, size, &self.copies)
-    }
-
-    fn collect(&self, first_step: u64) -> (Rollout, Steps) {
-        let [actors, critics] = self.params.clone();
-        let norm = match &self.norm {
-            Some(norm) => moments(norm, self.agents),
-            // Not used.
-            None => actors.clone(),
-        };
-        let values = |obs: Tensor<3>| {
-            let [steps, envs, width] = obs.dims();
-            let obs = self.normalized(obs.reshape([steps * envs, width]));
-            let shape = self.critic.net.perceptron();
-            let values = shape.and_then(|shape| device_outputs(shape, critics.clone(), obs));
-            let Some(values) = values else {
-                unreachable!("the critic has had a plan")
-            };
-            values.reshape([steps, envs])
-        };
-        let Some(job) = self.job(first_step) else {
-            unreachable!("the policy has had a plan")
-        };
-        run([actors, norm], self.copies.clone(), job, values)
-    }
-
-    /// The learner of the gradient steps on a batch; `None` if there are no kernels for it.
-    fn learner(
-        &self,
-        batch: Batch,
-        goal: Goal,
-        kept: Option<DeviceLearner>,
-    ) -> Option<DeviceLearner> {
-        let (loss, step) = (goal.loss.in_f32(), goal.size.fused(self.ppo.optimizer));
-        let all = Agents {
-            count: self.agents,
-            like: (&self.actor, &self.critic),
-            params: self.params.clone(),
-            adam: self.adam.clone(),
-        };
-        DeviceLearner::of_agents(kept, all, batch, goal.minibatches, &loss, step)
-    }
-
-    fn goal(&self, progress: f64) -> Goal {
-        self.ppo.goal(progress, self.ppo.kl_coef)
-    }
-
-    /// A batch of the size of an update.
-    fn empty_batch(&self) -> Batch {
-        let samples = self.agents * self.ppo.steps * self.config.num_envs;
-        let sizes = self.rules.env.sizes();
-        let device = self.params[0].device();
-        let columns = |width| Tensor::zeros([samples, width], &device);
-        let column = || Tensor::zeros([samples], &device);
-        Batch {
-            obs: columns(sizes.obs).into(),
-            actions: columns(sizes.action),
-            log_probs: column(),
-            values: column(),
-            advantages: column(),
-            returns: column(),
-            sequences: None,
-        }
-    }
-
-    /// Normalised observations `[S·B, O]`, as the networks see them.
-    fn normalized(&self, obs: Tensor<2>) -> Tensor<2> {
-        match &self.norm {
-            Some(norm) => norm.apply_of_agents(obs, self.agents),
-            None => obs,
-        }
+        job(&self.actor, rules, noise, self.size, &self.copies)
     }
 
     /// Reads everything into host memory.
     fn read(&self) -> Read {
-        let [actors, critics] = self.params.clone();
+        let Some(adam) = self.ppo.optimizer().joined(self.size.agents) else {
+            unreachable!("the optimisers have been joined")
+        };
         let DeviceState {
             states,
             clocks,
             returns,
         } = self.copies.clone();
         let read = Transaction::default()
-            .register(actors)
-            .register(critics)
-            .register(self.adam.first.clone())
-            .register(self.adam.second.clone())
+            .register(self.actor.net.flat())
+            .register(self.critic.net.flat())
+            .register(adam.first)
+            .register(adam.second)
             .register(states)
             .register(returns)
             .register(clocks);
@@ -377,6 +268,7 @@ impl Cohort {
         let numbers = |data: TensorData| data.iter().collect();
         Read {
             learned: [actors, critics, first, second].map(numbers),
+            updates: adam.steps,
             copies: CopiesRead {
                 states: numbers(states),
                 clocks: clocks.iter().collect(),
@@ -409,6 +301,45 @@ fn ppo_of(trainer: &Trainer) -> Option<&Ppo> {
     algorithm.downcast_ref()
 }
 
+/// All actors in one, and all critics; `None` if a GPU has no kernels for them.
+fn agents_of(all: &[&Trainer]) -> Option<(Actor, Critic)> {
+    let first = all[0];
+    let flats = |of: fn(&Trainer) -> Tensor<1>| joined(all.iter().map(|one| of(one)));
+    let norms = all.iter().map(|one| one.actor.obs_norm.as_ref());
+    let norm = (norms.collect::<Option<Vec<_>>>()).map(|norms| ObsNorm {
+        moments: all_moments(norms.iter().map(|norm| &norm.moments)),
+        clip: norms[0].clip,
+    });
+    let actor = Actor {
+        net: (first.actor.net).of_agents(flats(|one| one.actor.net.flat()))?,
+        kind: first.actor.kind.clone(),
+        obs_norm: norm.clone(),
+    };
+    let critic = Critic {
+        net: (first.critic.net).of_agents(flats(|one| one.critic.net.flat()))?,
+        obs_norm: norm,
+    };
+    Some((actor, critic))
+}
+
+/// A batch of the size of an update.
+fn empty_batch(size: Size, rules: &DeviceRules, copies: &DeviceState) -> Batch {
+    let samples = size.agents * size.steps * size.envs;
+    let (sizes, device) = (rules.env.sizes(), copies.returns.device());
+    let columns = |width| Tensor::zeros([samples, width], &device);
+    let column = || Tensor::zeros([samples], &device);
+    Batch {
+        obs: columns(sizes.obs).into(),
+        actions: columns(sizes.action),
+        log_probs: column(),
+        values: column(),
+        advantages: column(),
+        returns: column(),
+        sequences: None,
+        agents: size.agents,
+    }
+}
+
 /// Concatenates vectors.
 fn joined(parts: impl Iterator<Item = Tensor<1>>) -> Tensor<1> {
     Tensor::cat(parts.collect(), 0)
@@ -419,16 +350,18 @@ fn all_moments<'a>(parts: impl Iterator<Item = &'a Moments> + Clone) -> Moments 
     Moments {
         mean: joined(parts.clone().map(|one| one.mean.clone())),
         variance: joined(parts.clone().map(|one| one.variance.clone())),
-        count: parts.map(|one| one.count).fold(0.0, f64::max),
+        count: parts.clone().map(|one| one.count).fold(0.0, f64::max),
+        agents: parts.count(),
     }
 }
 
 /// Moments of agent `k`.
-fn moments_of(all: &Moments, k: usize, agents: usize) -> Moments {
+fn moments_of(all: &Moments, k: usize) -> Moments {
     Moments {
-        mean: rows_of(&all.mean, k, agents),
-        variance: rows_of(&all.variance, k, agents),
+        mean: rows_of(&all.mean, k, all.agents),
+        variance: rows_of(&all.variance, k, all.agents),
         count: all.count,
+        agents: 1,
     }
 }
 

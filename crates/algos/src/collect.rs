@@ -274,6 +274,7 @@ impl Record {
             truncated,
             lengths: None,
             memory: self.memory,
+            agents: 1,
         };
         (rollout, after)
     }

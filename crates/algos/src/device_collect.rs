@@ -31,18 +31,7 @@ pub(crate) fn collect_on_device(
     };
     let (rules, state) = (env.rules(), env.state());
     let job = job(actor, rules, noise, size, &state)?;
-    let params = actor.net.flat();
-    let norm = match &actor.obs_norm {
-        Some(norm) => moments(norm, 1),
-        // Not used.
-        None => params.clone(),
-    };
-    let values = |obs: Tensor<3>| {
-        let width = obs.dims()[2];
-        let values = critic.values(obs.reshape([steps * envs, width]));
-        values.reshape([steps, envs])
-    };
-    let (rollout, after) = run([params, norm], state, job, values);
+    let (rollout, after) = run((actor, critic), state, job, size);
     env.advanced(&after);
     Some(rollout)
 }
@@ -92,22 +81,33 @@ pub(crate) fn job(
     Job::new(&policy, rules, noise, size, &state.returns.device())
 }
 
-/// Means and variances of the normalisers of `agents` `S`, as the kernel reads them, `[S·2·O]`.
-pub(crate) fn moments(norm: &ObsNorm, agents: usize) -> Tensor<1> {
+/// Means and variances of the normalisers, as the kernel reads them, `[S·2·O]`.
+fn moments(norm: &ObsNorm) -> Tensor<1> {
+    let agents = norm.moments.agents;
     let (mean, variance) = (norm.moments.mean.clone(), norm.moments.variance.clone());
     let len = mean.dims()[0];
     let rows = [mean, variance].map(|x| x.reshape([agents, len / agents]));
     Tensor::cat(rows.into(), 1).reshape([2 * len])
 }
 
-/// Runs the `job`. Returns the rollouts `[S·T, N, ..]` and the results of the environments. `params` `[S·P]` are the
-/// parameters of the policies, `norm` the [`moments`] of their normalisers, and `values` the critics.
+/// Runs the `job` of this size. Returns the rollouts `[S·T, N, ..]` and the results of the environments.
 pub(crate) fn run(
-    [params, norm]: [Tensor<1>; 2],
+    (actor, critic): (&Actor, &Critic),
     state: DeviceState,
     job: Job,
-    values: impl Fn(Tensor<3>) -> Tensor<2>,
+    size: Size,
 ) -> (Rollout, Steps) {
+    let params = actor.net.flat();
+    let norm = match &actor.obs_norm {
+        Some(norm) => moments(norm),
+        // Not read.
+        None => params.clone(),
+    };
+    let values = |obs: Tensor<3>| {
+        let [steps, envs, width] = obs.dims();
+        let values = critic.values(obs.reshape([steps * envs, width]));
+        values.reshape([steps, envs])
+    };
     let collected = job.run(params, norm, state);
     let (obs, steps) = (collected.obs, collected.steps);
     let [terminated, truncated] = steps.how_ended();
@@ -122,6 +122,7 @@ pub(crate) fn run(
         truncated,
         lengths: None,
         memory: Memory::default(),
+        agents: size.agents,
     };
     (rollout, steps)
 }

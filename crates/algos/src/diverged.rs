@@ -247,6 +247,7 @@ mod tests {
                 summary: rows.clone(),
                 rows: vec![rows.reshape([-1, 6])],
                 minibatches: 2,
+                agents: 1,
             }),
             ..Evidence::default()
         }

@@ -193,6 +193,7 @@ impl Record {
             truncated: flags(self.truncated),
             lengths: None,
             memory: Memory::default(),
+            agents: 1,
         }
     }
 }

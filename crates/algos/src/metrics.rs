@@ -29,6 +29,8 @@ pub struct Measured {
     /// Values, concatenated in the order of the names.
     values: Vec<Tensor<1>>,
     known: Vec<(&'static str, f64)>,
+    /// Number of agents `S` updated at once, by which the values are concatenated.
+    agents: usize,
     /// Diagnostics of each step, if an update took several.
     steps: Option<UpdateSteps>,
 }
@@ -41,28 +43,32 @@ impl Measured {
             names,
             values,
             known: known.to_vec(),
+            agents: 1,
             steps: None,
         }
     }
 
     /// Measurements of an update by minibatches, and numbers already on the host.
     pub fn of_steps(steps: UpdateSteps, known: &[(&'static str, f64)]) -> Self {
-        let mut measured = Self::new(vec![], known).with(&UPDATE, steps.summary.clone());
+        let mut measured = Self::new(vec![], known);
+        measured.agents = steps.agents;
+        measured = measured.with(&UPDATE, steps.summary.clone());
         measured.steps = Some(steps);
         measured
     }
 
     /// Adds values `[names]` that are already in one tensor.
     pub fn with(mut self, names: &[&'static str], values: Tensor<1>) -> Self {
-        assert_eq!(values.dims(), [names.len()], "number of values");
+        let len = names.len() * self.agents;
+        assert_eq!(values.dims(), [len], "number of values");
         self.names.extend(names);
         self.values.push(values);
         self
     }
 
-    /// Diagnostics of each step, if an update took several.
+    /// Diagnostics of each step, if an update of one agent took several.
     pub(crate) fn steps(&self) -> Option<UpdateSteps> {
-        self.steps.clone()
+        self.steps.clone().filter(|_| self.agents == 1)
     }
 
     /// Reads everything back from the device at once, together with other values `[K]`.
@@ -70,12 +76,33 @@ impl Measured {
     /// An explained variance is undefined if the returns do not vary; any other value that is not finite indicates a
     /// divergence and is kept.
     pub fn read(self, along: Option<Tensor<1>>) -> (Metrics, Vec<f32>) {
-        let mut parts = self.values;
-        parts.extend(along);
-        let read = read_back::read_all(parts);
-        let (measured, along) = read.split_at(self.names.len());
-        let metrics = Metrics::of(&self.names, measured, self.known);
-        (metrics, along.iter().map(|x| *x as f32).collect())
+        assert_eq!(self.agents, 1, "agents");
+        let (metrics, along) = self.read_agents(along.into_iter().collect()).swap_remove(0);
+        (metrics, along.concat())
+    }
+
+    /// [`read`](Self::read) for every agent, with one wait for all. `along` are `[S·K]` with any `K`.
+    pub(crate) fn read_agents(self, along: Vec<Tensor<1>>) -> Vec<(Metrics, Vec<Vec<f32>>)> {
+        let (agents, measured) = (self.agents, self.values.len());
+        let all: Vec<_> = self.values.into_iter().chain(along).collect();
+        let lens: Vec<usize> = all.iter().map(|x| x.dims()[0] / agents).collect();
+        let read = read_back::read_all(all);
+        let of_agent = |k| {
+            let mut rest = read.as_slice();
+            let part = |len: &usize| {
+                let (all, others) = rest.split_at(len * agents);
+                rest = others;
+                &all[k * len..][..*len]
+            };
+            let parts: Vec<&[f64]> = lens.iter().map(part).collect();
+            let (measured, along) = parts.split_at(measured);
+            let numbers = |part: &&[f64]| part.iter().map(|x| *x as f32).collect();
+            (
+                Metrics::of(&self.names, &measured.concat(), self.known.clone()),
+                along.iter().map(numbers).collect(),
+            )
+        };
+        (0..agents).map(of_agent).collect()
     }
 }
 

@@ -122,7 +122,7 @@ impl Optimizer {
     /// Adam's states for the actor, which has `len` parameters, and for the critic; `None` for another rule.
     pub fn adams(&self, len: usize) -> Option<[Adam; 2]> {
         match self {
-            Self::Shared(Rule::Adam(adam)) => Some(adam.split(len)),
+            Self::Shared(Rule::Adam(adam)) => Some(adam.split(len, 1)),
             Self::Separate(Rule::Adam(actor), Rule::Adam(critic)) => {
                 Some([actor.clone(), critic.clone()])
             }
@@ -133,31 +133,56 @@ impl Optimizer {
     /// Sets the states returned by [`adams`](Self::adams).
     pub fn set_adams(&mut self, [actor, critic]: [Adam; 2]) {
         *self = match self {
-            Self::Shared(_) => Self::Shared(Rule::Adam(Adam::joined([actor, critic]))),
+            Self::Shared(_) => Self::Shared(Rule::Adam(Adam::joined([actor, critic], 1))),
             Self::Separate(..) => Self::Separate(Rule::Adam(actor), Rule::Adam(critic)),
         };
     }
 
-    /// Adam's state for the actor's parameters followed by the critic's; `None` for another rule.
-    pub fn joined(&self) -> Option<Adam> {
+    /// Adam's state for the actor's parameters followed by the critic's; `None` for another rule. Of several agents
+    /// `[S·P]`, concatenated by agent.
+    pub fn joined(&self, agents: usize) -> Option<Adam> {
         match self {
             Self::Shared(Rule::Adam(adam)) => Some(adam.clone()),
             Self::Separate(Rule::Adam(actor), Rule::Adam(critic)) => {
-                Some(Adam::joined([actor.clone(), critic.clone()]))
+                Some(Adam::joined([actor.clone(), critic.clone()], agents))
             }
             _ => None,
         }
     }
 
-    /// Sets the state returned by [`joined`](Self::joined); the actor has `len` parameters.
-    pub fn set_joined(&mut self, adam: Adam, len: usize) {
+    /// Sets the state returned by [`joined`](Self::joined); an actor has `len` parameters.
+    pub fn set_joined(&mut self, adam: Adam, len: usize, agents: usize) {
         *self = match self {
             Self::Shared(_) => Self::Shared(Rule::Adam(adam)),
             Self::Separate(..) => {
-                let [actor, critic] = adam.split(len);
+                let [actor, critic] = adam.split(len, agents);
                 Self::Separate(Rule::Adam(actor), Rule::Adam(critic))
             }
         };
+    }
+
+    /// States of several agents in one, concatenated by agent; `None` unless all are of Adam and of the same kind.
+    pub(crate) fn of_agents(all: &[&Self]) -> Option<Self> {
+        let adams = |of: fn(&Self) -> Option<&Adam>| {
+            let all = all.iter().map(|one| of(one).cloned());
+            Some(Rule::Adam(Adam::of_agents(all.collect::<Option<_>>()?)))
+        };
+        let shared = adams(|one| match one {
+            Self::Shared(Rule::Adam(adam)) => Some(adam),
+            _ => None,
+        });
+        if let Some(rule) = shared {
+            return Some(Self::Shared(rule));
+        }
+        let actors = adams(|one| match one {
+            Self::Separate(Rule::Adam(actor), _) => Some(actor),
+            _ => None,
+        });
+        let critics = adams(|one| match one {
+            Self::Separate(_, Rule::Adam(critic)) => Some(critic),
+            _ => None,
+        });
+        Some(Self::Separate(actors?, critics?))
     }
 
     /// Adds the states to a checkpoint.

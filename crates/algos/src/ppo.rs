@@ -21,7 +21,7 @@ use uphill_core::{
     peers,
     policy::{Actor, Critic},
     read_back,
-    rollout::Rollout,
+    rollout::{Batch, Rollout},
     schedule::Schedule,
 };
 
@@ -207,6 +207,24 @@ impl Ppo {
         }
     }
 
+    /// PPO of several agents at once, whose settings are the same; `None` if a GPU has no kernels for steps on batches like
+    /// this one, or if a target KL may end their epochs at different times.
+    pub(crate) fn of_agents(
+        all: &[&Self],
+        agent: (&Actor, &Critic),
+        batch: &Batch,
+    ) -> Option<Self> {
+        let descents: Vec<_> = all.iter().map(|one| &one.descent).collect();
+        let first = all.first().filter(|one| one.config.target_kl == 0.0)?;
+        let mut of_all = Self {
+            config: first.config.clone(),
+            descent: Descent::of_agents(&descents)?,
+            kl_coef: first.kl_coef,
+        };
+        let goal = of_all.config.goal(0.0, of_all.kl_coef);
+        (of_all.descent.prepare(agent, batch, &goal)).then_some(of_all)
+    }
+
     /// Optimiser state.
     pub(crate) fn optimizer(&self) -> &Optimizer {
         self.descent.optimizer()
@@ -260,7 +278,7 @@ impl Algorithm for Ppo {
         let [advantages, returns] = gae_with_returns(&rollout.trace(), c.gamma, c.gae_lambda);
         let mut batch = rollout.flatten(advantages, returns);
         if c.normalize_advantages == AdvantageNorm::Batch {
-            batch.advantages = peers::standardize(context.peers, batch.advantages);
+            batch.standardize(context.peers);
         }
 
         let old = actor.clone();

@@ -62,6 +62,13 @@ impl Order {
         order.chunks_exact(len / parts).map(<[_]>::to_vec).collect()
     }
 
+    /// [Keys](Self::key) of several agents with consecutive seeds; this order is that of the first.
+    pub(crate) fn keys(self, agents: usize) -> impl Iterator<Item = [u32; 2]> {
+        (self.seed..)
+            .take(agents)
+            .map(move |seed| Self { seed, ..self }.key())
+    }
+
     /// Key from which a GPU derives its order of the samples, which differs from that of
     /// [`minibatches`](Self::minibatches).
     pub fn key(self) -> [u32; 2] {

@@ -4,7 +4,7 @@ mod build;
 mod iteration;
 mod state;
 
-pub(crate) use iteration::clip_rewards;
+pub(crate) use iteration::Learners;
 pub use iteration::{Collected, Learned, Report};
 pub use state::load_actor;
 

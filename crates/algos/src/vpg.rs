@@ -16,7 +16,6 @@ use uphill_core::{
     advantage::{discounted_returns, gae},
     loss::explained_variance,
     optim::{Rule, RuleKind},
-    peers,
     policy::{Actor, Critic},
     rollout::Rollout,
     schedule::Schedule,
@@ -149,7 +148,7 @@ impl Algorithm for Vpg {
         let returns = discounted_returns(&rollout.trace(), c.gamma);
         let mut batch = rollout.flatten(advantages, returns);
         if c.normalize_advantages {
-            batch.advantages = peers::standardize(context.peers, batch.advantages);
+            batch.standardize(context.peers);
         }
 
         let means = ascend(actor, &mut self.actor_rule, &batch, ascent, context.peers);

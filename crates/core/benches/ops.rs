@@ -226,6 +226,7 @@ mod ppo_epoch {
             advantages: normal([len]),
             returns: normal([len]),
             sequences: None,
+            agents: 1,
         }
     }
 }
@@ -314,6 +315,7 @@ mod advantages {
             next_values: normal(shape),
             terminated: normal(shape).greater_elem(1.65),
             truncated: normal(shape).greater_elem(9.0),
+            agents: 1,
         }
     }
 }

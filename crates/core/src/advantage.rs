@@ -3,6 +3,8 @@
 //! All tensors are `[T, N]`. `next_values[t]` is V of the observation that followed step `t` *before* any reset, so a
 //! truncated step bootstraps from the observation it really ended in, and the last row of a rollout needs no special
 //! case. Termination zeroes the bootstrap; termination and truncation both cut the trace.
+//!
+//! Traces of several agents on a GPU are concatenated, `[S·T, N]`, and so are their advantages.
 
 use crate::scan;
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
@@ -23,6 +25,7 @@ use uphill_gpu::{device::on_device, experience};
 ///     next_values: number(5.0),
 ///     terminated: number(1.0).bool(),
 ///     truncated: number(0.0).bool(),
+///     agents: 1,
 /// };
 /// assert_eq!(td_residuals(&trace, 0.9).into_scalar::<f32>(), 0.75);
 /// ```
@@ -38,6 +41,8 @@ pub struct Trace {
     pub terminated: Tensor<2, Bool>,
     /// Whether the episode was cut off at step t although the MDP went on.
     pub truncated: Tensor<2, Bool>,
+    /// Number of agents `S`, whose rows are concatenated, `[S·T, N]`; several only on a GPU.
+    pub agents: usize,
 }
 
 impl Trace {
@@ -62,6 +67,7 @@ impl Trace {
 
     /// 1 where step t+1 continues the episode of step t and lies inside the rollout.
     fn inside(&self) -> Tensor<2> {
+        assert_eq!(self.agents, 1, "agents of this estimator");
         let [steps, _] = self.rewards.dims();
         let row = Tensor::<1, Int>::arange(0..steps as i64, &self.rewards.device());
         let not_last = row.lower_elem(steps as i64 - 1).float();
@@ -83,6 +89,7 @@ impl Trace {
 ///     next_values: ones * 2.0,
 ///     terminated: never.clone(),
 ///     truncated: never,
+///     agents: 1,
 /// };
 /// // δ = 1 + ½ · 2 − 1 = 1 in both steps; λ = 1 adds γ δ_1 to the first.
 /// let first = |e: Estimator| e.advantages(&trace, 0.5).iter_dim(0).next().unwrap().into_scalar::<f32>();
@@ -138,6 +145,7 @@ fn not(flag: Tensor<2, Bool>) -> Tensor<2> {
 ///     next_values: number(4.0),
 ///     terminated: number(0.0).bool(),
 ///     truncated: number(1.0).bool(),
+///     agents: 1,
 /// };
 /// // A truncated step bootstraps: 1 + ½ · 4 − 2.
 /// assert_eq!(td_residuals(&trace, 0.5).into_scalar::<f32>(), 1.0);
@@ -165,6 +173,7 @@ pub fn td_residuals(trace: &Trace, gamma: f64) -> Tensor<2> {
 ///     next_values: ones() * 0.0,
 ///     terminated: flags(1.0),
 ///     truncated: flags(0.0),
+///     agents: 1,
 /// };
 /// // Two rewards of 1 before the end: A_0 = 1 + γ λ, A_1 = 1.
 /// let advantages: Vec<f32> = gae(&trace, 0.5, 0.5).into_data().iter().collect();
@@ -189,20 +198,16 @@ pub fn gae(trace: &Trace, gamma: f64, gae_lambda: f64) -> Tensor<2> {
 ///     next_values: number(0.0),
 ///     terminated: number(1.0).bool(),
 ///     truncated: number(0.0).bool(),
+///     agents: 1,
 /// };
 /// let [advantages, returns] = gae_with_returns(&trace, 0.99, 0.95);
 /// assert_eq!([advantages.into_scalar::<f32>(), returns.into_scalar::<f32>()], [0.75, 1.0]);
 /// ```
-pub fn gae_with_returns(trace: &Trace, gamma: f64, gae_lambda: f64) -> [Tensor<2>; 2] {
-    gae_of_agents(trace, gamma, gae_lambda, 1)
-}
-
-/// [`gae_with_returns`] of `agents` `S` whose traces are concatenated, all `[S·T, N]`.
 ///
 /// # Panics
 ///
 /// If there are several agents and their traces are not on a GPU.
-pub fn gae_of_agents(trace: &Trace, gamma: f64, gae_lambda: f64, agents: usize) -> [Tensor<2>; 2] {
+pub fn gae_with_returns(trace: &Trace, gamma: f64, gae_lambda: f64) -> [Tensor<2>; 2] {
     trace.check();
     if on_device(&trace.rewards) {
         let Trace {
@@ -211,11 +216,12 @@ pub fn gae_of_agents(trace: &Trace, gamma: f64, gae_lambda: f64, agents: usize) 
             next_values,
             terminated,
             truncated,
+            agents,
         } = trace.clone();
         let numbers = [rewards, values, next_values];
         return experience::gae(numbers, [terminated, truncated], gamma, gae_lambda, agents);
     }
-    assert_eq!(agents, 1, "agents in host memory");
+    assert_eq!(trace.agents, 1, "agents in host memory");
     let decay = trace.continues() * (gamma * gae_lambda);
     let advantages = scan::reverse(td_residuals(trace, gamma), decay);
     let returns = advantages.clone() + trace.values.clone();
@@ -237,6 +243,7 @@ pub fn gae_of_agents(trace: &Trace, gamma: f64, gae_lambda: f64, agents: usize) 
 ///     next_values: ones * 4.0,
 ///     terminated: never.clone(),
 ///     truncated: never,
+///     agents: 1,
 /// };
 /// // G_1 = 1 + ½ · 4, bootstrapped at the end of the rollout, and G_0 = 1 + ½ G_1.
 /// let returns: Vec<f32> = discounted_returns(&trace, 0.5).into_data().iter().collect();
@@ -267,6 +274,7 @@ pub fn discounted_returns(trace: &Trace, gamma: f64) -> Tensor<2> {
 ///     next_values: ones * 4.0,
 ///     terminated: never.clone(),
 ///     truncated: never,
+///     agents: 1,
 /// };
 /// // n = 1: 1 + ½ + ¼ · 4 for the first two steps; the last one bootstraps after one reward.
 /// let returns: Vec<f32> = n_step_returns(&trace, 0.5, 1).into_data().iter().collect();

@@ -120,6 +120,7 @@ pub fn optimal(scores: Tensor<2>, gradients: Tensor<2>) -> Tensor<1> {
 ///     truncated: zeros.bool(),
 ///     lengths: Some(vec![1]),
 ///     memory: Memory::default(),
+///     agents: 1,
 /// };
 /// // Logits are the bias where the observation is 0: 2 ∇ log π(0) = 2 (1 − ½, −½) after zeros for the weights.
 /// let gradient = trajectory_gradients(&actor, &rollout, Tensor::ones([1, 1], &device) * 2.0);

@@ -73,6 +73,7 @@ impl Surrogate {
 ///     advantages: ones.clone(),
 ///     returns: ones,
 ///     sequences: None,
+///     agents: 1,
 /// };
 /// let loss = ActorCriticLoss {
 ///     surrogate: Surrogate::Clipped { clip: 0.2 },
@@ -185,6 +186,7 @@ pub struct Parts {
 ///     advantages: zeros.clone(),
 ///     returns: zeros.clone() + 2.0,
 ///     sequences: None,
+///     agents: 1,
 /// };
 /// // Unclipped ½ (1 − 2)²; clipped at V_old ± ½ = ½ the loss is ½ (½ − 2)².
 /// let loss = |clip| value_loss_on(zeros.clone() + 1.0, &batch, clip).into_scalar::<f32>();

@@ -241,6 +241,18 @@ impl Net {
         self.with(self.network.with_flat(flat))
     }
 
+    /// Several networks like this one in one, with parameters `flat` `[S·P]`, concatenated by agent; `None` unless it is a
+    /// perceptron with kernels on a GPU. [`forward`](Self::forward) then takes observations `[S·B, O]`, each agent's part
+    /// through its own network, in one launch; [`flat`](Self::flat) and [`with_flat`](Self::with_flat) have `[S·P]`;
+    /// everything else is that of one.
+    ///
+    /// # Panics
+    ///
+    /// If the length of `flat` is no multiple of `P`.
+    pub fn of_agents(&self, flat: Tensor<1>) -> Option<Self> {
+        Some(self.with(self.network.of_agents(flat)?))
+    }
+
     /// This network, recording gradients.
     pub fn tracked(&self) -> Self {
         self.with(self.network.tracked())
@@ -299,6 +311,10 @@ pub(crate) trait ErasedNetwork: Send + std::fmt::Debug {
     fn jvp(&self, obs: Tensor<2>, direction: Tensor<1>) -> Tensor<2>;
     fn flat(&self) -> Tensor<1>;
     fn with_flat(&self, flat: Tensor<1>) -> Box<dyn ErasedNetwork>;
+    /// See [`Net::of_agents`].
+    fn of_agents(&self, _: Tensor<1>) -> Option<Box<dyn ErasedNetwork>> {
+        None
+    }
     fn tracked(&self) -> Box<dyn ErasedNetwork>;
     fn flat_grad(&self, grads: &Gradients) -> Tensor<1>;
     fn layout(&self) -> Vec<ParamSpec>;

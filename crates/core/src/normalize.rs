@@ -29,8 +29,10 @@ pub struct Moments {
     pub mean: Tensor<1>,
     /// Population variance `[F]`.
     pub variance: Tensor<1>,
-    /// Number of samples.
+    /// Number of samples, of each agent.
     pub count: f64,
+    /// Number of agents `S`, whose features are concatenated, `[S·F]`; several only on a GPU.
+    pub agents: usize,
 }
 
 impl Moments {
@@ -40,23 +42,28 @@ impl Moments {
             mean: Tensor::zeros([features], device),
             variance: Tensor::ones([features], device),
             count: 0.0,
+            agents: 1,
         }
     }
 
-    /// Moments after adding `samples` `[B, F]`.
-    pub fn merge(&self, samples: Tensor<2>) -> Self {
-        let [_, features] = samples.dims();
-        assert_shape!(self.mean, [features]);
-        self.merge_of_agents(samples, 1)
+    /// Number of features `F`.
+    pub fn features(&self) -> usize {
+        self.mean.dims()[0] / self.agents
     }
 
-    /// [`merge`](Self::merge) for `agents` `S`: the first `F` columns of `samples` `[S·B, W]` are added to moments
-    /// `[S·F]`, which are concatenated by agent.
+    /// Moments after adding `samples` `[B, F]`, or `[S·B, F]` of several agents.
     ///
     /// # Panics
     ///
     /// If there are several agents and their samples are not on a GPU.
-    pub fn merge_of_agents(&self, samples: Tensor<2>, agents: usize) -> Self {
+    pub fn merge(&self, samples: Tensor<2>) -> Self {
+        assert_eq!(samples.dims()[1], self.features(), "columns of samples");
+        self.merge_columns(samples)
+    }
+
+    /// [`merge`](Self::merge) of the first `F` columns of `samples`.
+    fn merge_columns(&self, samples: Tensor<2>) -> Self {
+        let agents = self.agents;
         let [rows, width] = samples.dims();
         let batch = rows / agents;
         let total = self.count + batch as f64;
@@ -68,10 +75,11 @@ impl Moments {
                 mean,
                 variance,
                 count: total,
+                agents,
             };
         }
         assert_eq!(agents, 1, "agents in host memory");
-        let features = self.mean.dims()[0];
+        let features = self.features();
         let samples = if width > features {
             samples.narrow(1, 0, features)
         } else {
@@ -89,16 +97,17 @@ impl Moments {
             mean: self.mean.clone() + delta.clone() * new,
             variance: self.variance.clone() * old + variance * new + delta.square() * (old * new),
             count: total,
+            agents,
         }
     }
 
     /// [`merge`](Self::merge) with the samples of all processes.
     pub fn merge_over(&self, peers: &dyn Peers, samples: Tensor<2>) -> Self {
         if peers.size() == 1 {
-            return self.merge_of_agents(samples, 1);
+            return self.merge_columns(samples);
         }
-        let features = self.mean.dims()[0];
-        let fresh = Self::new(features, &self.mean.device()).merge_of_agents(samples, 1);
+        assert_eq!(self.agents, 1, "agents in several processes");
+        let fresh = Self::new(self.features(), &self.mean.device()).merge_columns(samples);
         peers::merge(peers, self, &fresh)
     }
 
@@ -157,17 +166,13 @@ impl ObsNorm {
         }
     }
 
-    /// Normalises observations, `[B, O]` → `[B, O]`.
-    pub fn apply(&self, obs: Tensor<2>) -> Tensor<2> {
-        self.apply_of_agents(obs, 1)
-    }
-
-    /// [`apply`](Self::apply) for `agents` `S` whose moments are concatenated: `[S·B, O]` → `[S·B, O]`.
+    /// Normalises observations, `[B, O]` → `[B, O]`, or `[S·B, O]` → `[S·B, O]` of several agents.
     ///
     /// # Panics
     ///
     /// If there are several agents and their observations are not on a GPU.
-    pub fn apply_of_agents(&self, obs: Tensor<2>, agents: usize) -> Tensor<2> {
+    pub fn apply(&self, obs: Tensor<2>) -> Tensor<2> {
+        let agents = self.moments.agents;
         if on_device(&obs) {
             return experience::scaled(obs, self.moments.numbers(), self.clip, true, agents);
         }
@@ -188,7 +193,7 @@ impl ObsNorm {
 
     /// Adds raw observations `[B, O]` to the moments.
     pub fn merge(&mut self, obs: Tensor<2>) {
-        self.moments = self.moments.merge_of_agents(obs, 1);
+        self.moments = self.moments.merge_columns(obs);
     }
 
     /// Adds the raw observations `[B, O]` of all processes to the moments.
@@ -198,7 +203,7 @@ impl ObsNorm {
 
     /// Number of normalised columns `F`.
     pub fn features(&self) -> usize {
-        self.moments.mean.dims()[0]
+        self.moments.features()
     }
 }
 
@@ -224,7 +229,7 @@ impl ObsNorm {
 pub struct RewardScaler {
     /// Moments of the discounted return, one feature.
     pub moments: Moments,
-    /// Discounted return of each copy's current episode, `[N]`.
+    /// Discounted return of each copy's current episode, `[N]`, or `[S·N]` of several agents.
     pub discounted: Tensor<1>,
 }
 
@@ -237,28 +242,17 @@ impl RewardScaler {
         }
     }
 
-    /// Adds rewards `[T, N]` with the ends of episodes `[T, N]` to the moments, and returns the scaled rewards.
+    /// Adds rewards `[T, N]`, or `[S·T, N]` of several agents, with the ends of episodes to the moments, and returns the
+    /// scaled rewards.
     pub fn scale(&mut self, rewards: Tensor<2>, ended: Tensor<2, Bool>, gamma: f64) -> Tensor<2> {
-        self.scale_of_agents(rewards, ended, gamma, 1)
+        self.scale_over(&Alone, rewards, ended, gamma)
     }
 
-    /// [`scale`](Self::scale) for `agents` `S` whose rewards `[S·T, N]`, moments and discounted returns are
-    /// concatenated.
+    /// [`scale`](Self::scale) with the moments of all processes' rewards.
     ///
     /// # Panics
     ///
     /// If there are several agents and their rewards are not on a GPU.
-    pub fn scale_of_agents(
-        &mut self,
-        rewards: Tensor<2>,
-        ended: Tensor<2, Bool>,
-        gamma: f64,
-        agents: usize,
-    ) -> Tensor<2> {
-        self.scale_among((&Alone, agents), rewards, ended, gamma)
-    }
-
-    /// [`scale`](Self::scale) with the moments of all processes' rewards.
     pub fn scale_over(
         &mut self,
         peers: &dyn Peers,
@@ -266,16 +260,7 @@ impl RewardScaler {
         ended: Tensor<2, Bool>,
         gamma: f64,
     ) -> Tensor<2> {
-        self.scale_among((peers, 1), rewards, ended, gamma)
-    }
-
-    fn scale_among(
-        &mut self,
-        (peers, agents): (&dyn Peers, usize),
-        rewards: Tensor<2>,
-        ended: Tensor<2, Bool>,
-        gamma: f64,
-    ) -> Tensor<2> {
+        let agents = self.moments.agents;
         let [steps, envs] = rewards.dims();
         assert_shape!(ended, [steps, envs]);
         assert_shape!(self.discounted, [agents * envs]);
@@ -284,7 +269,7 @@ impl RewardScaler {
             let (discounted, after) =
                 experience::discounted(rewards.clone(), ended, before, gamma, agents);
             let samples = discounted.reshape([steps * envs, 1]);
-            self.moments = self.moments.merge_of_agents(samples, agents);
+            self.moments = self.moments.merge(samples);
             self.discounted = after;
             let rows = rewards.reshape([steps * envs, 1]);
             let scaled = experience::scaled(rows, self.moments.numbers(), 0.0, false, agents);

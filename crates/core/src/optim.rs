@@ -132,22 +132,52 @@ impl Adam {
         params - self.first.clone() / scale * (lr * self.unbias(b1))
     }
 
-    /// Splits the state into one for the first `len` parameters and one for the rest.
-    pub fn split(&self, len: usize) -> [Self; 2] {
-        let rest = self.first.dims()[0] - len;
+    /// Splits the state into one for the first `len` parameters of each of `agents` and one for the rest.
+    pub fn split(&self, len: usize, agents: usize) -> [Self; 2] {
+        let rest = self.first.dims()[0] / agents - len;
+        let part = |x: &Tensor<1>, start, len| match agents {
+            1 => x.clone().narrow(0, start, len),
+            _ => {
+                let rows = x.clone().reshape([agents as i32, -1]);
+                rows.narrow(1, start, len).reshape([agents * len])
+            }
+        };
         [(0, len), (len, rest)].map(|(start, len)| Self {
-            first: self.first.clone().narrow(0, start, len),
-            second: self.second.clone().narrow(0, start, len),
+            first: part(&self.first, start, len),
+            second: part(&self.second, start, len),
             ..self.clone()
         })
     }
 
     /// The inverse of [`split`](Self::split): both states must have taken the same number of steps.
-    pub fn joined([head, tail]: [Self; 2]) -> Self {
+    pub fn joined([head, tail]: [Self; 2], agents: usize) -> Self {
+        let both = |x: &Tensor<1>, y: &Tensor<1>| match agents {
+            1 => Tensor::cat(vec![x.clone(), y.clone()], 0),
+            _ => {
+                let rows = [x, y].map(|x| x.clone().reshape([agents as i32, -1]));
+                Tensor::<2>::cat(rows.into(), 1).reshape([-1])
+            }
+        };
         Self {
-            first: Tensor::cat(vec![head.first.clone(), tail.first], 0),
-            second: Tensor::cat(vec![head.second.clone(), tail.second], 0),
+            first: both(&head.first, &tail.first),
+            second: both(&head.second, &tail.second),
             ..head
+        }
+    }
+
+    /// States of several agents in one, `[S·P]`, which must have taken the same number of steps.
+    ///
+    /// # Panics
+    ///
+    /// If `all` is empty.
+    pub fn of_agents(all: Vec<Self>) -> Self {
+        let joined = |of: fn(&Self) -> &Tensor<1>| {
+            Tensor::cat(all.iter().map(|one| of(one).clone()).collect(), 0)
+        };
+        Self {
+            first: joined(|one| &one.first),
+            second: joined(|one| &one.second),
+            ..all[0].clone()
         }
     }
 

@@ -201,6 +201,7 @@ pub(crate) fn merge(peers: &dyn Peers, moments: &Moments, fresh: &Moments) -> Mo
         count: total[0],
         mean: vector(&total[1..=features], &device),
         variance: vector(&total[1 + features..], &device),
+        agents: 1,
     }
 }
 

@@ -1,9 +1,15 @@
 //! Rollouts of `N` copies over `T` steps, and minibatches of them.
 
-use crate::{advantage::Trace, obs::Obs};
+use crate::{
+    advantage::{Trace, standardize},
+    obs::Obs,
+    peers::{self, Peers},
+};
 use burn::tensor::{Bool, Int, Tensor, TensorData};
 
 /// Experience of `N` copies of an environment over `T` steps, time-major.
+///
+/// Rollouts of several agents on a GPU are concatenated: `[S·T, N, ..]` instead of `[T, N, ..]`.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -24,6 +30,7 @@ use burn::tensor::{Bool, Int, Tensor, TensorData};
 ///     truncated: last,
 ///     lengths: None,
 ///     memory: Memory::default(),
+///     agents: 1,
 /// };
 /// assert_eq!(rollout.keep().sum().into_scalar::<f32>(), 3.0);
 /// let batch = rollout.flatten(zeros.clone(), zeros);
@@ -53,6 +60,8 @@ pub struct Rollout {
     pub lengths: Option<Vec<usize>>,
     /// States of networks with memory before the first step.
     pub memory: Memory,
+    /// Number of agents `S`; several only on a GPU, without `lengths` and `memory`.
+    pub agents: usize,
 }
 
 /// States of networks with memory, one row per copy; `None` for networks without.
@@ -107,6 +116,7 @@ impl Memory {
 ///     truncated: zeros.bool(),
 ///     lengths: None,
 ///     memory: Memory::default(),
+///     agents: 1,
 /// };
 /// // The last two steps as a rollout of their own.
 /// let columns = rollout.columns(&[Span { env: 0, start: 1, len: 2 }]);
@@ -147,6 +157,7 @@ impl Rollout {
             next_values: self.next_values.clone(),
             terminated: self.terminated.clone(),
             truncated: self.truncated.clone(),
+            agents: self.agents,
         }
     }
 
@@ -166,6 +177,7 @@ impl Rollout {
 
     /// The spans as separate columns, `[T', M]` with `T'` the length of the longest.
     pub fn columns(&self, spans: &[Span]) -> Self {
+        assert_eq!(self.agents, 1, "agents with whole episodes");
         let [_, envs] = self.dims();
         let longest = spans.iter().map(|span| span.len).max().unwrap_or(0);
         let at = |t: usize, span: &Span| (span.start + t.min(span.len - 1)) * envs + span.env;
@@ -197,6 +209,7 @@ impl Rollout {
                 let [_, width] = state.dims();
                 Tensor::zeros([spans.len(), width], &state.device())
             }),
+            agents: 1,
         }
     }
 
@@ -224,6 +237,7 @@ impl Rollout {
                 memory: self.memory.clone(),
                 rows: self.samples(),
             }),
+            agents: self.agents,
         }
     }
 
@@ -255,7 +269,7 @@ impl Rollout {
     }
 }
 
-/// `B` samples for an update, in no particular order.
+/// `B` samples for an update, in no particular order; `S·B` of several agents on a GPU, concatenated by agent.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -271,6 +285,7 @@ impl Rollout {
 ///     advantages: Tensor::from_floats([1.0, 2.0, 3.0], &device),
 ///     returns: zeros,
 ///     sequences: None,
+///     agents: 1,
 /// };
 /// let minibatch = batch.select(Tensor::from_ints([2, 0], &device));
 /// let advantages: Vec<f32> = minibatch.advantages.into_data().iter().collect();
@@ -292,6 +307,8 @@ pub struct Batch {
     pub returns: Tensor<1>,
     /// For networks with memory: the sequences that contain the samples.
     pub sequences: Option<Sequences>,
+    /// Number of agents `S`; several only on a GPU.
+    pub agents: usize,
 }
 
 /// `M` sequences of `T` steps, which a network with memory must process in order.
@@ -316,6 +333,7 @@ pub struct Batch {
 ///         memory: Memory { actor: Some(Tensor::zeros([2, 8], &device)), critic: None },
 ///         rows: None,
 ///     }),
+///     agents: 1,
 /// };
 /// assert_eq!((batch.len(), batch.units()), (4, 2));
 /// assert_eq!(batch.select(Tensor::from_ints([1], &device)).len(), 2);
@@ -383,8 +401,9 @@ impl Batch {
     /// The [`units`](Self::units) at `indices` `[M]`.
     ///
     /// # Panics
-    /// If networks have memory and the batch consists of whole episodes of different lengths.
+    /// If networks have memory and the batch consists of whole episodes of different lengths, or if it is of several agents.
     pub fn select(&self, indices: Tensor<1, Int>) -> Self {
+        assert_eq!(self.agents, 1, "agents to select from");
         let (indices, sequences) = match &self.sequences {
             None => (indices, None),
             Some(sequences) => {
@@ -402,7 +421,20 @@ impl Batch {
             advantages: pick(&self.advantages),
             returns: pick(&self.returns),
             sequences,
+            agents: 1,
         }
+    }
+
+    /// [Standardizes](standardize) the advantages over the samples of all processes, or of each agent if there are several.
+    pub fn standardize(&mut self, peers: &dyn Peers) {
+        let all = self.advantages.clone();
+        self.advantages = match self.agents {
+            1 => peers::standardize(peers, all),
+            agents => Tensor::cat(
+                (all.chunk(agents, 0).into_iter().map(standardize)).collect(),
+                0,
+            ),
+        };
     }
 }
 

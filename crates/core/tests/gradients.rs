@@ -241,6 +241,7 @@ fn check_loss(kind: &DistKind, surrogate: Surrogate, standardize: bool) {
         advantages,
         returns,
         sequences: None,
+        agents: 1,
     };
     let loss = ActorCriticLoss {
         surrogate,

@@ -34,7 +34,7 @@ pub fn gradient(
         return of_this_process(agent, old, &batch, &loss);
     }
     if loss.standardize {
-        batch.advantages = peers::standardize(peers, batch.advantages);
+        batch.standardize(peers);
         loss.standardize = false;
     }
     let own = of_this_process(agent, old, &batch, &loss);

@@ -34,7 +34,7 @@ use uphill_core::{
     network::Net,
     ops::{DeviceLearner, HostLearner, shuffle_keys},
     optim::RuleKind,
-    peers::Peers,
+    peers::{Alone, Peers},
     policy::{Actor, Critic},
     read_back,
     rollout::Batch,
@@ -144,7 +144,7 @@ impl Descent {
             }
             Ok(Fast::Gpu) => {
                 let (kept, agent) = (self.kept.take(), (actor, critic));
-                let device = self.optimizer.joined().and_then(|adam| {
+                let device = self.optimizer.joined(batch.agents).and_then(|adam| {
                     DeviceLearner::new(kept, agent, batch, goal.minibatches, adam, &loss, size)
                 });
                 device.map(Engine::Gpu)
@@ -152,6 +152,24 @@ impl Descent {
             Err(_) => None,
         };
         engine.unwrap_or(Engine::Gradients)
+    }
+
+    /// Descent of several agents at once; `None` if their optimisers are of different kinds.
+    pub(crate) fn of_agents(all: &[&Self]) -> Option<Self> {
+        let optimizers: Vec<_> = all.iter().map(|one| &one.optimizer).collect();
+        Some(Self {
+            optimizer: Optimizer::of_agents(&optimizers)?,
+            kept: None,
+        })
+    }
+
+    /// Whether kernels of a GPU take the steps of updates with batches like this one. Prepares them if so.
+    pub(crate) fn prepare(&mut self, agent: (&Actor, &Critic), batch: &Batch, goal: &Goal) -> bool {
+        match self.engine(agent, batch, goal, &Alone) {
+            Engine::Gpu(learner) => self.kept = Some(learner),
+            Engine::Cpu(_) | Engine::Gradients => return false,
+        }
+        true
     }
 
     /// Optimiser state.
@@ -266,7 +284,9 @@ impl Update<'_> {
         if let Engine::Gpu(learner) = &mut self.engine
             && !self.waiting.is_empty()
         {
-            let keys: Vec<_> = self.waiting.drain(..).map(Order::key).collect();
+            let agents = self.batch.agents;
+            let keys = self.waiting.drain(..).flat_map(|order| order.keys(agents));
+            let keys: Vec<_> = keys.collect();
             let keys = shuffle_keys(&keys, &self.batch.obs.device());
             self.rows.push(learner.epochs(keys));
         }
@@ -289,7 +309,7 @@ impl Update<'_> {
             Engine::Gpu(learner) => {
                 let summary = learner.summary(self.rows.clone());
                 let adam = learner.finish(&mut actor.net, &mut critic.net);
-                optimizer.set_joined(adam, actor.net.num_params());
+                optimizer.set_joined(adam, actor.net.num_params(), self.batch.agents);
                 self.descent.kept = Some(learner);
                 summary
             }
@@ -304,6 +324,7 @@ impl Update<'_> {
             summary,
             rows: self.rows,
             minibatches: self.goal.minibatches,
+            agents: self.batch.agents,
         }
     }
 }
@@ -311,12 +332,14 @@ impl Update<'_> {
 /// Diagnostics of an update, still on the device.
 #[derive(Clone, Debug)]
 pub struct UpdateSteps {
-    /// Values in the order of [`UPDATE`].
+    /// Values in the order of [`UPDATE`], concatenated by agent.
     pub(crate) summary: Tensor<1>,
     /// Values in the order of [`STEP`], one row per step: `[M, 6]` for one or several epochs.
     pub(crate) rows: Vec<Tensor<2>>,
     /// Number of steps per epoch.
     pub(crate) minibatches: usize,
+    /// That were updated at once.
+    pub(crate) agents: usize,
 }
 
 /// Mean `[6]` of rows `[M, 6]` of one or several epochs, on the device.

@@ -306,6 +306,7 @@ impl TinyMdp {
             truncated: flags(vec![false; steps * count]),
             lengths: Some(trajectories.iter().map(|path| path.actions.len()).collect()),
             memory: Memory::default(),
+            agents: 1,
         }
     }
 }

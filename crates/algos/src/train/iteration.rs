@@ -2,7 +2,7 @@
 
 use super::{StepError, Trainer};
 use crate::{
-    Diverged, Learner, UpdateContext,
+    Algorithm, Diverged, Learner, UpdateContext,
     collect::{NEVER, collect_episodes_unless, collect_unless},
     config::RunConfig,
     diverged::Evidence,
@@ -15,7 +15,13 @@ use crate::{
 use burn::tensor::Tensor;
 use serde::Serialize;
 use std::sync::atomic::AtomicBool;
-use uphill_core::{normalize::RewardScaler, peers::Peers, rollout::Rollout};
+use uphill_core::{
+    normalize::RewardScaler,
+    obs::Obs,
+    peers::Peers,
+    policy::{Actor, Critic},
+    rollout::Rollout,
+};
 use uphill_envs::{Finished, FinishedEpisodes, NoiseAt};
 
 /// Results of one iteration.
@@ -45,11 +51,11 @@ pub struct Report {
 #[derive(Clone, Debug)]
 pub struct Collected {
     /// `None` if workers collect during the update.
-    rollout: Option<Rollout>,
+    pub(crate) rollout: Option<Rollout>,
     /// Steps of every copy.
-    steps: usize,
-    finished: Finished,
-    evidence: Evidence,
+    pub(crate) steps: usize,
+    pub(crate) finished: Finished,
+    pub(crate) evidence: Evidence,
 }
 
 impl Collected {
@@ -65,7 +71,7 @@ impl Collected {
     }
 }
 
-/// A finished update, with its measurements still on the device.
+/// A finished update of one agent, or of several at once, with its measurements still on the device.
 #[derive(Clone, Debug)]
 pub struct Learned {
     /// Steps of every copy.
@@ -75,6 +81,105 @@ pub struct Learned {
     /// Flags of quantities that do not vary, for [`no_spread`].
     flat: Option<Tensor<1>>,
     evidence: Evidence,
+}
+
+/// Measurements of one agent's update, in host memory.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    steps: usize,
+    metrics: Metrics,
+    finished: FinishedEpisodes,
+    /// Flags of quantities that do not vary, for [`no_spread`].
+    flat: Vec<f32>,
+    evidence: Evidence,
+}
+
+/// What an update changes, of one agent or of several at once.
+pub(crate) struct Learners<'a> {
+    pub(crate) config: &'a RunConfig,
+    pub(crate) actor: &'a mut Actor,
+    pub(crate) critic: &'a mut Critic,
+    pub(crate) algorithm: &'a mut dyn Algorithm,
+    pub(crate) reward_scaler: &'a mut Option<RewardScaler>,
+}
+
+impl Learners<'_> {
+    /// Scales the rewards, updates actor and critic, then the moments of observations; `None` if the update was abandoned.
+    pub(crate) fn learn(self, collected: Collected, context: UpdateContext<'_>) -> Option<Learned> {
+        let Collected {
+            rollout: Some(mut rollout),
+            steps,
+            finished,
+            mut evidence,
+        } = collected
+        else {
+            panic!("{MIXED_UP}");
+        };
+        let raw_obs = rollout.flat_obs();
+        scale_rewards(&mut rollout, self.reward_scaler, self.config, context.peers);
+        let (actor, critic) = (self.actor, self.critic);
+        let measured = self.algorithm.update(actor, critic, rollout, context);
+        if context.stopped() {
+            return None;
+        }
+        evidence.steps = measured.steps();
+        let (scaler, norm) = (self.reward_scaler.as_ref(), actor.obs_norm.as_ref());
+        let flat = no_spread::flags(context.iteration, scaler, norm);
+        learn_obs((actor, critic), self.config, raw_obs, context.peers);
+        Some(Learned {
+            steps,
+            finished,
+            measured,
+            flat,
+            evidence,
+        })
+    }
+}
+
+const MIXED_UP: &str = "what was collected is of a trainer with another algorithm";
+
+/// Updates the moments of observations, if configured. It follows the update, so that every ratio compares policies on the
+/// same inputs.
+fn learn_obs(
+    (actor, critic): (&mut Actor, &mut Critic),
+    config: &RunConfig,
+    raw_obs: Obs<2>,
+    peers: &dyn Peers,
+) {
+    if let Some(norm) = &mut actor.obs_norm
+        && config.normalize.obs
+    {
+        norm.merge_over(peers, raw_obs.floats());
+        critic.obs_norm = actor.obs_norm.clone();
+    }
+}
+
+impl Learned {
+    /// Reads the measurements of all agents from the device at once.
+    pub(crate) fn read(self) -> Vec<Outcome> {
+        let (mut along, mut host) = (vec![], None);
+        match self.finished {
+            Finished::Host(finished) => host = Some(finished),
+            Finished::Device(tensor) => along.push(tensor),
+        }
+        along.extend(self.flat);
+        let (steps, mut evidence) = (self.steps, Some(self.evidence));
+        let outcome = |(metrics, along): (Metrics, Vec<Vec<f32>>)| {
+            let mut along = along.into_iter();
+            let on_device = || FinishedEpisodes::from_values(&along.next().unwrap_or_default());
+            let finished = host.take().unwrap_or_else(on_device);
+            Outcome {
+                steps,
+                metrics,
+                finished,
+                flat: along.next().unwrap_or_default(),
+                evidence: evidence.take().unwrap_or_default(),
+            }
+        };
+        // The one wait for the device in an iteration.
+        let read = self.measured.read_agents(along);
+        read.into_iter().map(outcome).collect()
+    }
 }
 
 impl Trainer {
@@ -173,7 +278,7 @@ impl Trainer {
     /// If the experience comes from a trainer whose algorithm collects in another way.
     pub fn learn(
         &mut self,
-        mut collected: Collected,
+        collected: Collected,
         stop: &AtomicBool,
     ) -> Result<Option<Learned>, StepError> {
         let (context, first_step) = self.position();
@@ -183,20 +288,22 @@ impl Trainer {
             stop,
             ..context
         };
-        let (actor, critic) = (&mut self.actor, &mut self.critic);
-        let (raw_obs, measured, flat) = match (&mut self.learner, collected.rollout.take()) {
-            (Learner::Synchronous(algorithm), Some(mut rollout)) => {
-                let raw_obs = rollout.flat_obs();
-                scale_rewards(&mut rollout, &mut self.reward_scaler, &self.config, &*peers);
-                let measured = algorithm.update(actor, critic, rollout, context);
-                let (scaler, norm) = (self.reward_scaler.as_ref(), actor.obs_norm.as_ref());
-                let flat = no_spread::flags(context.iteration, scaler, norm);
-                (raw_obs, measured, flat)
+        match &mut self.learner {
+            Learner::Synchronous(algorithm) => {
+                let learners = Learners {
+                    config: &self.config,
+                    actor: &mut self.actor,
+                    critic: &mut self.critic,
+                    algorithm: &mut **algorithm,
+                    reward_scaler: &mut self.reward_scaler,
+                };
+                Ok(learners.learn(collected, context))
             }
-            (Learner::Asynchronous(a3c), None) => {
+            Learner::Asynchronous(a3c) => {
+                assert!(collected.rollout.is_none(), "{MIXED_UP}");
                 let left = (self.config.total_steps).saturating_sub(self.counters.env_steps);
                 let left = left.div_ceil(self.config.num_envs as u64);
-                let (agent, envs) = ((actor, critic), &mut self.envs);
+                let (agent, envs) = ((&mut self.actor, &mut self.critic), &mut self.envs);
                 let Some((raw_obs, measured, steps)) =
                     a3c.run(agent, envs, (first_step, left), context, stop)
                 else {
@@ -205,37 +312,18 @@ impl Trainer {
                 if let Some(error) = envs.iter().find_map(|env| env.failure()) {
                     return Err(self.counters.stopped_at(error));
                 }
+                let agent = (&mut self.actor, &mut self.critic);
+                learn_obs(agent, &self.config, raw_obs, &*peers);
                 let episodes = envs.iter_mut().flat_map(|env| env.take_episodes());
-                collected.finished = Finished::of(episodes.collect(), WINDOW);
-                collected.steps = steps;
-                (raw_obs, measured, None)
+                Ok(Some(Learned {
+                    steps,
+                    finished: Finished::of(episodes.collect(), WINDOW),
+                    measured,
+                    flat: None,
+                    evidence: collected.evidence,
+                }))
             }
-            _ => panic!("what was collected is of a trainer with another algorithm"),
-        };
-        if context.stopped() {
-            return Ok(None);
         }
-        collected.evidence.steps = measured.steps();
-        // After the update, so that every ratio compares policies on the same inputs.
-        if let Some(norm) = &mut self.actor.obs_norm
-            && self.config.normalize.obs
-        {
-            norm.merge_over(&*peers, raw_obs.floats());
-            self.critic.obs_norm = self.actor.obs_norm.clone();
-        }
-        let Collected {
-            steps,
-            finished,
-            evidence,
-            ..
-        } = collected;
-        Ok(Some(Learned {
-            steps,
-            finished,
-            measured,
-            flat,
-            evidence,
-        }))
     }
 
     /// Last part: reads the measurements from the device and counts the iteration.
@@ -243,44 +331,32 @@ impl Trainer {
     /// # Errors
     ///
     /// [`StepError::Diverged`] if a measurement is not finite.
+    ///
+    /// # Panics
+    ///
+    /// If the update was of several agents.
     pub fn report(&mut self, learned: Learned) -> Result<Report, StepError> {
-        let Learned {
-            steps,
-            finished,
-            measured,
-            flat,
-            evidence,
-        } = learned;
-        let flags = flat.as_ref().map_or(0, |flat| flat.dims()[0]);
-        // The only wait for the device in an iteration.
-        let (metrics, finished, flat) = match finished {
-            Finished::Host(finished) => {
-                let (metrics, flat) = measured.read(flat);
-                (metrics, finished, flat)
-            }
-            Finished::Device(tensor) => {
-                let along = [tensor].into_iter().chain(flat).collect();
-                let (metrics, mut values) = measured.read(Some(Tensor::cat(along, 0)));
-                let flat = values.split_off(values.len() - flags);
-                (metrics, FinishedEpisodes::from_values(&values), flat)
-            }
-        };
-        if let Learner::Synchronous(_) = self.learner {
-            no_spread::warn(self.counters.iteration, &flat, &metrics);
-        }
-        let finished = of_all(finished, &*self.peers);
-        Ok(self.count(steps, metrics, &finished, evidence)?)
+        let outcomes: [Outcome; 1] = (learned.read().try_into())
+            .unwrap_or_else(|all: Vec<_>| panic!("{} agents have learned", all.len()));
+        let [outcome] = outcomes;
+        Ok(self.count(outcome)?)
     }
 
-    /// Counts an iteration of `steps` steps of every copy and returns its report.
-    pub(crate) fn count(
-        &mut self,
-        steps: usize,
-        metrics: Metrics,
-        finished: &FinishedEpisodes,
-        evidence: Evidence,
-    ) -> Result<Report, Diverged> {
+    /// Counts an iteration and returns its report.
+    pub(crate) fn count(&mut self, outcome: Outcome) -> Result<Report, Diverged> {
+        let Outcome {
+            steps,
+            metrics,
+            finished,
+            flat,
+            evidence,
+        } = outcome;
         let counters = &mut self.counters;
+        // A3C measures no explained variance.
+        if let Learner::Synchronous(_) = self.learner {
+            no_spread::warn(counters.iteration, &flat, &metrics);
+        }
+        let finished = of_all(finished, &*self.peers);
         counters.iteration += 1;
         counters.env_steps += (steps * self.config.num_envs * self.peers.size()) as u64;
         if let Some((metric, value)) = metrics.first_non_finite() {
@@ -296,7 +372,7 @@ impl Trainer {
         let threshold = self.envs[0].spec().reward_threshold;
         let improved = counters
             .stats
-            .update_finished(finished, counters.env_steps, threshold);
+            .update_finished(&finished, counters.env_steps, threshold);
         Ok(Report {
             iteration: counters.iteration,
             env_steps: counters.env_steps,
@@ -324,7 +400,7 @@ fn scale_rewards(
 }
 
 /// Clips rewards as configured.
-pub(crate) fn clip_rewards(rollout: &mut Rollout, config: &RunConfig) {
+fn clip_rewards(rollout: &mut Rollout, config: &RunConfig) {
     let clip = config.normalize.reward_clip;
     if clip > 0.0 {
         rollout.rewards = rollout.rewards.clone().clamp(-clip, clip);

@@ -48,6 +48,7 @@ fn part(rollout: &Rollout, peers: &dyn Peers) -> Rollout {
         truncated: rollout.truncated.clone().narrow(1, first, own),
         lengths: (rollout.lengths.as_ref()).map(|all| all[first..first + own].to_vec()),
         memory: Memory::default(),
+        agents: 1,
     }
 }
 

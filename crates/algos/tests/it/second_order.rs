@@ -220,6 +220,7 @@ fn random_case((env, policy): Toggle, seed: u64, reward_scale: f32) -> (RunConfi
         truncated: never,
         lengths: None,
         memory,
+        agents: 1,
     };
     (config, actor, rollout)
 }

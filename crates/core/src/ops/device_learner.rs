@@ -1,6 +1,6 @@
 //! Gradients and gradient steps of actor and critic on a GPU: the counterpart of `HostLearner`.
 
-use super::{ActorCriticLoss, HostStep, MlpShape, slices::row_dist};
+use super::{ActorCriticLoss, HostStep, slices::row_dist};
 use crate::{
     network::Net,
     optim::Adam,
@@ -9,9 +9,8 @@ use crate::{
 };
 use burn::tensor::{Int, Tensor};
 use uphill_gpu::{
-    device::{has_kernels, on_device},
+    device::has_kernels,
     learner::{self, AdamRule, Learner, Learnt, Networks, Samples, Setting},
-    network::Forward,
 };
 
 /// Update of actor and critic on the device, see [`Learner`].
@@ -24,22 +23,10 @@ pub struct DeviceLearner {
     adam: Adam,
 }
 
-/// Agents of one shape that learn together.
-#[derive(Clone, Debug)]
-pub struct Agents<'a> {
-    /// Number of agents `S`.
-    pub count: usize,
-    /// An actor and a critic of the same shapes and distribution.
-    pub like: (&'a Actor, &'a Critic),
-    /// Concatenated parameters of the actors and of the critics, `[S·P]` each.
-    pub params: [Tensor<1>; 2],
-    /// Adam, with the concatenated moments of the agents, each agent's actor and then its critic.
-    pub adam: Adam,
-}
-
 impl DeviceLearner {
     /// Learner for steps on `minibatches` equal parts of the batch. `adam` is the state for the actor's parameters followed
     /// by the critic's. The buffers and recorded launches of an earlier update (`kept`) are used again if the sizes match.
+    /// Several agents learn at once, each from its own part of the batch; networks and `adam` are then concatenated by agent.
     ///
     /// `None` if this is not possible: devices without kernels, networks that are no perceptrons or do not fit into a cube's
     /// shared memory, distributions other than one choice and Gaussian, surrogates other than PPO's clipped one and the
@@ -53,33 +40,14 @@ impl DeviceLearner {
         loss: &ActorCriticLoss,
         step: HostStep,
     ) -> Option<Self> {
-        let agents = Agents {
-            count: 1,
-            like: (actor, critic),
-            params: [actor.net.flat(), critic.net.flat()],
-            adam,
-        };
         let batch = Batch {
             obs: actor.normalized(batch.obs.clone()).into(),
             ..batch.clone()
         };
-        Self::of_agents(kept, agents, batch, minibatches, loss, step)
-    }
-
-    /// [`new`](Self::new) for several agents, each with its own part of the batch: the first agent's samples, then those of the
-    /// next. Observations are already normalised.
-    pub fn of_agents(
-        kept: Option<Self>,
-        agents: Agents<'_>,
-        batch: Batch,
-        minibatches: usize,
-        loss: &ActorCriticLoss,
-        step: HostStep,
-    ) -> Option<Self> {
-        let adam = agents.adam;
+        let agents = batch.agents;
         let setting = Setting {
-            networks: networks(agents.like)?,
-            agents: agents.count,
+            networks: networks((actor, critic))?,
+            agents,
             minibatches,
             loss,
             step,
@@ -90,13 +58,13 @@ impl DeviceLearner {
             },
         };
         let learnt = Learnt {
-            params: agents.params,
+            params: [actor.net.flat(), critic.net.flat()],
             moments: [adam.first.clone(), adam.second.clone()],
         };
         let kept = kept.map(|kept| kept.learner);
         Some(Self {
             learner: Learner::new(kept, &setting, learnt, samples(batch)?)?,
-            agents: agents.count,
+            agents,
             adam,
         })
     }
@@ -127,22 +95,15 @@ impl DeviceLearner {
 
     /// Writes the current parameters to the networks and returns the optimiser.
     pub fn finish(&self, actor: &mut Net, critic: &mut Net) -> Adam {
-        let ([of_actor, of_critic], adam) = self.params();
+        let now = self.learner.learnt();
+        let ([of_actor, of_critic], [first, second]) = (now.params, now.moments);
         *actor = actor.with_flat(of_actor);
         *critic = critic.with_flat(of_critic);
-        adam
-    }
-
-    /// Current parameters of actors and critics, `[S·P]` each, and the optimisers.
-    pub fn params(&self) -> ([Tensor<1>; 2], Adam) {
-        let now = self.learner.learnt();
-        let [first, second] = now.moments;
-        let adam = Adam {
+        Adam {
             first,
             second,
             ..self.adam.clone()
-        };
-        (now.params, adam)
+        }
     }
 }
 
@@ -170,13 +131,6 @@ pub fn device_knows(actor: &Actor, critic: &Critic) -> Option<bool> {
         Some(networks) => networks.are_known(&device),
         None => has_kernels(&device).then_some(false),
     }
-}
-
-/// Outputs `[S·B, W]` of `S` perceptrons of one shape with concatenated parameters `params` `[S·P]`, each for its own part of
-/// the observations `[S·B, O]`, in one launch. `None` if the kernel does not support it.
-pub fn device_outputs(shape: &MlpShape, params: Tensor<1>, obs: Tensor<2>) -> Option<Tensor<2>> {
-    let passes = Forward::new(shape, &params).filter(|_| on_device(&obs))?;
-    Some(passes.outputs(params, obs))
 }
 
 /// Shapes for kernels; `None` for networks that are no perceptrons, and for distributions without a

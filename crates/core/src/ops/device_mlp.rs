@@ -10,6 +10,7 @@ use uphill_gpu::{device::on_device, network::Forward};
 #[derive(Clone, Debug)]
 pub(crate) struct DeviceMlp {
     passes: Forward,
+    /// Parameters, `[P]`, or `[S·P]` of several agents.
     flat: Tensor<1>,
     /// The module; its own parameters are out of date.
     stock: Arc<Mutex<Box<dyn ErasedNetwork>>>,
@@ -58,6 +59,15 @@ impl ErasedNetwork for DeviceMlp {
             flat,
             ..self.clone()
         })
+    }
+
+    fn of_agents(&self, flat: Tensor<1>) -> Option<Box<dyn ErasedNetwork>> {
+        let (all, one) = (flat.dims()[0], self.flat.dims()[0]);
+        assert!(all.is_multiple_of(one), "length of the flat vector");
+        Some(Box::new(Self {
+            flat,
+            ..self.clone()
+        }))
     }
 
     fn tracked(&self) -> Box<dyn ErasedNetwork> {

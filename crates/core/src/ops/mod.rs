@@ -16,7 +16,7 @@ mod slices;
 
 pub use acting::HostPolicy;
 pub use activation::tanh;
-pub use device_learner::{Agents, DeviceLearner, device_gradient, device_knows, device_outputs};
+pub use device_learner::{DeviceLearner, device_gradient, device_knows};
 pub(crate) use device_mlp::DeviceMlp;
 pub(crate) use fused::FusedMlp;
 pub use learner::{HostCritic, HostLearner, actor_critic_gradient};

@@ -109,6 +109,7 @@ fn batch(rows: Option<&[i32]>) -> Batch {
             },
             rows,
         }),
+        agents: 1,
     }
 }
 

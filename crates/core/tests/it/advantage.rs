@@ -35,6 +35,7 @@ impl Host {
             next_values: float(&self.next_values),
             terminated: flag(&self.terminated),
             truncated: flag(&self.truncated),
+            agents: 1,
         }
     }
 

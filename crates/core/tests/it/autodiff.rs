@@ -54,6 +54,7 @@ fn gradients(seed: usize) -> Vec<Vec<f64>> {
             advantages: random(rows),
             returns: random(rows),
             sequences: None,
+            agents: 1,
         };
         let nets = [actor.net.tracked(), critic.net.tracked()];
         let agent = (

@@ -125,6 +125,7 @@ impl Case {
                 advantages,
                 returns,
                 sequences: None,
+                agents: 1,
             }
         })
     }
@@ -183,7 +184,7 @@ impl Case {
         let reported = learner.epochs(shuffle_keys(&keys, gpu));
         let adam = learner.finish(&mut actor.net, &mut critic.net);
 
-        let adams = self.adam(len, &host).split(split);
+        let adams = self.adam(len, &host).split(split, 1);
         let minibatch = self.len / parts;
         let agent = (&host_actor, &host_critic);
         let learner = HostLearner::new(agent.0, agent.1, &host_batch, minibatch, adams, &loss);
@@ -206,7 +207,7 @@ impl Case {
         };
         let expected: Vec<f64> = expected.iter().flat_map(row).map(f64::from).collect();
         same(&numbers(reported), &expected, "measurement");
-        let expected = Adam::joined(adams);
+        let expected = Adam::joined(adams, 1);
         assert_eq!(adam.steps, expected.steps);
         same(&numbers(adam.first), &numbers(expected.first), "moment");
         same(
@@ -343,6 +344,59 @@ fn outputs_of_a_perceptron_are_those_of_burns_operations() {
     }
 }
 
+/// Two perceptrons in one, and two normalisers: each agent's part of the samples is what its own would make of it.
+#[test]
+fn several_agents_in_one_are_what_each_is_alone() {
+    let Some(gpu) = gpu() else { return };
+    let mut rng = SmallRng::seed_from_u64(9);
+    let mut net = || Net::new(MlpConfig::default().build(3, 2, 1.0, &mut rng, &gpu));
+    let nets = [net(), net()];
+    let flat = Tensor::cat(nets.iter().map(Net::flat).collect(), 0);
+    let both = nets[0].of_agents(flat.clone()).unwrap();
+    let mut rng = SmallRng::seed_from_u64(10);
+    let obs: Tensor<2> = random([2 * 5, 3], &mut rng)(&gpu);
+    let parts = obs.clone().chunk(2, 0);
+    let alone = |k: usize| numbers(nets[k].forward(parts[k].clone()));
+    assert_eq!(
+        numbers(both.forward(obs.clone())),
+        [alone(0), alone(1)].concat()
+    );
+    assert_eq!(numbers(both.flat()), numbers(flat.clone()));
+    assert_eq!(both.num_params(), nets[0].num_params());
+    let changed = both.with_flat(flat * 0.5).forward(obs.clone());
+    assert!(numbers(changed) != numbers(both.forward(obs.clone())));
+
+    let norms = parts.iter().map(|part| {
+        let mut norm = ObsNorm::new(3, 2.0, &gpu);
+        norm.merge(part.clone());
+        norm
+    });
+    let norms: Vec<ObsNorm> = norms.collect();
+    let joined = |of: fn(&ObsNorm) -> &Tensor<1>| {
+        Tensor::cat(norms.iter().map(|norm| of(norm).clone()).collect(), 0)
+    };
+    let mut both = norms[0].clone();
+    both.moments.mean = joined(|norm| &norm.moments.mean);
+    both.moments.variance = joined(|norm| &norm.moments.variance);
+    both.moments.agents = 2;
+    assert_eq!(both.features(), 3);
+    let alone = |k: usize| numbers(norms[k].apply(parts[k].clone()));
+    assert_eq!(
+        numbers(both.apply(obs.clone())),
+        [alone(0), alone(1)].concat()
+    );
+    both.merge(obs);
+    let mut merged = norms;
+    for (norm, part) in merged.iter_mut().zip(&parts) {
+        norm.merge(part.clone());
+    }
+    let means = merged
+        .iter()
+        .flat_map(|norm| numbers(norm.moments.mean.clone()));
+    assert_eq!(numbers(both.moments.mean), means.collect::<Vec<_>>());
+    assert_eq!(both.moments.count, 10.0);
+}
+
 #[test]
 fn advantages_are_those_of_the_host() {
     let Some(gpu) = gpu() else { return };
@@ -360,6 +414,7 @@ fn advantages_are_those_of_the_host() {
             next_values,
             terminated: flag(&flags[0]),
             truncated: flag(&flags[1]),
+            agents: 1,
         };
         gae_with_returns(&trace, 0.97, 0.9).map(numbers)
     };

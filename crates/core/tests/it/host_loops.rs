@@ -225,6 +225,7 @@ fn batch(actor: &Actor, len: usize, inputs: usize, rng: &mut SmallRng) -> Batch 
         advantages: random([len], rng),
         returns: random([len], rng),
         sequences: None,
+        agents: 1,
     }
 }
 

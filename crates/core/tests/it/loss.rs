@@ -147,6 +147,7 @@ fn the_loss_of_actor_and_critic_is_the_sum_of_its_parts() {
         returns: vector(&[0.2, 1.0, -1.0]),
         actions: actions.clone(),
         sequences: None,
+        agents: 1,
     };
     let log_probs = dist.log_prob(actions);
     let log_ratios = log_probs.clone() - batch.log_probs.clone();
@@ -226,6 +227,7 @@ fn the_gradient_of_a_surrogate_of_ones_own() {
         obs: obs.into(),
         actions,
         sequences: None,
+        agents: 1,
     };
     let dual = |log_ratio: f32, advantage: f32| {
         let (value, slope) = sample::clipped_surrogate(log_ratio, advantage, 0.2);

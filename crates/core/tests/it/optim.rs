@@ -72,3 +72,26 @@ fn only_long_gradients_are_shortened() {
     let (zero, _) = clip_grad_norm(vector(&[0.0, 0.0]), 0.5);
     assert_close(zero, &[0.0, 0.0], 0.0);
 }
+
+/// Two agents with two parameters of an actor and one of a critic each.
+#[test]
+fn states_of_several_agents_are_split_and_joined_agent_by_agent() {
+    let adam = |first: &[f32]| Adam {
+        first: vector(first),
+        second: vector(first) * 10.0,
+        steps: 7,
+        ..Adam::new(first.len(), 1e-5, &device())
+    };
+    let both = Adam::of_agents(vec![adam(&[1.0, 2.0, 3.0]), adam(&[4.0, 5.0, 6.0])]);
+    assert_close(both.first.clone(), &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 0.0);
+    let [actors, critics] = both.split(2, 2);
+    assert_close(actors.first.clone(), &[1.0, 2.0, 4.0, 5.0], 0.0);
+    assert_close(critics.second.clone(), &[30.0, 60.0], 0.0);
+    let joined = Adam::joined([actors, critics], 2);
+    assert_close(joined.first, &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 0.0);
+    assert_close(joined.second, &[10.0, 20.0, 30.0, 40.0, 50.0, 60.0], 0.0);
+    assert_eq!(joined.steps, 7);
+    let [head, tail] = adam(&[1.0, 2.0, 3.0]).split(2, 1);
+    assert_close(head.first.clone(), &[1.0, 2.0], 0.0);
+    assert_close(Adam::joined([head, tail], 1).first, &[1.0, 2.0, 3.0], 0.0);
+}

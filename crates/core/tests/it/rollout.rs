@@ -17,6 +17,7 @@ fn rollout() -> Rollout {
         truncated: flags([[false, false], [false, true], [false, false]]),
         lengths: None,
         memory: Memory::default(),
+        agents: 1,
     }
 }
 
@@ -59,4 +60,32 @@ fn without_lengths_everything_is_a_step() {
     assert_close(found.mask(), &[1.0; 6], 0.0);
     let batch = found.flatten(found.values.clone(), found.values.clone());
     assert_eq!(numbers(batch.actions), [0.0, 1.0, 10.0, 11.0, 20.0, 21.0]);
+}
+
+/// Advantages 0, 2 of one agent and 10, 30 of another: each pair has mean 1 or 20 and an unbiased variance of 2 or 200.
+#[test]
+fn advantages_of_several_agents_are_standardized_agent_by_agent() {
+    let mut rollout = rollout();
+    let two_steps = |x: Tensor<2>| x.narrow(0, 0, 2);
+    rollout.obs = rollout.obs.narrow(0, 0, 2);
+    rollout.actions = rollout.actions.narrow(0, 0, 2);
+    for x in [
+        &mut rollout.log_probs,
+        &mut rollout.values,
+        &mut rollout.next_values,
+        &mut rollout.rewards,
+    ] {
+        *x = two_steps(x.clone());
+    }
+    rollout.terminated = rollout.terminated.narrow(0, 0, 2);
+    rollout.truncated = rollout.truncated.narrow(0, 0, 2);
+    // One step of two copies each.
+    rollout.agents = 2;
+    assert_eq!(rollout.trace().agents, 2);
+    let advantages = matrix([[0.0, 2.0], [10.0, 30.0]]);
+    let mut batch = rollout.flatten(advantages.clone(), advantages);
+    assert_eq!((batch.agents, batch.len()), (2, 4));
+    batch.standardize(&uphill_core::peers::Alone);
+    let unit = 0.5_f64.sqrt();
+    assert_close(batch.advantages, &[-unit, unit, -unit, unit], 1e-6);
 }

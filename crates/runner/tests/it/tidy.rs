@@ -223,7 +223,6 @@ fn kernels_are_told_how_long_buffers_are() {
 #[test]
 fn public_items_of_core_have_examples() {
     let exceptions = [
-        "fn gae_of_agents",  // needs a GPU
         "struct Custom",     // made by `DistKind::custom`
         "struct CustomDist", // made by `DistKind::with_params`
         "struct Parts",      // made by `ActorCriticLoss::on`

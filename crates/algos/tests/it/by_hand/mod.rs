@@ -117,6 +117,7 @@ impl Case {
             truncated: data.flags(&data.truncated),
             lengths: None,
             memory: Memory::default(),
+            agents: 1,
         };
         Self {
             config,
