@@ -99,7 +99,7 @@ impl KernelRng {
 }
 
 /// Fills `words` with the four random words at (`block`, `lane`, `step`, `stream`) for a seed whose halves are
-/// `key_low` and `key_high`: the words 4 · `block` to 4 · `block` + 3 of [`Philox::new`]. Unrolling makes it faster and
+/// `key_low` and `key_high`: the words 4 · `block` to 4 · `block` + 3 of `Philox::new`. Unrolling makes it faster and
 /// the code longer.
 #[cube]
 #[allow(clippy::too_many_arguments)]
@@ -149,7 +149,7 @@ pub(super) fn open_uniform(word: u32) -> f32 {
     (f32::cast_from(word >> 9u32) + 0.5f32) * HALF_UNIT
 }
 
-/// A standard normal number from two random words (Box and Muller 1958): [`Philox::normal`] in 32 bits.
+/// A standard normal number from two random words (Box and Muller 1958): `Philox::normal` in 32 bits.
 #[cube]
 pub(super) fn normal(first: u32, second: u32) -> f32 {
     let u = (f32::cast_from(first) + 0.5f32) * WORD;
