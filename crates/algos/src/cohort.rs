@@ -41,7 +41,7 @@ pub struct Cohort {
     config: RunConfig,
     /// All actors in one, with parameters `[S·P]` and moments `[S·F]`.
     actor: Actor,
-    /// All critics.
+    /// All critics in one, likewise.
     critic: Critic,
     /// Optimiser states of all agents.
     ppo: Ppo,
@@ -62,7 +62,7 @@ pub struct Cohort {
 struct Read {
     /// Parameters of actors and critics, and both kinds of moments.
     learned: [Vec<f32>; 4],
-    /// Gradient steps taken.
+    /// Number of gradient steps taken.
     updates: u64,
     copies: CopiesRead,
 }

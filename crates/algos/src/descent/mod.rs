@@ -338,7 +338,7 @@ pub struct UpdateSteps {
     pub(crate) rows: Vec<Tensor<2>>,
     /// Number of steps per epoch.
     pub(crate) minibatches: usize,
-    /// That were updated at once.
+    /// Number of agents updated at once.
     pub(crate) agents: usize,
 }
 
