@@ -15,6 +15,7 @@ mod limits;
 mod list;
 #[cfg(unix)]
 mod long;
+mod map;
 mod own_environments;
 mod resume;
 mod run_files;
