@@ -21,13 +21,12 @@ use uphill::{
     burn::{
         self,
         module::Module,
-        nn::{LayerNorm, LayerNormConfig},
         tensor::{Device, Tensor},
     },
     core::{
         dist::{Categorical, DistKind, Distribution, NoiseKind},
         network::Network,
-        nn::{Linear, MlpConfig, tanh},
+        nn::{LayerNorm, Linear, MlpConfig, tanh},
         policy::{Actor, Critic},
     },
     rand::{SeedableRng, rngs::SmallRng},
@@ -51,7 +50,7 @@ impl Own {
         let device = Device::flex();
         let mut rng = SmallRng::seed_from_u64(1);
         let mlp = MlpConfig::default().build(4, outputs, gain, &mut rng, &device);
-        let norm = |_| LayerNormConfig::new(64).init(&device);
+        let norm = |_| LayerNorm::new(64, &device);
         Self {
             layers: mlp.layers,
             norms: (0..2).filter(|_| norms).map(norm).collect(),

@@ -13,8 +13,9 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use uphill_core::{
     advantage::Estimator,
-    loss::{ActorCriticLoss, Surrogate, explained_variance},
+    loss::{ActorCriticLoss, Surrogate},
     optim::RuleKind,
+    peers,
     policy::{Actor, Critic},
     rollout::Rollout,
     schedule::Schedule,
@@ -200,6 +201,7 @@ impl Algorithm for A2c {
         }
 
         let (values, returns) = (batch.values.clone(), batch.returns.clone());
+        let explained = peers::explained_variance(context.peers, values, returns);
         let loss = loss(c.value_coef, c.entropy_coef.at(context.progress));
         let agent = (&mut *actor, &mut *critic);
         let (means, grad_norm) = (self.descent).step(agent, batch, loss, size, context.peers);
@@ -208,7 +210,7 @@ impl Algorithm for A2c {
             ("policy_loss", means.policy_loss),
             ("value_loss", means.value_loss),
             ("entropy", means.entropy),
-            ("explained_variance", explained_variance(values, returns)),
+            ("explained_variance", explained),
             ("grad_norm", grad_norm),
             ("param_norm", param_norm([&actor.net, &critic.net])),
         ];

@@ -13,6 +13,7 @@
 use crate::{
     Learner, Report, RunConfig, StepError, Trainer, UpdateContext,
     checkpoint::Checkpoint,
+    descent::Descent,
     device_collect::{job, run},
     diverged::Evidence,
     episodes::WINDOW,
@@ -118,7 +119,7 @@ impl Cohort {
         let scalers = of_all.iter().map(|one| one.reward_scaler.as_ref());
         let batch = empty_batch(size, &first_rules, &copies);
         let cohort = Self {
-            ppo: Ppo::of_agents(
+            ppo: ppo_of_agents(
                 &ppos.collect::<Option<Vec<_>>>()?,
                 (&actor, &critic),
                 &batch,
@@ -214,7 +215,7 @@ impl Cohort {
                 discounted: rows_of(&scaler.discounted, k, agents),
             });
         }
-        let (optimizer, moments) = (self.ppo.optimizer(), [first, second]);
+        let (optimizer, moments) = (self.ppo.descent.optimizer(), [first, second]);
         optimizer.save_moments(&mut checkpoint, moments, read.updates, actors.len());
         self.ppo.save_rest(&mut checkpoint);
         let own = CopiesRead {
@@ -246,7 +247,7 @@ impl Cohort {
 
     /// Reads everything into host memory.
     fn read(&self) -> Read {
-        let Some(adam) = self.ppo.optimizer().joined(self.size.agents) else {
+        let Some(adam) = self.ppo.descent.optimizer().joined(self.size.agents) else {
             unreachable!("the optimisers have been joined")
         };
         let DeviceState {
@@ -290,6 +291,20 @@ fn follow_one_another(trainers: &[&mut Trainer]) -> bool {
         other.config == next && (context.iteration, first_step) == (far.0.iteration, far.1)
     };
     trainers.iter().enumerate().all(follows)
+}
+
+/// PPO of several agents at once, whose settings are the same; `None` if a GPU has no kernels for steps on batches like
+/// this one, or if a target KL may end their epochs at different times.
+fn ppo_of_agents(all: &[&Ppo], agent: (&Actor, &Critic), batch: &Batch) -> Option<Ppo> {
+    let descents: Vec<_> = all.iter().map(|one| &one.descent).collect();
+    let first = all.first().filter(|one| one.config.target_kl == 0.0)?;
+    let mut of_all = Ppo {
+        config: first.config.clone(),
+        descent: Descent::of_agents(&descents)?,
+        kl_coef: first.kl_coef,
+    };
+    let goal = of_all.config.goal(0.0, of_all.kl_coef);
+    (of_all.descent.prepare(agent, batch, &goal)).then_some(of_all)
 }
 
 /// The algorithm, if it is PPO.

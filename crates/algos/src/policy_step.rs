@@ -6,7 +6,7 @@ use uphill_core::{
     advantage::gae,
     dist::Dist,
     fisher::Fisher,
-    loss::{explained_variance, surrogate_improvement},
+    loss::surrogate_improvement,
     peers,
     policy::{Actor, Critic},
     read_back,
@@ -123,7 +123,11 @@ impl<'a> Objective<'a> {
     ) -> Measured {
         let batch = &self.batch;
         let value_loss = critic_fit.fit(critic, batch, self.context);
-        let explained = explained_variance(batch.values.clone(), batch.returns.clone());
+        let explained = peers::explained_variance(
+            self.context.peers,
+            batch.values.clone(),
+            batch.returns.clone(),
+        );
         let gradient = self.gradient.clone();
         let mut scalars = change.scalars();
         scalars.extend([

@@ -10,7 +10,7 @@ use crate::{
     checkpoint::{Checkpoint, CheckpointError},
     config::ConfigError,
     descent::{Descent, Goal, slower_path},
-    optimizer::{Optimizer, OptimizerKind, StepSize},
+    optimizer::{OptimizerKind, StepSize},
     settings::{COUNT, NOT_NEGATIVE, POSITIVE, SHARE, ensure, rollout_samples},
 };
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,7 @@ use uphill_core::{
     peers,
     policy::{Actor, Critic},
     read_back,
-    rollout::{Batch, Rollout},
+    rollout::Rollout,
     schedule::Schedule,
 };
 
@@ -190,10 +190,10 @@ impl Settings for PpoConfig {
 /// PPO with its optimiser state.
 #[derive(Clone, Debug)]
 pub struct Ppo {
-    config: PpoConfig,
-    descent: Descent,
+    pub(crate) config: PpoConfig,
+    pub(crate) descent: Descent,
     /// β, with the objective `"kl"`.
-    kl_coef: f64,
+    pub(crate) kl_coef: f64,
 }
 
 impl Ppo {
@@ -205,29 +205,6 @@ impl Ppo {
             descent: Descent::new(config.optimizer, rule, (actor, critic), epsilon),
             config,
         }
-    }
-
-    /// PPO of several agents at once, whose settings are the same; `None` if a GPU has no kernels for steps on batches like
-    /// this one, or if a target KL may end their epochs at different times.
-    pub(crate) fn of_agents(
-        all: &[&Self],
-        agent: (&Actor, &Critic),
-        batch: &Batch,
-    ) -> Option<Self> {
-        let descents: Vec<_> = all.iter().map(|one| &one.descent).collect();
-        let first = all.first().filter(|one| one.config.target_kl == 0.0)?;
-        let mut of_all = Self {
-            config: first.config.clone(),
-            descent: Descent::of_agents(&descents)?,
-            kl_coef: first.kl_coef,
-        };
-        let goal = of_all.config.goal(0.0, of_all.kl_coef);
-        (of_all.descent.prepare(agent, batch, &goal)).then_some(of_all)
-    }
-
-    /// Optimiser state.
-    pub(crate) fn optimizer(&self) -> &Optimizer {
-        self.descent.optimizer()
     }
 
     /// Adds everything except the optimiser state to a checkpoint.
@@ -272,20 +249,17 @@ impl Algorithm for Ppo {
         rollout: Rollout,
         context: UpdateContext,
     ) -> Measured {
-        let c = &self.config;
+        let (c, peers) = (&self.config, context.peers);
         let goal = c.goal(context.progress, self.kl_coef);
 
         let [advantages, returns] = gae_with_returns(&rollout.trace(), c.gamma, c.gae_lambda);
         let mut batch = rollout.flatten(advantages, returns);
         if c.normalize_advantages == AdvantageNorm::Batch {
-            batch.standardize(context.peers);
+            batch.standardize(peers);
         }
 
-        let old = actor.clone();
-        let agent = (&mut *actor, critic);
-        let mut update = self
-            .descent
-            .begin(agent, &batch, goal.clone(), context.peers);
+        let (old, agent) = (actor.clone(), (&mut *actor, critic));
+        let mut update = (self.descent).begin(agent, &batch, goal.clone(), peers);
         let mut epochs = 0;
         while epochs < c.epochs {
             update.epoch(context.order(epochs));
@@ -299,7 +273,7 @@ impl Algorithm for Ppo {
         let mut known = vec![("lr", goal.size.learning_rate)];
         if c.objective == Objective::Kl {
             let kl = old.dist_on(&batch).kl(&actor.dist_on(&batch)).mean();
-            let kl = read_back::read(peers::mean(context.peers, kl))[0];
+            let kl = read_back::read(peers::mean(peers, kl))[0];
             known.extend([("kl", kl), ("kl_coef", self.kl_coef)]);
             self.kl_coef = adapt_kl_coef(self.kl_coef, kl, c.kl_target);
         } else {

@@ -23,8 +23,8 @@ use serde::{Deserialize, Serialize};
 use uphill_core::{
     advantage::{discounted_returns, discounts},
     baseline,
-    loss::explained_variance,
     optim::{Rule, RuleKind},
+    peers,
     policy::{Actor, Critic},
     rollout::Rollout,
     schedule::Schedule,
@@ -268,7 +268,11 @@ impl Algorithm for Reinforce {
                 fit,
                 (context.peers, context.stop),
             );
-            let explained = explained_variance(batch.values.clone(), batch.returns.clone());
+            let explained = peers::explained_variance(
+                context.peers,
+                batch.values.clone(),
+                batch.returns.clone(),
+            );
             scalars.push(("value_loss", losses.first));
             scalars.push(("explained_variance", explained));
         }

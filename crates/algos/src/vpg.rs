@@ -14,8 +14,8 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use uphill_core::{
     advantage::{discounted_returns, gae},
-    loss::explained_variance,
     optim::{Rule, RuleKind},
+    peers,
     policy::{Actor, Critic},
     rollout::Rollout,
     schedule::Schedule,
@@ -160,7 +160,8 @@ impl Algorithm for Vpg {
             (context.peers, context.stop),
         );
 
-        let explained = explained_variance(batch.values.clone(), batch.returns.clone());
+        let explained =
+            peers::explained_variance(context.peers, batch.values.clone(), batch.returns.clone());
         let scalars = vec![
             ("policy_loss", means.policy_loss),
             ("value_loss", losses.first),

@@ -1,4 +1,4 @@
-//! Tensor maths of policy gradients on [Burn](https://burn.dev).
+//! Tensor maths of policy gradients on Burn.
 //!
 //! This crate holds what all algorithms of the family share: distributions, networks, advantages, losses,
 //! normalisation, and parameters as one flat vector. It is independent of environments, files and clocks, and keeps no

@@ -7,8 +7,11 @@ use burn::{
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-pub use crate::ops::tanh;
-use crate::{network::Network, ops::MlpShape};
+pub use crate::ops::{layer_norm, tanh};
+use crate::{
+    network::Network,
+    ops::{MlpShape, affine},
+};
 use uphill_cpu::orthogonal::orthogonal;
 
 pub use uphill_cpu::shape::Activation;
@@ -134,12 +137,46 @@ impl Linear {
 
     /// Outputs for inputs, `[B, I]` → `[B, O]`.
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        x.matmul(self.weight.val()) + self.bias.val().unsqueeze()
+        affine(x, self.weight.val(), self.bias.val())
     }
 
     /// ẋ W + x Ẇ + ḃ: derivative of the outputs `[B, O]` along parameters (Ẇ, ḃ) and inputs ẋ `[B, I]`.
     pub fn jvp(&self, tangent: &Self, x: Tensor<2>, x_tangent: Tensor<2>) -> Tensor<2> {
         x_tangent.matmul(self.weight.val()) + tangent.forward(x)
+    }
+}
+
+/// Rows normalised to mean 0 and standard deviation 1, then scaled and shifted by element: see [`layer_norm`].
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::nn::LayerNorm;
+///
+/// let device = Device::flex();
+/// let x = Tensor::<2>::from_floats([[1.0, 3.0]], &device);
+/// let y: Vec<f32> = LayerNorm::new(2, &device).forward(x).into_data().iter().collect();
+/// assert!((y[1] - 1.0).abs() < 1e-4 && y[0] == -y[1]);
+/// ```
+#[derive(Module, Debug)]
+pub struct LayerNorm {
+    /// Scale γ `[W]`.
+    pub gamma: Param<Tensor<1>>,
+    /// Shift β `[W]`.
+    pub beta: Param<Tensor<1>>,
+}
+
+impl LayerNorm {
+    /// A layer for rows of `width` elements that neither scales nor shifts yet.
+    pub fn new(width: usize, device: &Device) -> Self {
+        Self {
+            gamma: Param::from_tensor(Tensor::ones([width], device)),
+            beta: Param::from_tensor(Tensor::zeros([width], device)),
+        }
+    }
+
+    /// Normalised rows, `[B, W]` → `[B, W]`, with ε = 1e-5.
+    pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        layer_norm(x, self.gamma.val(), self.beta.val(), 1e-5)
     }
 }
 

@@ -6,7 +6,7 @@
 //! weighted. This concerns gradients, the moments of normalisers, the mean and spread of advantages, divergences and
 //! finished episodes. Equal sums give equal parameters in all processes, so that parameters are never sent.
 
-use crate::{advantage, normalize::Moments, read_back};
+use crate::{advantage, loss, normalize::Moments, read_back};
 use burn::tensor::{Device, Tensor, TensorData};
 use std::fmt::Debug;
 
@@ -177,6 +177,22 @@ pub fn standardize(peers: &dyn Peers, advantages: Tensor<1>) -> Tensor<1> {
     }
     let std = (all.variance * (all.count / (all.count - 1.0))).sqrt();
     (advantages - all.mean) / (std + 1e-8)
+}
+
+/// [`loss::explained_variance`] of the values and returns `[B]` of all processes.
+pub fn explained_variance(peers: &dyn Peers, values: Tensor<1>, returns: Tensor<1>) -> Tensor<1> {
+    if peers.size() == 1 {
+        return loss::explained_variance(values, returns);
+    }
+    let device = returns.device();
+    let columns = Tensor::stack::<2>(vec![returns.clone() - values, returns], 1);
+    let own = Moments::new(2, &device).merge(columns);
+    let all = merge(peers, &Moments::new(2, &device), &own);
+    let [residual, mean] = [0, 1].map(|column| all.mean.clone().narrow(0, column, 1));
+    let [unexplained, variance] = [0, 1].map(|column| all.variance.clone().narrow(0, column, 1));
+    let size = mean.square() + residual.square() + unexplained.clone();
+    let flat = variance.clone().lower_equal(size * loss::ROUNDING);
+    ((unexplained / variance).neg() + 1.0).mask_fill(flat, f64::NAN)
 }
 
 /// `moments`, which are equal in all processes, after adding what each process has recorded in `fresh`.

@@ -111,15 +111,23 @@ impl Policy {
     /// # Panics
     /// If the slices differ in length.
     pub fn env_actions(&self, actions: &[f32], into: &mut [f32]) {
-        into.copy_from_slice(actions);
-        if self.bounds.is_empty() {
-            return;
-        }
-        for action in into.chunks_exact_mut(self.bounds.len()) {
-            for (u, [low, high]) in action.iter_mut().zip(&self.bounds) {
-                let (_, tanh) = ln_sech2(*u);
-                *u = 0.5 * (tanh + 1.0) * (high - low) + low;
-            }
+        env_actions(&self.bounds, actions, into);
+    }
+}
+
+/// Squashes `actions` `[N, A]` into bounds `[A]`; without bounds, copies them.
+///
+/// # Panics
+/// If the slices differ in length.
+pub fn env_actions(bounds: &[[f32; 2]], actions: &[f32], into: &mut [f32]) {
+    into.copy_from_slice(actions);
+    if bounds.is_empty() {
+        return;
+    }
+    for action in into.chunks_exact_mut(bounds.len()) {
+        for (u, [low, high]) in action.iter_mut().zip(bounds) {
+            let (_, tanh) = ln_sech2(*u);
+            *u = 0.5 * (tanh + 1.0) * (high - low) + low;
         }
     }
 }

@@ -13,7 +13,6 @@ use crate::minibatch::Sums;
 use crate::mlp::BLOCK;
 use crate::quadrature::HALF;
 use crate::sample;
-use crate::shape::MlpShape;
 use crate::simd::dispatch;
 use pulp::{Simd, WithSimd};
 
@@ -70,11 +69,10 @@ pub(crate) struct ValueBlock {
 }
 
 impl PolicyBlock {
-    /// Buffers for a policy whose network has this shape and whose actions have `actions` components.
-    pub(crate) fn new(dist: RowDist, shape: &MlpShape, actions: usize) -> Self {
+    /// Buffers for a policy with so many logits or means, and log standard deviations that do not depend on the
+    /// observation, and whose actions have `actions` components.
+    pub(crate) fn new(dist: RowDist, [outputs, log_stds]: [usize; 2], actions: usize) -> Self {
         let column = [0.0; BLOCK];
-        let log_stds = shape.log_stds;
-        let outputs = shape.outputs() - log_stds;
         Self {
             dist,
             used: column,

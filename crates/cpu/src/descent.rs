@@ -26,6 +26,21 @@ pub struct StepDiagnostics {
     pub grad_norm: f32,
 }
 
+impl StepDiagnostics {
+    /// From sums over `len` samples and the norms of the gradients of actor and critic.
+    pub(crate) fn of(sums: Sums, len: usize, norms: [f32; 2]) -> Self {
+        let means = sums / len as f64;
+        Self {
+            surrogate: means.surrogate as f32,
+            value_loss: means.value_loss as f32,
+            entropy: means.entropy as f32,
+            approx_kl: means.approx_kl as f32,
+            clip_fraction: means.clip_fraction as f32,
+            grad_norm: norms[0].hypot(norms[1]),
+        }
+    }
+}
+
 /// Step sizes of one gradient step.
 #[derive(Clone, Copy, Debug)]
 pub struct HostStep {
@@ -281,15 +296,7 @@ fn add_up(parts: &[RwLock<Part>], side: usize, sum: &mut [f32]) {
 /// Means over the `len` samples of all parts, with the norms of both gradients.
 fn diagnostics(parts: &[RwLock<Part>], len: usize, norms: [f32; 2]) -> StepDiagnostics {
     let sums = parts.iter().map(|part| read(part).sums);
-    let means = sums.fold(Sums::default(), |a, b| a + b) / len as f64;
-    StepDiagnostics {
-        surrogate: means.surrogate as f32,
-        value_loss: means.value_loss as f32,
-        entropy: means.entropy as f32,
-        approx_kl: means.approx_kl as f32,
-        clip_fraction: means.clip_fraction as f32,
-        grad_norm: norms[0].hypot(norms[1]),
-    }
+    StepDiagnostics::of(sums.fold(Sums::default(), |a, b| a + b), len, norms)
 }
 
 /// Locks for reading. A panic while a lock was held ends the whole update, so a poisoned value is never used.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`shape`] | shape of a perceptron and layout of its weights |
 //! | [`mlp`] | passes through a perceptron: forward, backward, along a direction |
+//! | [`layers`] | single layers, for networks that compute on tensors |
 //! | [`gemm`] | fused matrix products, gradients of layers |
 //! | [`dist`] | action distributions on rows of network outputs |
 //! | [`sample`] | formulas of single samples, which GPU kernels call too; [`kernel`] is their vocabulary |
@@ -11,6 +12,7 @@
 //! | [`loss`] | settings of the actor-critic loss |
 //! | [`acting`] | a policy on slices |
 //! | [`minibatch`] | samples, and the gradient of a loss over some of them |
+//! | [`outputs`] | gradient of a loss with respect to the outputs of networks that compute elsewhere |
 //! | [`descent`] | gradient steps by a team of threads |
 //! | [`tanh`] | tanh of many numbers |
 //! | [`adam`] | Adam, norms |
@@ -29,11 +31,13 @@ pub mod dist;
 mod exp;
 pub mod gemm;
 pub mod kernel;
+pub mod layers;
 pub mod loss;
 pub mod minibatch;
 pub mod mlp;
 mod narrow;
 pub mod orthogonal;
+pub mod outputs;
 pub mod quadrature;
 pub mod rng;
 pub mod rows;

@@ -68,6 +68,17 @@ impl Problem {
         problem
     }
 
+    /// A loss of networks that compute elsewhere, without a KL penalty and without squashing.
+    pub(crate) fn of_outputs(dist: RowDist, samples: Samples, loss: &ActorCriticLoss) -> Self {
+        Self {
+            dist: Some(dist),
+            loss: loss.clone(),
+            samples,
+            corrections: vec![],
+            acted: None,
+        }
+    }
+
     /// Precomputes what the loss needs about the actions and the policy that acted.
     fn prepare(&mut self, dist: RowDist, weights: &Weights) {
         let samples = &self.samples;
@@ -107,7 +118,12 @@ impl Problem {
     }
 
     /// Gathers the inputs of the policy's loss for the samples at `rows`.
-    fn gather_policy(&self, rows: &[i32], minibatch: &Minibatch, block: &mut PolicyBlock) {
+    pub(crate) fn gather_policy(
+        &self,
+        rows: &[i32],
+        minibatch: &Minibatch,
+        block: &mut PolicyBlock,
+    ) {
         let samples = &self.samples;
         let (mean, scale) = minibatch.advantages;
         mark_used(&mut block.used, rows.len());
@@ -137,7 +153,7 @@ impl Problem {
     }
 
     /// Gathers the inputs of the critic's loss for the samples at `rows`.
-    fn gather_values(&self, rows: &[i32], block: &mut ValueBlock) {
+    pub(crate) fn gather_values(&self, rows: &[i32], block: &mut ValueBlock) {
         let samples = &self.samples;
         mark_used(&mut block.used, rows.len());
         for (i, &row) in rows.iter().enumerate() {
@@ -171,7 +187,7 @@ pub(crate) struct Minibatch {
     /// Mean and inverse spread of the advantages.
     advantages: (f32, f32),
     /// Weight of one sample in a mean.
-    share: f32,
+    pub(crate) share: f32,
 }
 
 impl Minibatch {
@@ -225,7 +241,10 @@ impl Part {
     pub(crate) fn new(nets: [Option<&Weights>; 2], policy: Option<(RowDist, usize)>) -> Self {
         let [actor, critic] = nets.map(|net| net.map(Weights::shape));
         let inputs = actor.or(critic).map_or(0, MlpShape::inputs);
-        let block = |((dist, action_width), shape)| PolicyBlock::new(dist, shape, action_width);
+        let block = |((dist, action_width), shape): ((RowDist, usize), &MlpShape)| {
+            let widths = [shape.outputs() - shape.log_stds, shape.log_stds];
+            PolicyBlock::new(dist, widths, action_width)
+        };
         Self {
             obs: vec![0.0; BLOCK * inputs],
             policy: policy.zip(actor).map(block),

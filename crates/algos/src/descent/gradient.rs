@@ -5,7 +5,7 @@ use super::measured::Means;
 use burn::tensor::Tensor;
 use uphill_core::{
     loss::{ActorCriticLoss, Surrogate},
-    ops::{actor_critic_gradient, device_gradient},
+    ops::{StepDiagnostics, actor_critic_gradient, device_gradient, gradient_through_outputs},
     peers::{self, Peers},
     policy::{Actor, Critic},
     rollout::Batch,
@@ -64,7 +64,7 @@ fn of_this_process(
         _ => match choice::of_agent(agent, loss) {
             Ok(Fast::Cpu) => on_cpu(agent, batch, loss),
             Ok(Fast::Gpu) => on_gpu(agent, batch, loss),
-            Err(_) => None,
+            Err(_) => through_outputs(agent, batch, loss),
         },
     };
     fast.unwrap_or_else(|| on_tensors(agent, old, batch, loss))
@@ -96,13 +96,29 @@ fn on_cpu(
     batch: &Batch,
     loss: &ActorCriticLoss,
 ) -> Option<Gradient> {
-    let ([of_actor, of_critic], means) =
-        actor_critic_gradient(actor, critic, batch, &loss.in_f32())?;
+    let gradient = actor_critic_gradient(actor, critic, batch, &loss.in_f32())?;
+    Some(of_loops(gradient, batch))
+}
+
+/// Networks that no loop knows, with the loss in a loop.
+fn through_outputs(
+    (actor, critic): (&Actor, &Critic),
+    batch: &Batch,
+    loss: &ActorCriticLoss,
+) -> Option<Gradient> {
+    let gradient = gradient_through_outputs(actor, critic, batch, &loss.in_f32())?;
+    Some(of_loops(gradient, batch))
+}
+
+fn of_loops(
+    ([actor, critic], means): ([Tensor<1>; 2], StepDiagnostics),
+    batch: &Batch,
+) -> Gradient {
     let device = batch.obs.device();
     let mean = |x: f32| Tensor::from_data([x], &device);
-    Some(Gradient {
-        actor: of_actor,
-        critic: of_critic,
+    Gradient {
+        actor,
+        critic,
         means: Means {
             policy_loss: mean(-means.surrogate),
             value_loss: mean(means.value_loss),
@@ -110,7 +126,7 @@ fn on_cpu(
             approx_kl: mean(means.approx_kl),
             clip_fraction: mean(means.clip_fraction),
         },
-    })
+    }
 }
 
 fn on_gpu(

@@ -30,11 +30,11 @@ use burn::tensor::{Tensor, TensorData};
 use choice::Fast;
 use measured::column;
 use uphill_core::{
-    loss::{ActorCriticLoss, explained_variance},
+    loss::ActorCriticLoss,
     network::Net,
     ops::{DeviceLearner, HostLearner, shuffle_keys},
     optim::RuleKind,
-    peers::{Alone, Peers},
+    peers::{Alone, Peers, explained_variance},
     policy::{Actor, Critic},
     read_back,
     rollout::Batch,
@@ -316,9 +316,9 @@ impl Update<'_> {
             Engine::Cpu(learner) => {
                 let adams = learner.finish(&mut actor.net, &mut critic.net);
                 optimizer.set_adams(adams);
-                summary(&self.rows, self.batch, (actor, critic))
+                summary(&self.rows, self.batch, (actor, critic), self.peers)
             }
-            Engine::Gradients => summary(&self.rows, self.batch, (actor, critic)),
+            Engine::Gradients => summary(&self.rows, self.batch, (actor, critic), self.peers),
         };
         UpdateSteps {
             summary,
@@ -348,8 +348,13 @@ fn mean_of(rows: Vec<Tensor<2>>) -> Tensor<1> {
 }
 
 /// Values in the order of [`UPDATE`], on the device.
-fn summary(rows: &[Tensor<2>], batch: &Batch, (actor, critic): (&Actor, &Critic)) -> Tensor<1> {
-    let explained = explained_variance(batch.values.clone(), batch.returns.clone());
+fn summary(
+    rows: &[Tensor<2>],
+    batch: &Batch,
+    (actor, critic): (&Actor, &Critic),
+    peers: &dyn Peers,
+) -> Tensor<1> {
+    let explained = explained_variance(peers, batch.values.clone(), batch.returns.clone());
     let size = param_norm([&actor.net, &critic.net]);
     Tensor::cat(vec![mean_of(rows.to_vec()), explained, size], 0)
 }

@@ -12,7 +12,9 @@ use uphill_core::{
     policy::{Actor, Critic},
     rollout::Rollout,
 };
-use uphill_envs::{BatchEnv, BatchOptions, NoiseAt, make_with};
+use uphill_envs::{
+    BatchEnv, BatchOptions, EnvError, EnvSpec, EnvState, Episode, NoiseAt, Step, make_with,
+};
 
 fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
     tensor.into_data().iter().collect()
@@ -58,6 +60,36 @@ fn rollouts(
     (rollouts, numbers(env.obs()))
 }
 
+/// An environment that does not offer slices.
+struct OnTensors(Box<dyn BatchEnv>);
+
+impl BatchEnv for OnTensors {
+    fn spec(&self) -> &EnvSpec {
+        self.0.spec()
+    }
+    fn num_envs(&self) -> usize {
+        self.0.num_envs()
+    }
+    fn reset(&mut self, seed: u64) -> Tensor<2> {
+        self.0.reset(seed)
+    }
+    fn obs(&self) -> Tensor<2> {
+        self.0.obs()
+    }
+    fn step(&mut self, actions: Tensor<2>) -> Step {
+        self.0.step(actions)
+    }
+    fn take_episodes(&mut self) -> Vec<Episode> {
+        self.0.take_episodes()
+    }
+    fn save(&self) -> EnvState {
+        self.0.save()
+    }
+    fn restore(&mut self, state: &EnvState) -> Result<(), EnvError> {
+        self.0.restore(state)
+    }
+}
+
 fn compare<M: Network + Clone>(
     name: &str,
     kind: DistKind,
@@ -88,8 +120,11 @@ fn compare<M: Network + Clone>(
     let found = run(&device(), &actor, &critic);
     let host = Device::flex();
     let expected = if device() == host {
+        // A module of one's own on slices, too.
         let stock = actor.with_net(Net::stock(network(&host)));
-        run(&host, &stock, &critic)
+        same_rollouts(&found, &run(&host, &stock, &critic));
+        let mut tensors = OnTensors(make(&host));
+        rollouts(&mut tensors, (&stock, &critic), steps)
     } else {
         let (actor, critic) = agent(&host);
         run(&host, &actor, &critic)

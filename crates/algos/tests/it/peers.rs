@@ -80,6 +80,7 @@ fn learnt(
             "value_loss",
             "entropy",
             "approx_kl",
+            "explained_variance",
             "grad_norm",
         ];
         metrics = compared.iter().filter_map(|name| found.get(name)).collect();

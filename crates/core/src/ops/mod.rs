@@ -11,7 +11,9 @@ mod activation;
 mod device_learner;
 mod device_mlp;
 mod fused;
+mod layers;
 mod learner;
+mod outputs;
 mod slices;
 
 pub use acting::HostPolicy;
@@ -19,7 +21,10 @@ pub use activation::tanh;
 pub use device_learner::{DeviceLearner, device_gradient, device_knows};
 pub(crate) use device_mlp::DeviceMlp;
 pub(crate) use fused::FusedMlp;
+pub(crate) use layers::affine;
+pub use layers::layer_norm;
 pub use learner::{HostCritic, HostLearner, actor_critic_gradient};
+pub use outputs::gradient_through_outputs;
 pub(crate) use slices::{host_words, row_dist};
 pub(crate) use uphill_cpu::mlp::Weights;
 pub use uphill_cpu::{

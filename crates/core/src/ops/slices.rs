@@ -8,6 +8,7 @@ use uphill_cpu::{
     descent::Learner,
     dist::{Choices, RowDist},
     minibatch::Samples,
+    rows::Rows,
 };
 
 /// The elements in row-major order; moved out if nobody else holds the tensor.
@@ -54,9 +55,14 @@ pub(crate) fn row_dist(kind: &DistKind, log_stds: usize) -> Option<RowDist> {
 /// A batch for networks that normalise its observations by `norm`.
 pub(super) fn samples(norm: &Option<ObsNorm>, batch: &Batch) -> Samples {
     let normalized = norm.as_ref().map(|norm| |obs| norm.apply(obs));
+    with_obs(batch.obs.clone().rows(normalized), batch)
+}
+
+/// A batch with these rows in place of its observations.
+pub(super) fn with_obs(obs: Rows, batch: &Batch) -> Samples {
     let [_, action_width] = batch.actions.dims();
     Samples {
-        obs: batch.obs.clone().rows(normalized),
+        obs,
         actions: values(batch.actions.clone()),
         action_width,
         log_probs: values(batch.log_probs.clone()),

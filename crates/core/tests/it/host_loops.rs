@@ -12,18 +12,19 @@ use uphill_core::{
     dist::{Bounds, DistKind},
     heads,
     loss::{
-        approx_kl, clip_fraction, clipped_surrogate, clipped_value_loss, policy_gradient_surrogate,
-        ratio_surrogate, value_loss,
+        self, approx_kl, clip_fraction, clipped_surrogate, clipped_value_loss,
+        policy_gradient_surrogate, ratio_surrogate, value_loss,
     },
-    network::{Net, WithLogStd},
+    network::{Net, Network, WithLogStd},
     nn::{Activation, MlpConfig},
     normalize::ObsNorm,
     ops::{
         ActorCriticLoss, HostCritic, HostLearner, HostPolicy, HostStep, Surrogate,
-        actor_critic_gradient, host_values,
+        actor_critic_gradient, gradient_through_outputs, host_values,
     },
     optim::{Adam, clip_grad_norm},
     policy::{Actor, Critic},
+    recurrent::GruNet,
     rollout::Batch,
 };
 
@@ -88,6 +89,11 @@ fn some_choices(width: usize) -> Vec<usize> {
 
 /// A policy and a value function that have seen some observations.
 fn agent(actions: Actions, shape: &Shape, rng: &mut SmallRng) -> (Actor, Critic) {
+    agent_of(false, actions, shape, rng)
+}
+
+/// An [`agent`] whose networks are perceptrons, or on Burn's operations like a module of one's own.
+fn agent_of(own: bool, actions: Actions, shape: &Shape, rng: &mut SmallRng) -> (Actor, Critic) {
     let inputs = shape.inputs;
     let width = match actions {
         // A mask is a part of the observation.
@@ -101,33 +107,51 @@ fn agent(actions: Actions, shape: &Shape, rng: &mut SmallRng) -> (Actor, Critic)
     };
     let net = config.build(inputs, width, 1.0, rng, &device());
     let mut actor = match actions {
-        Choices => Actor::new(net, DistKind::Categorical { choices: width }),
+        Choices => actor_of(own, net, DistKind::Categorical { choices: width }),
         // Numbers on both sides of ½ are masks as well as others.
         Masked => {
             let net = heads::Masked::new(net);
-            Actor::new(net, DistKind::Categorical { choices: width })
+            actor_of(own, net, DistKind::Categorical { choices: width })
         }
         Several => {
             let choices = some_choices(width);
-            Actor::new(net, DistKind::MultiDiscrete { choices })
+            actor_of(own, net, DistKind::MultiDiscrete { choices })
         }
         Reals => {
             let net = WithLogStd::new(net, width, -0.4, &device());
-            Actor::new(net, DistKind::Gaussian { dim: width })
+            actor_of(own, net, DistKind::Gaussian { dim: width })
         }
         Bounded => {
             let net = WithLogStd::new(net, width, -0.4, &device());
             let low: Vec<f32> = (0..width).map(|i| -1.0 - i as f32).collect();
             let bounds = Bounds::new(&low, &vec![2.0; width]).unwrap();
-            Actor::new(net, DistKind::SquashedGaussian { bounds })
+            actor_of(own, net, DistKind::SquashedGaussian { bounds })
         }
     };
     let mut norm = ObsNorm::new(inputs, 1.5, &device());
     norm.merge(random([50, inputs], rng));
-    let mut critic = Critic::new(config.build(inputs, 1, 1.0, rng, &device()));
-    critic.obs_norm = Some(norm.clone());
+    let critic = Critic {
+        net: net_of(own, config.build(inputs, 1, 1.0, rng, &device())),
+        obs_norm: Some(norm.clone()),
+    };
     actor.obs_norm = Some(norm);
     (actor, critic)
+}
+
+fn net_of(own: bool, network: impl Network) -> Net {
+    if own {
+        Net::stock(network)
+    } else {
+        Net::new(network)
+    }
+}
+
+fn actor_of(own: bool, network: impl Network, kind: DistKind) -> Actor {
+    Actor {
+        net: net_of(own, network),
+        kind,
+        obs_norm: None,
+    }
 }
 
 /// Of which the last column allows an action, where it is a mask.
@@ -162,12 +186,12 @@ fn wide(values: &[f32]) -> Vec<f64> {
 
 #[test]
 fn acting_is_what_the_actor_does() {
-    for seed in 0..30 {
-        let mut rng = SmallRng::seed_from_u64(seed);
+    for seed in 0..60 {
+        let mut rng = SmallRng::seed_from_u64(seed / 2);
         let kind = one_of([Choices, Masked, Several, Reals, Bounded], &mut rng);
         let envs = one_of([1, 3, 8, 64, 70, 257, 300], &mut rng);
         let shape = Shape::any(&mut rng);
-        let (actor, _) = agent(kind, &shape, &mut rng);
+        let (actor, _) = agent_of(seed % 2 == 1, kind, &shape, &mut rng);
         let (inputs, (noise, _)) = (shape.inputs, actor.kind.noise());
         let (obs, noise) = (
             observations([envs, inputs], &mut rng),
@@ -193,22 +217,39 @@ fn acting_is_what_the_actor_does() {
     }
 }
 
+/// Standard deviations that depend on the observation are outputs of the network.
 #[test]
-fn networks_and_distributions_that_need_tensors_are_left_to_them() {
+fn deviations_may_depend_on_the_observation() {
     let mut rng = SmallRng::seed_from_u64(1);
-    let net = || MlpConfig::default().build(4, 3, 1.0, &mut SmallRng::seed_from_u64(2), &device());
-    let kind = DistKind::Categorical { choices: 3 };
-    let actor = Actor::new(net(), kind.clone());
-    assert!(HostPolicy::new(&actor, 2).is_some());
-    assert!(HostPolicy::new(&actor.with_net(Net::stock(net())), 2).is_none());
+    let net = MlpConfig::default().build(4, 4, 1.0, &mut rng, &device());
+    let actor = Actor::new(net, DistKind::Gaussian { dim: 2 });
+    let (obs, noise) = (random([3, 4], &mut rng), random([3, 2], &mut rng));
+    let dist = actor.dist(obs.clone());
+    let expected = dist.sample(noise.clone());
+    let mut policy = HostPolicy::new(&actor, 3).unwrap();
+    let (mut actions, mut log_probs) = ([0.0; 6], [0.0; 3]);
+    policy.act(
+        &host_values(obs),
+        &host_values(noise),
+        &mut actions,
+        &mut log_probs,
+    );
+    same(&wide(&actions), &numbers(expected.clone()), "action");
+    let expected = numbers(dist.log_prob(expected));
+    same_to(3e-5, &wide(&log_probs), &expected, "log-probability");
+}
+
+#[test]
+fn memory_and_distributions_that_need_tensors_are_left_to_them() {
+    let mut rng = SmallRng::seed_from_u64(1);
+    let memory = GruNet::new([4, 3], &MlpConfig::default(), 8, 1.0, &mut rng, &device());
+    let remembers = Actor::recurrent(memory, DistKind::Categorical { choices: 3 });
+    assert!(HostPolicy::new(&remembers, 2).is_none());
     // More choices than there is room for.
     let many = MlpConfig::default().build(4, 34, 1.0, &mut rng, &device());
     let choices = vec![2; 17];
     let several = Actor::new(many, DistKind::MultiDiscrete { choices });
     assert!(HostPolicy::new(&several, 2).is_none());
-    // A standard deviation that depends on the observation.
-    let wide = MlpConfig::default().build(4, 4, 1.0, &mut rng, &device());
-    assert!(HostPolicy::new(&Actor::new(wide, DistKind::Gaussian { dim: 2 }), 2).is_none());
 }
 
 /// `B` samples that `actor` could have made some updates ago.
@@ -540,6 +581,69 @@ fn the_policy_gradient_is_that_of_autodiff() {
             "measurement",
         );
     }
+}
+
+/// Through networks of any kind, for the losses that loops know of categorical policies.
+#[test]
+fn gradients_through_outputs_are_those_of_autodiff() {
+    for seed in 0..30 {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let actions = one_of([Choices, Masked, Several], &mut rng);
+        let len = one_of([5, 64, 100, 300], &mut rng);
+        let shape = Shape::any(&mut rng);
+        let own = [true, seed % 2 == 0];
+        let (mut actor, critic) = agent_of(own[0], actions, &shape, &mut rng);
+        if !own[1] {
+            (actor, _) = agent_of(own[1], actions, &shape, &mut rng);
+        }
+        let batch = batch(&actor, len, shape.inputs, &mut rng);
+        let surrogate = match seed % 3 {
+            0 => loss::Surrogate::LogProb,
+            _ => loss::Surrogate::Clipped { clip: 0.2 },
+        };
+        let loss = loss::ActorCriticLoss {
+            surrogate,
+            value_clip: [0.0, 0.3][seed as usize % 2],
+            value_coef: 0.3,
+            entropy_coef: 0.05,
+            standardize: seed % 3 == 1,
+        };
+        let (grads, means) =
+            gradient_through_outputs(&actor, &critic, &batch, &loss.in_f32()).unwrap();
+
+        let nets = [actor.net.tracked(), critic.net.tracked()];
+        let tracked = (
+            &actor.with_net(nets[0].clone()),
+            &critic.with_net(nets[1].clone()),
+        );
+        let parts = loss.on(tracked, &actor, &batch);
+        let expected = parts.total.backward();
+        for (found, net) in grads.into_iter().zip(&nets) {
+            let expected = numbers(net.flat_grad(&expected));
+            same_by_largest(1e-4, &numbers(found), &expected, "gradient");
+        }
+        let expected = [parts.surrogate, parts.value_loss, parts.entropy];
+        let found = [means.surrogate, means.value_loss, means.entropy];
+        let expected = numbers(Tensor::cat(expected.to_vec(), 0));
+        same(&wide(&found), &expected, "measurement");
+    }
+}
+
+#[test]
+fn losses_that_need_more_than_outputs_are_left_to_tensors() {
+    let mut rng = SmallRng::seed_from_u64(1);
+    let shape = Shape::any(&mut rng);
+    let refused = |actions, surrogate, rng: &mut SmallRng| {
+        let (actor, critic) = agent_of(true, actions, &shape, rng);
+        let batch = batch(&actor, 9, shape.inputs, rng);
+        let loss = loss(surrogate, 0.0, false);
+        gradient_through_outputs(&actor, &critic, &batch, &loss).is_none()
+    };
+    let (clip, kl_coef) = (0.2, 1.0);
+    assert!(!refused(Choices, Surrogate::Clipped { clip }, &mut rng));
+    let penalised = Surrogate::Penalised { kl_coef, clip };
+    assert!(refused(Choices, penalised, &mut rng));
+    assert!(refused(Reals, Surrogate::Clipped { clip }, &mut rng));
 }
 
 #[test]

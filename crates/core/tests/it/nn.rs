@@ -1,11 +1,14 @@
 use crate::{assert_close, device::device, matrix, numbers};
-use burn::tensor::Tensor;
+use burn::{
+    module::{Param, ParamId},
+    tensor::Tensor,
+};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use uphill_core::{
     dist::DistKind,
     network::{Network, WithLogStd},
-    nn::{Activate, Activation, Init, Linear, MlpConfig},
+    nn::{Activate, Activation, Init, Linear, MlpConfig, layer_norm},
     policy::{Actor, Critic},
 };
 
@@ -120,4 +123,74 @@ fn the_own_tanh_and_its_gradient_are_those_of_burn() {
     // Without gradients, and where the last vector is not full.
     let plain = Activation::Tanh.apply(matrix([[0.5; 7]]));
     assert_close(plain, &[0.5f64.tanh(); 7], 1e-6);
+}
+
+/// Each operation with its gradients against Burn's own operations, with and without a gradient for the inputs.
+#[test]
+fn own_layers_and_their_gradients_are_those_of_burn() {
+    type Layer = fn(Tensor<2>, [Tensor<2>; 2]) -> Tensor<2>;
+    let layers: [(Layer, Layer, [usize; 2]); 2] = [
+        (
+            |x, [weight, bias]| affine(x, weight, bias),
+            |x, [weight, bias]| x.matmul(weight) + bias,
+            [5, 3],
+        ),
+        (
+            |x, [gamma, beta]| normalised(x, gamma, beta),
+            |x, [gamma, beta]| {
+                let centred = x.clone() - x.mean_dim(1);
+                let variance = centred.clone().square().mean_dim(1);
+                centred / (variance + 1e-5).sqrt() * gamma + beta
+            },
+            [1, 5],
+        ),
+    ];
+    let device = device();
+    let mut rng = SmallRng::seed_from_u64(3);
+    for (own, burns, [rows, columns]) in layers {
+        let mut random = |shape: [usize; 2]| {
+            let layer = Linear::new(shape, Init::Uniform, 1.0, &mut rng, &device);
+            layer.weight.val() * 3.0
+        };
+        let operands = [
+            random([4, 5]),
+            random([rows, columns]),
+            random([1, columns]),
+        ];
+        for tracked in [true, false] {
+            let [found, expected] = [own, burns].map(|layer| {
+                let [x, a, b] = operands.clone().map(Tensor::autodiff);
+                let x = if tracked { x.require_grad() } else { x };
+                let (a, b) = (a.require_grad(), b.require_grad());
+                let y = layer(x.clone(), [a.clone(), b.clone()]);
+                let grads = (y.clone() * y.clone().exp()).sum().backward();
+                let mut all = vec![numbers(y.without_autodiff())];
+                let of_x = x.grad(&grads);
+                assert_eq!(of_x.is_some(), tracked);
+                let others = [a, b].map(|tensor| tensor.grad(&grads));
+                all.extend(others.into_iter().chain([of_x]).flatten().map(numbers));
+                all.concat()
+            });
+            assert!(expected.iter().any(|x| x.abs() > 0.1));
+            for (found, expected) in found.iter().zip(&expected) {
+                assert!(
+                    (found - expected).abs() < 1e-4 * expected.abs().max(1.0),
+                    "{found} instead of {expected}"
+                );
+            }
+        }
+    }
+}
+
+/// A layer's operation through its module, whose bias is a vector.
+fn affine(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<2>) -> Tensor<2> {
+    let layer = Linear {
+        weight: Param::initialized(ParamId::new(), weight),
+        bias: Param::initialized(ParamId::new(), bias.squeeze_dim(0)),
+    };
+    layer.forward(x)
+}
+
+fn normalised(x: Tensor<2>, gamma: Tensor<2>, beta: Tensor<2>) -> Tensor<2> {
+    layer_norm(x, gamma.squeeze_dim(0), beta.squeeze_dim(0), 1e-5)
 }

@@ -2,6 +2,7 @@ use crate::{assert_close, device::device, numbers, threads::in_each, vector};
 use burn::tensor::{Bool, Tensor, TensorData};
 use uphill_core::{
     advantage,
+    loss::explained_variance,
     normalize::{Moments, RewardScaler},
     peers::{self, Alone, Peers},
 };
@@ -42,6 +43,25 @@ fn parts_are_standardised_as_the_whole() {
         numbers(peers::standardize(peers, own))
     });
     assert_close(whole, &parts.concat(), 1e-4);
+}
+
+/// From parts of unequal sizes, as episodes make them.
+#[test]
+fn variance_is_explained_as_of_the_whole() {
+    let values = [1001.0, 1002.0, 999.5, 1000.0, 1003.0, 1000.5, 999.0, 1004.0];
+    let whole = numbers(explained_variance(vector(&values), vector(&SAMPLES)))[0];
+    assert!(whole > 0.1 && whole < 0.9, "{whole}");
+    let explained = |returns: [f32; 8]| {
+        in_each(2, move |peers| {
+            let own = [0..3, 3..8][peers.rank()].clone();
+            let (values, returns) = (vector(&values[own.clone()]), vector(&returns[own]));
+            numbers(peers::explained_variance(peers, values, returns))[0]
+        })
+    };
+    for found in explained(SAMPLES) {
+        assert!((found - whole).abs() < 1e-4, "{found} instead of {whole}");
+    }
+    assert!(explained([7.0; 8]).iter().all(|found| found.is_nan()));
 }
 
 #[test]
