@@ -14,6 +14,8 @@ mod lbfgs;
 mod memory;
 #[path = "gradients/second_order.rs"]
 mod second_order;
+#[path = "gradients/tensors.rs"]
+mod tensors;
 
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use rand::{Rng, SeedableRng, rngs::SmallRng};

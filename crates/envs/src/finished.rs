@@ -126,6 +126,45 @@ mod tests {
     }
 
     #[test]
+    fn episodes_as_numbers_are_two_digits_and_four_numbers_each() {
+        let episode = |env, terminated| Episode {
+            env,
+            episode_return: 0.5 * env as f64,
+            length: 7,
+            terminated,
+        };
+        let found = FinishedEpisodes {
+            count: 3 * COUNT_BASE + 5,
+            last: vec![episode(4, true), episode(9, false)],
+        };
+        let all = [
+            3.0, 5.0, 4.0, 2.0, 7.0, 1.0, 9.0, 4.5, 7.0, 0.0, 0.0, 0.0, 0.0, 0.0,
+        ];
+        assert_eq!(found.to_values(3), all);
+        // With less room the last are kept.
+        assert_eq!(found.to_values(1), [&all[..2], &all[6..10]].concat());
+        assert_eq!(FinishedEpisodes::from_values(&found.to_values(2)), found);
+    }
+
+    #[test]
+    fn episodes_are_read_from_wherever_they_are() {
+        let episodes = FinishedEpisodes {
+            count: 70_000,
+            last: vec![Episode {
+                env: 3,
+                episode_return: -0.5,
+                length: 12,
+                terminated: true,
+            }],
+        };
+        assert_eq!(Finished::Host(episodes.clone()).read(), episodes);
+        let values = episodes.to_values(1);
+        let device = burn::tensor::Device::flex();
+        let tensor = Tensor::from_floats(values.as_slice(), &device);
+        assert_eq!(Finished::Device(tensor).read(), episodes);
+    }
+
+    #[test]
     fn the_last_episodes_are_kept() {
         let episode = |env| Episode {
             env,

@@ -1,5 +1,13 @@
-use crate::{assert_close, matrix, vector};
-use uphill_core::baseline::{average, average_per_step, optimal, optimal_constant};
+use crate::{assert_close, device::device, matrix, numbers, vector};
+use burn::tensor::Tensor;
+use rand::{SeedableRng, rngs::SmallRng};
+use uphill_core::{
+    baseline::{average, average_per_step, optimal, optimal_constant, trajectory_gradients},
+    dist::DistKind,
+    nn::MlpConfig,
+    policy::Actor,
+    rollout::{Memory, Rollout},
+};
 
 #[test]
 fn the_average_of_the_others() {
@@ -57,4 +65,51 @@ fn small_scores_are_not_lost_beside_large_ones() {
     let gradients = matrix([[1e6], [2.0], [4.0]]);
     let found = optimal(scores, gradients);
     assert_close(found.narrow(0, 0, 1), &[3.0], 1e-6);
+}
+
+#[test]
+fn a_trajectory_s_gradient_is_of_its_own_steps_alone() {
+    let config = MlpConfig {
+        hidden: vec![4],
+        ..Default::default()
+    };
+    let mlp = config.build(2, 3, 1.0, &mut SmallRng::seed_from_u64(1), &device());
+    let actor = Actor::new(mlp, DistKind::Categorical { choices: 3 });
+    // Three steps of two trajectories, of which the second has two: its padding must not matter.
+    let obs: Tensor<3> = vector(&[
+        0.3, -1.2, 1.0, 0.4, -0.6, 0.1, 2.0, -0.7, 0.9, 0.2, 5.0, 5.0,
+    ])
+    .reshape([3, 2, 2]);
+    let actions = matrix([[0.0, 1.0], [2.0, 2.0], [1.0, 0.0]]);
+    let weights = matrix([[1.0, -2.0], [0.5, 3.0], [-1.5, 9.0]]);
+    let unused = actions.clone();
+    let none = unused.clone().greater_elem(9.0);
+    let rollout = Rollout {
+        obs: obs.clone().into(),
+        actions: actions.clone().unsqueeze_dim(2),
+        log_probs: unused.clone(),
+        values: unused.clone(),
+        next_values: unused.clone(),
+        rewards: unused,
+        terminated: none.clone(),
+        truncated: none,
+        lengths: Some(vec![3, 2]),
+        agents: 1,
+        memory: Memory::default(),
+    };
+    let found = trajectory_gradients(&actor, &rollout, weights.clone());
+    for (i, len) in [(0, 3), (1, 2)] {
+        let net = actor.net.tracked();
+        let column = |x: &Tensor<2>| x.clone().narrow(1, i, 1).narrow(0, 0, len);
+        let seen = obs
+            .clone()
+            .narrow(1, i, 1)
+            .narrow(0, 0, len)
+            .reshape([len, 2]);
+        let dist = actor.with_net(net.clone()).dist(seen);
+        let log_probs = dist.log_prob(column(&actions));
+        let sum = (log_probs * column(&weights).squeeze_dim::<1>(1)).sum();
+        let expected = numbers(net.flat_grad(&sum.backward()));
+        assert_close(found.clone().narrow(0, i, 1), &expected, 1e-5);
+    }
 }

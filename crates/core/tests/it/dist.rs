@@ -364,3 +364,16 @@ proptest! {
         prop_assert!((sum - 1.0).abs() < 1e-5, "{sum}");
     }
 }
+
+#[test]
+fn the_mode_of_a_beta_distribution_far_in_the_tail_by_hand() {
+    // x = (α − 1)/(α + β − 2) with α − 1 = ln(1 + e⁻⁴⁰) = e⁻⁴⁰ and β − 1 = ln(1 + e²): y = −40 − ln(β − 1).
+    let kind = DistKind::Beta {
+        bounds: Bounds::new(&[-1.0], &[1.0]).unwrap(),
+    };
+    let softplus = 2f64.exp().ln_1p();
+    let found = kind
+        .with_params(matrix([[-40.0, 2.0], [2.0, -40.0]]))
+        .mode();
+    assert_close(found, &[-40.0 - softplus.ln(), 40.0 + softplus.ln()], 1e-6);
+}

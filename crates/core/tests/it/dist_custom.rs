@@ -158,3 +158,50 @@ fn what_there_is_no_formula_for_is_said() {
     let coin = DistKind::custom(Coin).with_params(matrix([[0.0]]));
     assert!(coin.try_kl(&coin).is_some() && coin.has_fisher());
 }
+
+/// A choice that explores, but stands still where it does not.
+#[derive(Debug)]
+struct Shy;
+
+impl Distribution for Shy {
+    fn param_width(&self) -> usize {
+        1
+    }
+
+    fn action_width(&self) -> usize {
+        1
+    }
+
+    fn noise(&self) -> (usize, NoiseKind) {
+        (1, NoiseKind::Normal)
+    }
+
+    fn sample(&self, mean: Tensor<2>, noise: Tensor<2>) -> Tensor<2> {
+        mean + noise
+    }
+
+    fn log_prob(&self, mean: Tensor<2>, actions: Tensor<2>) -> Tensor<1> {
+        ((actions - mean).square() * -0.5).squeeze_dim(1)
+    }
+
+    fn entropy(&self, mean: Tensor<2>) -> Tensor<1> {
+        mean.zeros_like().squeeze_dim(1)
+    }
+
+    fn mode(&self, mean: Tensor<2>) -> Tensor<2> {
+        mean
+    }
+
+    fn greedy(&self, mean: Tensor<2>) -> Tensor<2> {
+        mean.zeros_like()
+    }
+}
+
+#[test]
+fn what_does_not_explore_need_not_be_the_mode() {
+    let dist = DistKind::custom(Shy).with_params(matrix([[2.0], [-3.0]]));
+    assert_close(dist.mode(), &[2.0, -3.0], 0.0);
+    assert_close(dist.greedy(), &[0.0, 0.0], 0.0);
+    // Formulas that it does not have.
+    assert!(dist.try_kl(&dist).is_none() && !dist.has_fisher());
+}

@@ -1,6 +1,7 @@
 //! Second order in the float type that training uses; exactness is in `gradients/second_order.rs`.
 
 use crate::{
+    assert_close,
     dense::{self, dot, relative_error, solve, times},
     device::device,
     matrix, numbers, vector,
@@ -13,7 +14,7 @@ use uphill_core::{
     network::{Net, Network, WithLogStd},
     nn::{Activation, Init, Mlp, MlpConfig},
     policy::Actor,
-    trust_region::{NaturalGradient, natural_step},
+    trust_region::{NaturalGradient, natural_step, natural_step_by},
 };
 
 const KINDS: [DistKind; 2] = [
@@ -134,4 +135,26 @@ fn natural_steps_solve_the_damped_system() {
         assert!(error < 1e-4, "{kind:?}: {error:e}");
         assert!(numbers(found.cg_residual)[0] < 1e-4);
     }
+}
+
+#[test]
+fn one_iteration_of_a_natural_step_by_hand() {
+    // F = diag(1, 3), λ = 1, g = (3, 4): A g = (6, 16), α = g·g / g·A g = 25 / 82, x = α g, and the residual is g − A x.
+    let size = NaturalGradient {
+        max_kl: 0.02,
+        cg_steps: 1,
+        damping: 1.0,
+    };
+    let product = |v: Tensor<1>| v * vector(&[1.0, 3.0]);
+    let found = natural_step_by(product, vector(&[3.0, 4.0]), size);
+    let alpha: f64 = 25.0 / 82.0;
+    let x = [3.0 * alpha, 4.0 * alpha];
+    let residual = (3.0 - 2.0 * x[0]).hypot(4.0 - 4.0 * x[1]) / 5.0;
+    let (curvature, damping) = (x[0] * x[0] + 3.0 * x[1] * x[1], x[0] * x[0] + x[1] * x[1]);
+    let scale = (2.0 * 0.02 / (curvature + damping)).sqrt();
+    assert_close(found.step, &x.map(|x| scale * x), 1e-6);
+    let improvement = scale * (3.0 * x[0] + 4.0 * x[1]);
+    assert_close(found.predicted_improvement, &[improvement], 1e-6);
+    assert_close(found.predicted_kl, &[0.5 * scale * scale * curvature], 1e-6);
+    assert_close(found.cg_residual, &[residual], 1e-6);
 }

@@ -194,3 +194,42 @@ fn affine(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<2>) -> Tensor<2> {
 fn normalised(x: Tensor<2>, gamma: Tensor<2>, beta: Tensor<2>) -> Tensor<2> {
     layer_norm(x, gamma.squeeze_dim(0), beta.squeeze_dim(0), 1e-5)
 }
+
+#[test]
+fn hidden_layers_have_a_gain_of_root_two_and_the_last_its_own() {
+    for hidden in [vec![], vec![9], vec![9, 8], vec![9, 8, 7]] {
+        let config = MlpConfig {
+            hidden: hidden.clone(),
+            init: Init::Orthogonal,
+            ..Default::default()
+        };
+        let mlp = config.build(10, 3, 0.25, &mut SmallRng::seed_from_u64(1), &device());
+        for (i, layer) in mlp.layers.iter().enumerate() {
+            // At least as many inputs as outputs: columns of a length that is the gain.
+            let lengths = layer.weight.val().square().sum_dim(0).sqrt();
+            let gain = if i == hidden.len() { 0.25 } else { 2f64.sqrt() };
+            let [_, outputs] = lengths.dims();
+            assert_close(lengths, &vec![gain; outputs], 1e-5);
+        }
+    }
+}
+
+#[test]
+fn orthogonal_weights_point_anywhere() {
+    // Of two inputs to one output: a direction, uniform on the circle. E x = E xy = 0 and E x² = ½, with standard
+    // errors of √(1/2n), √(1/8n) and √(1/8n).
+    let n = 2000;
+    let mut rng = SmallRng::seed_from_u64(1);
+    let directions: Vec<Vec<f64>> = (0..n)
+        .map(|_| {
+            let layer = Linear::new([2, 1], Init::Orthogonal, 1.0, &mut rng, &device());
+            numbers(layer.weight.val())
+        })
+        .collect();
+    let mean =
+        |of: &dyn Fn(&[f64]) -> f64| directions.iter().map(|d| of(d)).sum::<f64>() / f64::from(n);
+    let [wide, narrow] = [2.0, 8.0].map(|by| 5.0 / (by * f64::from(n)).sqrt());
+    assert!(mean(&|d| d[0]).abs() < wide && mean(&|d| d[1]).abs() < wide);
+    assert!(mean(&|d| d[0] * d[1]).abs() < narrow);
+    assert!((mean(&|d| d[0] * d[0]) - 0.5).abs() < narrow);
+}

@@ -111,3 +111,15 @@ fn rewards_are_scaled_as_the_whole() {
         assert_close(expected, part, 1e-5);
     }
 }
+
+/// As small as the 1e-8 that is added to it.
+#[test]
+fn a_small_spread_is_standardised_as_the_whole() {
+    let samples = SAMPLES.map(|x| 1e-8 * (x - 1000.0));
+    let whole = advantage::standardize(vector(&samples));
+    let parts = in_each(2, |peers| {
+        let own = vector(&samples[4 * peers.rank()..][..4]);
+        numbers(peers::standardize(peers, own))
+    });
+    assert_close(whole, &parts.concat(), 1e-4);
+}

@@ -2,8 +2,10 @@ use crate::{assert_close, device::device, matrix, numbers};
 use burn::tensor::Tensor;
 use rand::{SeedableRng, rngs::SmallRng};
 use uphill_core::{
-    network::Net,
+    network::{Net, WithLogStd},
     nn::{Linear, MlpConfig},
+    obs::Obs,
+    policy::Critic,
     recurrent::{Gru, GruNet, RecurrentNetwork},
 };
 
@@ -85,4 +87,50 @@ fn an_episode_forgets_the_one_before() {
 #[should_panic(expected = "with memory was given no state")]
 fn a_memory_needs_its_state() {
     Net::recurrent(net()).step(matrix([[0.0, 0.0]]), None);
+}
+
+#[test]
+fn values_along_a_rollout_are_those_of_steps_one_by_one() {
+    let mlp = MlpConfig {
+        hidden: vec![4],
+        ..Default::default()
+    };
+    let mut rng = SmallRng::seed_from_u64(3);
+    let critic = Critic::recurrent(GruNet::new([2, 1], &mlp, 5, 1.0, &mut rng, &device()));
+    // Copy 0 ends with step 2, copy 1 with the last.
+    let keep = matrix([[1., 1.], [1., 1.], [0., 1.], [1., 1.], [1., 1.], [1., 0.]]);
+    let next_obs = obs() * 0.5 + 0.1;
+    let start = Some(Tensor::full([2, 5], 0.3, &device()));
+    let ([values, next_values], last) = critic.follow(
+        [obs(), next_obs.clone()].map(Obs::from),
+        keep.clone(),
+        start.clone(),
+    );
+    let mut state = start;
+    for t in 0..6 {
+        let row = |x: Tensor<3>| x.narrow(0, t, 1).squeeze_dim::<2>(0);
+        let (value, after) = critic.step(row(obs()), state);
+        let (next_value, _) = critic.step(row(next_obs.clone()), after.clone());
+        let of_step = |x: &Tensor<1>| x.clone().narrow(0, 2 * t, 2);
+        assert_close(of_step(&values), &numbers(value), 1e-6);
+        assert_close(of_step(&next_values), &numbers(next_value), 1e-6);
+        let kept = keep.clone().narrow(0, t, 1).transpose();
+        state = after.map(|state| state * kept);
+    }
+    assert_close(last.unwrap(), &numbers(state.unwrap()), 1e-6);
+}
+
+#[test]
+fn appended_log_stds_have_the_tangents_of_their_parameters() {
+    let (policy, along) = (
+        WithLogStd::new(net(), 3, -0.5, &device()),
+        WithLogStd::new(net(), 3, 0.25, &device()),
+    );
+    let (state, keep) = (
+        Tensor::zeros([2, 5], &device()),
+        Tensor::ones([6, 2], &device()),
+    );
+    let found = policy.unroll_jvp(&along, obs(), state, keep).unwrap();
+    assert_eq!(found.dims(), [12, 6]);
+    assert_close(found.narrow(1, 3, 3), &[0.25; 36], 1e-7);
 }

@@ -1,6 +1,9 @@
 use crate::{assert_close, device::device, matrix, numbers};
 use burn::tensor::{Tensor, TensorData};
-use uphill_core::rollout::{Memory, Rollout, Span};
+use uphill_core::{
+    read_back,
+    rollout::{Batch, Memory, Rollout, Sequences, Span},
+};
 
 /// Three steps of two copies; every number says where it was: 10 t + n.
 fn rollout() -> Rollout {
@@ -88,4 +91,41 @@ fn advantages_of_several_agents_are_standardized_agent_by_agent() {
     batch.standardize(&uphill_core::peers::Alone);
     let unit = 0.5_f64.sqrt();
     assert_close(batch.advantages, &[-unit, unit, -unit, unit], 1e-6);
+}
+
+#[test]
+fn a_minibatch_of_sequences_is_those_copies_in_order_of_time() {
+    let found = rollout();
+    let mut batch = found.flatten(found.values.clone(), found.values.clone());
+    assert!((batch.units(), batch.len(), batch.is_empty()) == (6, 6, false));
+    batch.sequences = Some(Sequences {
+        obs: found.obs.clone(),
+        keep: matrix([[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]]),
+        memory: Memory::default(),
+        rows: None,
+    });
+    assert_eq!(batch.units(), 2, "copies");
+    let pick = |copies: &[i32]| -> Batch { batch.select(Tensor::from_ints(copies, &device())) };
+    let second = pick(&[1]);
+    assert_close(second.actions, &[1.0, 11.0, 21.0], 0.0);
+    assert_close(second.log_probs, &[-1.0, -11.0, -21.0], 0.0);
+    let sequences = second.sequences.unwrap();
+    assert_close(sequences.keep, &[1.0, 0.0, 1.0], 0.0);
+    assert_close(
+        sequences.obs.floats(),
+        &[1.0, 1.0, 11.0, 11.0, 21.0, 21.0],
+        0.0,
+    );
+    let both = pick(&[1, 0]);
+    assert_close(both.actions, &[1.0, 0.0, 11.0, 10.0, 21.0, 20.0], 0.0);
+}
+
+#[test]
+fn all_numbers_of_several_tensors_are_read_at_once() {
+    let before = read_back::times();
+    let numbers = read_back::read_all(vec![crate::vector(&[1.0, 2.0]), crate::vector(&[3.0])]);
+    assert_eq!(numbers, [1.0, 2.0, 3.0]);
+    assert_eq!(read_back::times(), before + 1);
+    assert_eq!(read_back::read(matrix([[4.0], [5.0]])), [4.0, 5.0]);
+    assert_eq!(read_back::times(), before + 2);
 }

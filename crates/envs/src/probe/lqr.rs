@@ -195,6 +195,18 @@ mod tests {
     }
 
     #[test]
+    fn a_step_is_as_computed_by_hand() {
+        // From 2 under control −1: x′ = 1.8 − 0.5 + w, cost 4 + 0.1.
+        let mut state = [2.0];
+        let rng = || Philox::new(0, crate::Stream::User, 0, 0);
+        let outcome = ProbeLqr.step(&mut state, &[-1.0], &mut rng());
+        let noise = rng().range(-MAX_NOISE, MAX_NOISE);
+        assert!(noise.abs() > 0.01);
+        assert!((state[0] - (1.3 + noise)).abs() < 1e-6, "{state:?}");
+        assert!((outcome.reward + 4.1).abs() < 1e-6 && !outcome.terminated);
+    }
+
+    #[test]
     fn the_simulated_return_is_the_optimal_value() {
         let (gamma, x0) = (0.9, 0.8_f32);
         let gain = optimal_gain(gamma) as f32;

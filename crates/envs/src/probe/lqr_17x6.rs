@@ -187,6 +187,13 @@ mod tests {
     }
 
     #[test]
+    fn noise_costs_in_all_directions() {
+        // With γ = 0 a square of state costs q = 1 wherever it is.
+        let variance = f64::from(MAX_NOISE).powi(2) / 3.0;
+        assert!((cost_of_noise(0.0) - 17.0 * variance).abs() < 1e-12);
+    }
+
+    #[test]
     fn a_step_is_as_computed_by_hand() {
         // All ones with amplitude 2 of the first wave: x′ = 0.9 + ½ · 2 · √(2/17) cos(π (i + ½) / 17) = 0.9 + 0.342997
         // cos(…) without the noise, cost 17 + 0.1 · 4. At i = 8, in the middle, the wave is cos(π/2) = 0.

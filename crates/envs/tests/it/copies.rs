@@ -1,8 +1,8 @@
 //! A batch around copies that somebody else steps: they may fail, be cut off and be unable to save.
 
 use uphill_envs::{
-    Batch, BatchEnv, Copies, CopyRows, Env, EnvError, EnvSpec, EnvState, HostBatch, ObsMut, Philox,
-    Seeds, Stream, Threads,
+    Batch, BatchEnv, Copies, CopyRows, Env, EnvError, EnvSpec, EnvState, FrameStack, HostBatch,
+    ObsMut, Philox, Seeds, Stream, Threads,
 };
 
 use crate::tools::{Walk, actions, bools, device, floats, run};
@@ -16,6 +16,8 @@ struct Elsewhere {
     cut_off: Option<(usize, u32)>,
     steps: u32,
     resets: Vec<Vec<bool>>,
+    /// What generators of others would be seeded with in the last reset.
+    seeds: Vec<u64>,
 }
 
 impl Elsewhere {
@@ -26,6 +28,7 @@ impl Elsewhere {
             cut_off: None,
             steps: 0,
             resets: vec![],
+            seeds: vec![],
         }
     }
 }
@@ -48,6 +51,7 @@ impl Copies for Elsewhere {
 
     fn reset(&mut self, which: &[bool], seeds: Seeds<'_>, obs: ObsMut<'_>) -> Result<(), EnvError> {
         self.resets.push(which.to_vec());
+        self.seeds = (0..which.len()).map(|i| seeds.seed_of_reset(i)).collect();
         self.inner.reset(which, seeds, obs)
     }
 
@@ -114,6 +118,18 @@ fn the_batch_does_for_any_copies_what_it_does_for_threads() {
 }
 
 #[test]
+fn a_seed_for_others_is_two_words_of_the_episode_s_generator() {
+    let mut env = batch(Elsewhere::new(2, u32::MAX));
+    env.reset(9);
+    let words = |i| {
+        let mut rng = Philox::new(9, Stream::Reset, 0, i);
+        [rand::Rng::next_u32(&mut rng), rand::Rng::next_u32(&mut rng)].map(u64::from)
+    };
+    let expected = [0, 1].map(words).map(|[high, low]| high << 32 | low);
+    assert_eq!(env.copies().seeds, expected);
+}
+
+#[test]
 fn a_copy_may_be_cut_off_by_those_who_step_it() {
     let mut copies = Elsewhere::new(2, u32::MAX);
     copies.cut_off = Some((1, 1));
@@ -169,6 +185,28 @@ fn what_cannot_be_saved_goes_on_with_new_episodes() {
     assert!(threads.saves_copies());
     threads.restore(&saved).unwrap();
     assert_eq!(floats(&threads.obs()), floats(&resumed.obs()));
+}
+
+#[test]
+fn frames_around_what_cannot_be_saved_begin_with_the_new_episodes() {
+    let stack = || FrameStack::new(Box::new(batch(Elsewhere::new(2, u32::MAX))), 3);
+    let mut env = stack();
+    env.reset(4);
+    run(&mut env, 0, 7);
+    assert!(!env.saves_copies());
+    let mut resumed = stack();
+    resumed.restore(&env.save()).unwrap();
+    let mut plain = batch(Elsewhere::new(2, u32::MAX));
+    plain.restore(&env.save()).unwrap();
+    let expected: Vec<f32> = floats(&plain.obs())
+        .chunks_exact(2)
+        .flat_map(|obs| obs.repeat(3))
+        .collect();
+    assert_eq!(floats(&resumed.obs()), expected);
+    // What stopped the copies is heard through the frames.
+    let mut failing = FrameStack::new(Box::new(batch(Elsewhere::new(2, 0))), 3);
+    failing.step(actions(&[0.0, 0.0], 1));
+    assert_eq!(failing.failure(), Some(&lost().in_step(1)));
 }
 
 #[test]

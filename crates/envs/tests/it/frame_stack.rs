@@ -1,8 +1,10 @@
 //! Stacked observations, and CartPole without velocities.
 
-use uphill_envs::{BatchEnv, BatchOptions, EnvError, make, make_with, spec_with};
+use uphill_envs::{
+    BatchEnv, BatchOptions, EnvError, Finished, FrameStack, HostBatch, make, make_with, spec_with,
+};
 
-use crate::tools::{bools, device, floats, random_actions};
+use crate::tools::{Walk, bools, device, floats, random_actions, run};
 
 fn stacked(name: &str, n: usize, frames: usize) -> Box<dyn BatchEnv> {
     let options = BatchOptions {
@@ -12,11 +14,23 @@ fn stacked(name: &str, n: usize, frames: usize) -> Box<dyn BatchEnv> {
     make_with(name, n, &device(), options).unwrap()
 }
 
+/// The same on tensors.
+fn stacked_on_tensors(name: &str, n: usize, frames: usize) -> FrameStack {
+    FrameStack::new(make(name, n, &device()).unwrap(), frames)
+}
+
 #[test]
 fn frames_are_the_latest_observations_of_the_episode() {
-    let (n, frames, dim) = (4, 3, 4);
+    for frames in [1, 3] {
+        shows_the_latest(stacked("CartPole-v1", 4, frames).as_mut(), frames);
+        shows_the_latest(&mut stacked_on_tensors("CartPole-v1", 4, frames), frames);
+    }
+}
+
+/// Of four copies of CartPole.
+fn shows_the_latest(stack: &mut dyn BatchEnv, frames: usize) {
+    let (n, dim) = (4, 4);
     let mut plain = make("CartPole-v1", n, &device()).unwrap();
-    let mut stack = stacked("CartPole-v1", n, frames);
     assert_eq!(stack.spec(), &spec_with("CartPole-v1", frames).unwrap());
     assert_eq!(stack.spec().obs.dim(), frames * dim);
     // What each copy has seen in its episode, oldest first.
@@ -35,7 +49,7 @@ fn frames_are_the_latest_observations_of_the_episode() {
     let mut episodes = 0;
     for t in 0..200 {
         let step = plain.step(random_actions(plain.as_ref(), t));
-        let found = stack.step(random_actions(stack.as_ref(), t));
+        let found = stack.step(random_actions(stack, t));
         for (history, obs) in seen.iter_mut().zip(rows(floats(&step.next_obs))) {
             history.push(obs);
         }
@@ -52,6 +66,59 @@ fn frames_are_the_latest_observations_of_the_episode() {
         assert_eq!(floats(&found.rewards), floats(&step.rewards));
     }
     assert!(episodes > 10);
+}
+
+/// Frames of tensors are around another batch, which does the rest.
+#[test]
+fn frames_of_tensors_leave_the_rest_to_the_batch() {
+    let walk = || Walk {
+        end: 1.0,
+        time_limit: Some(5),
+    };
+    let plain = || HostBatch::new(walk(), 3, &device()).unwrap();
+    let (mut whole, mut stack) = (plain(), FrameStack::new(Box::new(plain()), 2));
+    assert_eq!(stack.num_envs(), 3);
+    assert!(stack.saves_copies() && stack.failure().is_none());
+    whole.reset(4);
+    stack.reset(4);
+    let step = |env: &mut dyn BatchEnv, from| {
+        let steps = run(env, from, from + 20).into_iter();
+        steps.map(|step| (step.rewards, step.terminated, step.truncated))
+    };
+    assert!(step(&mut whole, 0).eq(step(&mut stack, 0)));
+    let episodes = whole.take_episodes();
+    assert!(episodes.len() > 3);
+    assert_eq!(stack.take_episodes(), episodes);
+    assert!(step(&mut whole, 20).eq(step(&mut stack, 20)));
+    let finished = |env: &mut dyn BatchEnv| match env.take_finished(2) {
+        Finished::Host(episodes) => episodes,
+        Finished::Device(_) => panic!("a batch in host memory"),
+    };
+    let expected = finished(&mut whole);
+    assert!(expected.count > 2);
+    assert_eq!(finished(&mut stack), expected);
+}
+
+#[test]
+fn frames_of_tensors_go_on_from_a_saved_state() {
+    let mut stack = stacked_on_tensors("CartPole-v1", 4, 3);
+    stack.reset(3);
+    run(&mut stack, 0, 30);
+    let saved = stack.save();
+    // As the batch that stacks frames itself saves them.
+    let mut other = stacked("CartPole-v1", 4, 3);
+    other.reset(3);
+    run(other.as_mut(), 0, 30);
+    assert_eq!(saved, other.save());
+    let expected = (floats(&stack.obs()), run(&mut stack, 30, 60));
+    let mut restored = stacked_on_tensors("CartPole-v1", 4, 3);
+    restored.restore(&saved).unwrap();
+    assert_eq!(
+        (floats(&restored.obs()), run(&mut restored, 30, 60)),
+        expected
+    );
+    let error = stacked_on_tensors("CartPole-v1", 4, 2).restore(&saved);
+    assert!(matches!(error, Err(EnvError::BadState { key, .. }) if key == "frames"));
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! What the batch adds to the dynamics: autoreset, time limits, clipping, statistics, threads.
 
 use burn::tensor::Tensor;
-use uphill_envs::{BatchEnv, CartPole, Env, HostBatch, Pendulum, Philox, Stream};
+use uphill_envs::{
+    BatchEnv, CartPole, Element, Env, EnvError, EnvSpec, EnvState, Episode, Finished,
+    FinishedEpisodes, HostBatch, ObsMut, Pendulum, Philox, Step, StepRows, Stream,
+};
 
-use crate::tools::{Walk, actions, bools, device, floats, run};
+use crate::tools::{Walk, actions, bools, device, floats, random_actions, run};
 
 #[test]
 fn a_finished_copy_starts_anew_within_the_step() {
@@ -219,4 +222,131 @@ fn random_ages_spread_the_truncations() {
     let episodes = env.take_episodes();
     assert_eq!(episodes.len(), n);
     assert!(episodes.iter().all(|e| e.length == limit));
+}
+
+#[test]
+fn a_copy_s_chance_is_a_function_of_its_place_and_the_step() {
+    // In one task, and in several.
+    for n in [3, 3001] {
+        let walk = Walk {
+            end: 1e9,
+            time_limit: None,
+        };
+        let mut env = HostBatch::new(walk.clone(), n, &device()).unwrap();
+        let start = floats(&env.reset(7));
+        for (i, obs) in start.chunks_exact(2).enumerate() {
+            let mut expected = [0.0; 2];
+            walk.reset(
+                &mut expected,
+                &mut Philox::new(7, Stream::Reset, 0, i as u32),
+            );
+            assert_eq!(obs, expected, "copy {i} of {n}");
+        }
+        let still = || actions(&vec![0.0; n], 1);
+        let noise = |t, i: usize| Philox::new(7, Stream::Step, t, i as u32).normal();
+        let first = floats(&env.step(still()).next_obs);
+        let second = floats(&env.step(still()).next_obs);
+        for i in 0..n {
+            assert_eq!(first[2 * i], start[2 * i] + noise(0, i), "copy {i} of {n}");
+            assert_eq!(second[2 * i], first[2 * i] + noise(1, i), "copy {i} of {n}");
+        }
+    }
+}
+
+#[test]
+fn steps_in_host_memory_are_those_on_tensors() {
+    for frames in [1, 3] {
+        let batch = || {
+            let walk = Walk {
+                end: 2.0,
+                time_limit: Some(9),
+            };
+            let batch = HostBatch::new(walk, 4, &device()).unwrap();
+            batch.with_frames(frames)
+        };
+        let (mut tensors, mut host) = (batch(), batch());
+        for t in 0..40 {
+            let actions = random_actions(&tensors, t);
+            let step = tensors.step(actions.clone());
+            let (mut next_obs, mut rewards) = (vec![0.0; 8 * frames], vec![0.0; 4]);
+            let (mut terminated, mut truncated) = ([false; 4], [false; 4]);
+            let rows = StepRows {
+                next_obs: ObsMut::Floats(&mut next_obs),
+                rewards: &mut rewards,
+                terminated: &mut terminated,
+                truncated: &mut truncated,
+            };
+            let host = host.on_host().unwrap();
+            host.step(&mut floats(&actions), rows);
+            assert_eq!(
+                host.obs().to_floats(Element::Float),
+                floats(&step.obs),
+                "step {t}"
+            );
+            assert_eq!(next_obs, floats(&step.next_obs), "step {t}");
+            assert_eq!(rewards, floats(&step.rewards), "step {t}");
+            assert_eq!(terminated[..], bools(&step.terminated), "step {t}");
+            assert_eq!(truncated[..], bools(&step.truncated), "step {t}");
+        }
+    }
+}
+
+#[test]
+fn frames_leave_a_replaced_time_limit() {
+    let env = HostBatch::new(Pendulum, 1, &device()).unwrap();
+    let mut env = env.with_time_limit(Some(3)).with_frames(2);
+    assert_eq!(env.spec().time_limit, Some(3));
+    run(&mut env, 0, 4);
+    assert_eq!(env.take_episodes()[0].length, 3);
+}
+
+/// A batch that says no more than it has to.
+struct Plain(HostBatch<Walk>);
+
+impl BatchEnv for Plain {
+    fn spec(&self) -> &EnvSpec {
+        self.0.spec()
+    }
+    fn num_envs(&self) -> usize {
+        self.0.num_envs()
+    }
+    fn reset(&mut self, seed: u64) -> Tensor<2> {
+        self.0.reset(seed)
+    }
+    fn obs(&self) -> Tensor<2> {
+        self.0.obs()
+    }
+    fn step(&mut self, actions: Tensor<2>) -> Step {
+        self.0.step(actions)
+    }
+    fn take_episodes(&mut self) -> Vec<Episode> {
+        self.0.take_episodes()
+    }
+    fn save(&self) -> EnvState {
+        self.0.save()
+    }
+    fn restore(&mut self, state: &EnvState) -> Result<(), EnvError> {
+        self.0.restore(state)
+    }
+}
+
+#[test]
+fn a_batch_need_not_say_what_is_usual() {
+    let walk = Walk {
+        end: 1e9,
+        time_limit: Some(1),
+    };
+    let mut env = Plain(HostBatch::new(walk, 2, &device()).unwrap());
+    assert!(env.on_host().is_none() && env.failure().is_none() && env.saves_copies());
+    // Four episodes of one step each, in order of step and copy; the last three are kept.
+    let rewards: Vec<f32> = (0..2)
+        .flat_map(|t| floats(&env.step(actions(&[0.1 * t as f32, 0.2], 1)).rewards))
+        .collect();
+    let Finished::Host(FinishedEpisodes { count, last }) = env.take_finished(3) else {
+        panic!("a batch in host memory");
+    };
+    let found: Vec<_> = last.iter().map(|e| (e.env, e.episode_return)).collect();
+    let expected = [1, 2, 3].map(|at| (at % 2, f64::from(rewards[at])));
+    assert_eq!((count, found), (4, expected.to_vec()));
+    assert!(env.take_episodes().is_empty(), "taken twice");
 }

@@ -15,4 +15,5 @@ mod on_device;
 mod own_kernel;
 mod probes;
 mod saved;
+mod starts;
 mod tools;

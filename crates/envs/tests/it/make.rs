@@ -29,6 +29,16 @@ fn a_name_like_no_other_gets_no_suggestion() {
 }
 
 #[test]
+fn a_name_is_an_environment_without_options() {
+    let name = "CartPole-v1".to_owned();
+    let expected = EnvConfig::from("CartPole-v1");
+    assert_eq!(expected.to_string(), name);
+    assert_eq!(EnvConfig::from(&name), expected);
+    assert_eq!(EnvConfig::from(&"CartPole-v1"), expected);
+    assert_eq!(EnvConfig::from(name), expected);
+}
+
+#[test]
 fn a_batch_of_nothing_is_an_error() {
     assert_eq!(
         make("CartPole-v1", 0, &device()).err(),
@@ -38,6 +48,21 @@ fn a_batch_of_nothing_is_an_error() {
         HostBatch::new(CartPole, 0, &device()).err(),
         Some(EnvError::NoEnvs)
     );
+}
+
+#[test]
+fn kernels_step_what_has_one_unless_the_host_is_asked_for() {
+    let steps_on_gpu = |name: &str, host_steps| {
+        let options = BatchOptions {
+            host_steps,
+            ..Default::default()
+        };
+        steps_on_gpu(name, options).unwrap()
+    };
+    // Kernels are compiled in with a GPU's feature alone.
+    assert_eq!(steps_on_gpu("CartPole-v1", false), cfg!(feature = "gpu"));
+    assert!(!steps_on_gpu("CartPole-v1", true));
+    assert!(!steps_on_gpu("ProbeDigits-v0", false));
 }
 
 #[test]
@@ -143,6 +168,9 @@ fn a_scheme_makes_whatever_follows_its_colon() {
     );
     let message = spec("nobody:Lake-v1").unwrap_err().to_string();
     assert!(message.ends_with("there are: walk:"), "{message}");
-    let again = register_scheme("walk", |_| unreachable!("never asked for"));
-    assert!(again.is_err());
+    for taken in ["walk", "", "a:b"] {
+        let again = register_scheme(taken, |_| unreachable!("never asked for"));
+        let name = format!("{taken}:");
+        assert_eq!(again, Err(EnvError::Taken { name }));
+    }
 }

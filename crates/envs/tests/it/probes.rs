@@ -74,6 +74,11 @@ fn image_pays_for_the_bright_quarter() {
     let n = 64;
     let mut env = make("ProbeImage-v0", n, &device()).unwrap();
     assert_eq!(env.spec().obs.shape, [1, 4, 4]);
+    assert_eq!(env.spec().obs.low, [0.0; 16]);
+    assert!(
+        (env.spec().obs.high.iter()).all(|high| (high - 1.0).abs() < 1e-6),
+        "a byte is seen as a part of 255"
+    );
     let obs = floats(&env.reset(0));
     // Bytes, seen as parts of 255; the bright quarter is the only one above one half.
     let byte = |x: &f32| (x * 255.0 - (x * 255.0).round()).abs() < 1e-4;
@@ -96,6 +101,36 @@ fn image_pays_for_the_bright_quarter() {
     assert_eq!(stacked.spec().obs.shape, [3, 4, 4]);
     let obs = floats(&stacked.reset(0));
     assert_eq!(obs[..16], obs[32..48]);
+}
+
+#[test]
+fn the_bytes_of_an_image_are_dark_but_for_a_quarter() {
+    let n = 4000;
+    let obs = floats(&make("ProbeImage-v0", n, &device()).unwrap().reset(0));
+    let (mut bright, mut dark) = (vec![], vec![]);
+    for image in obs.chunks_exact(16) {
+        for at in [0, 2, 8, 10] {
+            let byte = f64::from(image[at] * 255.0).round();
+            if byte < 128.0 { &mut dark } else { &mut bright }.push(byte);
+        }
+    }
+    assert_eq!((bright.len(), dark.len()), (n, 3 * n));
+    // Uniform in 128 … 255 and 0 … 127, but the three dark quarters are alike: standard error 37/√n.
+    let mean = |bytes: &[f64]| bytes.iter().sum::<f64>() / bytes.len() as f64;
+    let error = 5.0 * 37.0 / (n as f64).sqrt();
+    assert!((mean(&bright) - 191.5).abs() < error, "{}", mean(&bright));
+    assert!((mean(&dark) - 63.5).abs() < error, "{}", mean(&dark));
+}
+
+#[test]
+fn an_image_has_an_even_side_of_at_most_256() {
+    let made = |side: u32| {
+        let json = format!(r#"{{"name":"ProbeImage-v0","side":{side}}}"#);
+        let env: uphill_envs::EnvConfig = serde_json::from_str(&json).unwrap();
+        uphill_envs::spec(env).is_ok()
+    };
+    assert!(made(2) && made(256));
+    assert!(!made(0) && !made(3) && !made(258));
 }
 
 #[test]
@@ -142,6 +177,35 @@ fn mask_pays_34_45ths_for_the_best_allowed_item() {
     let mean = rewards.iter().sum::<f32>() / n as f32;
     // The standard deviation of one reward is about 0.3, of the mean 0.006.
     assert!((mean - 34.0 / 45.0).abs() < 0.025, "{mean}");
+}
+
+#[test]
+fn mask_shuffles_worths_and_draws_sets_without_preference() {
+    let n = 6000;
+    let obs = floats(&make("ProbeMask-v0", n, &device()).unwrap().reset(0));
+    let (mut worths, mut sets) = ([0; 16], [0; 16]);
+    for row in obs.chunks_exact(8) {
+        for (item, worth) in row[..4].iter().enumerate() {
+            worths[4 * item + (3.0 * worth).round() as usize] += 1;
+        }
+        sets[(0..4).map(|k| (row[4 + k] as usize) << k).sum::<usize>()] += 1;
+    }
+    // Within five standard deviations, √(n p (1 − p)), of n p.
+    let fair = |count: usize, p: f64| {
+        let n = n as f64;
+        (count as f64 - n * p).abs() < 5.0 * (n * p * (1.0 - p)).sqrt()
+    };
+    assert!(worths.iter().all(|c| fair(*c, 0.25)), "{worths:?}");
+    assert_eq!(sets[0], 0, "something is allowed");
+    assert!(sets[1..].iter().all(|c| fair(*c, 1.0 / 15.0)), "{sets:?}");
+}
+
+#[test]
+fn what_has_no_state_saves_none() {
+    for name in ["ProbeConstant-v0", "ProbeAction-v0"] {
+        let env = make(name, 2, &device()).unwrap();
+        assert!(env.save().floats["state"].is_empty(), "{name}");
+    }
 }
 
 #[test]
