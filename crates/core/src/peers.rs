@@ -180,6 +180,15 @@ pub fn standardize(peers: &dyn Peers, advantages: Tensor<1>) -> Tensor<1> {
 }
 
 /// [`loss::explained_variance`] of the values and returns `[B]` of all processes.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use uphill_core::peers::{Alone, explained_variance};
+///
+/// let vector = |values: [f32; 2]| Tensor::<1>::from_floats(values, &Device::flex());
+/// let explained = explained_variance(&Alone, vector([1.0, 1.0]), vector([0.0, 2.0]));
+/// assert_eq!(explained.into_scalar::<f32>(), 0.0); // as good as a constant
+/// ```
 pub fn explained_variance(peers: &dyn Peers, values: Tensor<1>, returns: Tensor<1>) -> Tensor<1> {
     if peers.size() == 1 {
         return loss::explained_variance(values, returns);

@@ -173,7 +173,13 @@ fn a_collector_says_why_it_is_slow() {
         let reason = collector_reason((&actor, &critic), env.as_mut(), steps);
         assert_eq!(reason, None);
     }
+    // A network that computes on tensors still acts on slices, one with memory does not.
     config.network.fused = false;
+    let (actor, critic, mut env) = parts(&config);
+    let reason = collector_reason((&actor, &critic), env.as_mut(), Some(8));
+    assert_eq!(reason, None);
+    config.network.memory = uphill_algos::config::MemoryKind::Gru;
+    config.network.memory_width = 4;
     let (actor, critic, mut env) = parts(&config);
     let reason = collector_reason((&actor, &critic), env.as_mut(), Some(8)).unwrap();
     assert!(reason.contains("policy"), "{reason}");
