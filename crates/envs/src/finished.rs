@@ -147,24 +147,6 @@ mod tests {
     }
 
     #[test]
-    fn episodes_are_read_from_wherever_they_are() {
-        let episodes = FinishedEpisodes {
-            count: 70_000,
-            last: vec![Episode {
-                env: 3,
-                episode_return: -0.5,
-                length: 12,
-                terminated: true,
-            }],
-        };
-        assert_eq!(Finished::Host(episodes.clone()).read(), episodes);
-        let values = episodes.to_values(1);
-        let device = burn::tensor::Device::flex();
-        let tensor = Tensor::from_floats(values.as_slice(), &device);
-        assert_eq!(Finished::Device(tensor).read(), episodes);
-    }
-
-    #[test]
     fn the_last_episodes_are_kept() {
         let episode = |env| Episode {
             env,

@@ -350,3 +350,20 @@ fn a_batch_need_not_say_what_is_usual() {
     assert_eq!((count, found), (4, expected.to_vec()));
     assert!(env.take_episodes().is_empty(), "taken twice");
 }
+
+#[test]
+fn episodes_are_read_from_wherever_they_are() {
+    let episodes = FinishedEpisodes {
+        count: 70_000,
+        last: vec![Episode {
+            env: 3,
+            episode_return: -0.5,
+            length: 12,
+            terminated: true,
+        }],
+    };
+    assert_eq!(Finished::Host(episodes.clone()).read(), episodes);
+    let values = episodes.to_values(1);
+    let tensor = Tensor::from_floats(values.as_slice(), &device());
+    assert_eq!(Finished::Device(tensor).read(), episodes);
+}
