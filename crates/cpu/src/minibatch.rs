@@ -286,7 +286,7 @@ impl Part {
                     weights.log_stds(),
                     &mut self.sums,
                 );
-                put_columns(&policy.outputs, &mut side.grad.grad, rows.len());
+                put_outputs(&policy.outputs, &mut side.grad.grad, rows.len());
                 side.backward(weights, obs, i == 0);
             }
             if let Some((side, weights)) = &mut critic {
@@ -296,7 +296,7 @@ impl Part {
                 take_columns(values, side.block.outputs(), rows.len());
                 self.sums.value_loss += self.value.run(&problem.loss, minibatch.share);
                 let values = std::slice::from_ref(&self.value.values);
-                put_columns(values, &mut side.grad.grad, rows.len());
+                put_outputs(values, &mut side.grad.grad, rows.len());
                 side.backward(weights, obs, i == 0);
             }
         }
@@ -323,8 +323,8 @@ impl Side {
     }
 }
 
-/// Reads the first columns of `rows` padded rows.
-fn take_columns(columns: &mut [Column], from: &[f32], rows: usize) {
+/// Reads the first columns of `rows` rows, padded or not.
+pub(crate) fn take_columns(columns: &mut [Column], from: &[f32], rows: usize) {
     for (i, row) in from.chunks_exact(from.len() / rows).enumerate() {
         for (column, x) in columns.iter_mut().zip(row) {
             column[i] = *x;
@@ -332,14 +332,18 @@ fn take_columns(columns: &mut [Column], from: &[f32], rows: usize) {
     }
 }
 
-/// Writes columns into padded rows of a layer that is as wide as there are columns.
-fn put_columns(columns: &[Column], to: &mut [f32], rows: usize) {
-    let rows = to.chunks_exact_mut(padded(columns.len())).take(rows);
-    for (i, row) in rows.enumerate() {
+/// Writes columns into the first `rows` rows, which are `stride` apart.
+pub(crate) fn put_columns(columns: &[Column], to: &mut [f32], rows: usize, stride: usize) {
+    for (i, row) in to.chunks_exact_mut(stride).take(rows).enumerate() {
         for (column, x) in columns.iter().zip(row) {
             *x = column[i];
         }
     }
+}
+
+/// Writes columns into padded rows of a layer that is as wide as there are columns.
+fn put_outputs(columns: &[Column], to: &mut [f32], rows: usize) {
+    put_columns(columns, to, rows, padded(columns.len()));
 }
 
 fn mark_used(used: &mut Column, rows: usize) {

@@ -1,10 +1,10 @@
 //! Loss of networks that compute elsewhere: from their outputs to its gradient with respect to the outputs.
 
-use crate::block_loss::{Column, PolicyBlock, ValueBlock};
+use crate::block_loss::{PolicyBlock, ValueBlock};
 use crate::descent::StepDiagnostics;
 use crate::dist::{Choices, RowDist};
 use crate::loss::{ActorCriticLoss, Surrogate};
-use crate::minibatch::{Minibatch, Problem, Samples, Sums};
+use crate::minibatch::{Minibatch, Problem, Samples, Sums, put_columns, take_columns};
 use crate::mlp::BLOCK;
 
 /// Gradient of a loss with respect to the outputs of actor and critic.
@@ -39,26 +39,18 @@ pub fn output_gradient(
     let mut value = ValueBlock::new();
     let mut sums = Sums::default();
     let mut gradient = [vec![0.0; len * width], vec![0.0; len]];
-    for (i, rows) in rows.chunks(BLOCK).enumerate() {
-        let (of_logits, of_values) = (
-            i * BLOCK * width..(i * BLOCK + rows.len()) * width,
-            i * BLOCK..i * BLOCK + rows.len(),
-        );
+    for rows in rows.chunks(BLOCK) {
+        let (first, len) = (rows[0] as usize, rows.len());
+        let (of_logits, of_values) = (first * width..(first + len) * width, first..first + len);
         problem.gather_policy(rows, &minibatch, &mut policy);
-        read(&mut policy.outputs, &logits[of_logits.clone()]);
+        take_columns(&mut policy.outputs, &logits[of_logits.clone()], len);
         policy.run(loss, minibatch.share, &[], &mut sums);
-        write(&policy.outputs, &mut gradient[0][of_logits]);
+        put_columns(&policy.outputs, &mut gradient[0][of_logits], len, width);
 
         problem.gather_values(rows, &mut value);
-        read(
-            std::slice::from_mut(&mut value.values),
-            &values[of_values.clone()],
-        );
+        value.values[..len].copy_from_slice(&values[of_values.clone()]);
         sums.value_loss += value.run(loss, minibatch.share);
-        write(
-            std::slice::from_ref(&value.values),
-            &mut gradient[1][of_values],
-        );
+        gradient[1][of_values].copy_from_slice(&value.values[..len]);
     }
     let [logits, values] = gradient;
     let norms = [&logits, &values].map(|gradient| crate::adam::norm(gradient));
@@ -67,22 +59,4 @@ pub fn output_gradient(
         values,
         means: StepDiagnostics::of(sums, len, norms),
     })
-}
-
-/// Rows to columns.
-fn read(columns: &mut [Column], rows: &[f32]) {
-    for (i, row) in rows.chunks_exact(columns.len()).enumerate() {
-        for (column, x) in columns.iter_mut().zip(row) {
-            column[i] = *x;
-        }
-    }
-}
-
-/// Columns to rows.
-fn write(columns: &[Column], rows: &mut [f32]) {
-    for (i, row) in rows.chunks_exact_mut(columns.len()).enumerate() {
-        for (column, x) in columns.iter().zip(row) {
-            *x = column[i];
-        }
-    }
 }
