@@ -78,3 +78,39 @@ fn every_file_is_on_the_map() {
         );
     }
 }
+
+/// Markdown files of the repository.
+fn pages() -> Vec<PathBuf> {
+    let folders = ["", "docs", "docs/algorithms"].map(|folder| root().join(folder));
+    let entries = folders
+        .iter()
+        .flat_map(|folder| fs::read_dir(folder).unwrap());
+    let paths = entries.map(|entry| entry.unwrap().path());
+    paths
+        .filter(|path| path.extension().is_some_and(|end| end == "md"))
+        .collect()
+}
+
+#[test]
+fn pages_name_files_that_exist() {
+    let mut named = 0;
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        // Every other piece is code; a block of code begins with an empty one.
+        for name in text.split('`').skip(1).step_by(2) {
+            let ours = ["crates/", "docs/", "examples/", "scripts/"];
+            let path = name.split([' ', ':']).next().unwrap_or_default();
+            // Patterns, and the file that a page has its reader write.
+            let example = path.contains(['*', '<'])
+                || path.contains("NAME")
+                || path.ends_with("/corridor.rs");
+            if example || !ours.iter().any(|folder| path.starts_with(folder)) {
+                continue;
+            }
+            named += 1;
+            let exists = root().join(path).exists();
+            assert!(exists, "{}: there is no {path}", page.display());
+        }
+    }
+    assert!(named > 50, "{named} files are named");
+}
