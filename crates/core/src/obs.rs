@@ -38,6 +38,27 @@ enum Kept<const D: usize> {
     },
 }
 
+/// Bytes `[B, O]` of words `[B, ⌈O / 4⌉]`, the lowest first, on any device.
+fn bytes_of(words: Tensor<2, Int>, width: usize) -> Tensor<2, Int> {
+    let [rows, in_row] = words.dims();
+    let byte = |k| words.clone().bitwise_right_shift_scalar(8 * k);
+    let bytes = (0..4).map(|k: i32| byte(k).bitwise_and_scalar(255));
+    let bytes: Tensor<3, Int> = Tensor::stack(bytes.collect(), 2);
+    bytes.reshape([rows, 4 * in_row]).narrow(1, 0, width)
+}
+
+/// The inverse of [`bytes_of`].
+fn words_from(bytes: Tensor<2, Int>) -> Tensor<2, Int> {
+    let [rows, width] = bytes.dims();
+    let rest = Tensor::zeros([rows, 4 * words_of(width) - width], &bytes.device());
+    let bytes = Tensor::cat(vec![bytes, rest], 1);
+    let bytes: Tensor<3, Int> = bytes.reshape([rows, words_of(width), 4]);
+    let byte = |k| bytes.clone().narrow(2, k, 1).squeeze_dim::<2>(2);
+    (1..4).fold(byte(0), |words, k| {
+        words.bitwise_or(byte(k).bitwise_left_shift_scalar(8 * k as i32))
+    })
+}
+
 /// Maximum number of elements converted to floats at a time if no gradient is needed: 16 MiB of them.
 const PASS: usize = 1 << 22;
 
@@ -88,12 +109,7 @@ impl<const D: usize> Obs<D> {
                 Tensor::from_data(TensorData::new(floats, dims), &device)
             }
             Kept::Bytes { words, width, unit } => {
-                let [rows, in_row] = [dims[..D - 1].iter().product(), words_of(width)];
-                let words = words.reshape([rows, in_row]);
-                let byte = |k| words.clone().bitwise_right_shift_scalar(8 * k);
-                let bytes = (0..4).map(|k: i32| byte(k).bitwise_and_scalar(255));
-                let bytes: Tensor<3, Int> = Tensor::stack(bytes.collect(), 2);
-                let bytes = bytes.reshape([rows, 4 * in_row]).narrow(1, 0, width);
+                let bytes = bytes_of(words.reshape([-1, words_of(width) as i32]), width);
                 bytes.float().mul_scalar(unit).reshape(dims)
             }
         }
@@ -181,20 +197,14 @@ impl Obs<2> {
 
     /// Bytes of observations `[B, O]` in the form that a network sees.
     pub fn packed(seen: Tensor<2>, unit: f32) -> Self {
-        let (device, [rows, width]) = (seen.device(), seen.dims());
+        let (device, [_, width]) = (seen.device(), seen.dims());
         let bytes = (seen * (1.0 / f64::from(unit))).round();
         if is_host(&device) {
             let bytes = host_values(bytes).into_iter();
             let bytes: Vec<u8> = bytes.map(|byte| byte as u8).collect();
             return Self::from_bytes(&bytes, width, unit, &device);
         }
-        let rest = 4 * words_of(width) - width;
-        let bytes = Tensor::cat(vec![bytes, Tensor::zeros([rows, rest], &device)], 1);
-        let bytes: Tensor<3, Int> = bytes.int().reshape([rows, words_of(width), 4]);
-        let byte = |k| bytes.clone().narrow(2, k, 1).squeeze_dim::<2>(2);
-        let words = (1..4).fold(byte(0), |words, k| {
-            words.bitwise_or(byte(k).bitwise_left_shift_scalar(8 * k as i32))
-        });
+        let words = words_from(bytes.int());
         Self(Kept::Bytes { words, width, unit })
     }
 
@@ -261,5 +271,47 @@ impl Obs<3> {
                 words.reshape([steps * envs, width])
             },
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What devices other than the host compute, on the host.
+    #[test]
+    fn words_hold_four_bytes_each() {
+        for width in [1usize, 3, 4, 6] {
+            let device = Device::flex();
+            let bytes: Vec<i32> = (0..2 * width as i32)
+                .map(|i| (i * 97 + 130) % 256)
+                .collect();
+            let rows = Tensor::<1, Int>::from_ints(bytes.as_slice(), &device).reshape([2, width]);
+            let words = words_from(rows.clone());
+            assert_eq!(words.dims(), [2, width.div_ceil(4)]);
+            let low = rows.clone().narrow(1, 0, 1);
+            let lowest = words.clone().narrow(1, 0, 1).bitwise_and_scalar(255);
+            assert_eq!(lowest.into_data(), low.into_data());
+            assert_eq!(bytes_of(words, width).into_data(), rows.into_data());
+        }
+    }
+
+    #[test]
+    fn bytes_are_converted_a_few_million_at_a_time() {
+        let device = Device::flex();
+        let rows_of = |obs: Obs<2>| -> Vec<usize> {
+            obs.passes().iter().map(|part| part.dims()[0]).collect()
+        };
+        let bytes = vec![0; 5 * (PASS / 2)];
+        assert_eq!(
+            rows_of(Obs::from_bytes(&bytes, PASS / 2, 1.0, &device)),
+            [2, 2, 1]
+        );
+        assert_eq!(
+            rows_of(Obs::from_bytes(&bytes[..PASS], PASS / 2, 1.0, &device)),
+            [2]
+        );
+        let floats = Tensor::<2>::zeros([5, PASS / 2], &device);
+        assert_eq!(rows_of(floats.into()), [5]);
     }
 }

@@ -135,12 +135,9 @@ impl Adam {
     /// Splits the state into one for the first `len` parameters of each of `agents` and one for the rest.
     pub fn split(&self, len: usize, agents: usize) -> [Self; 2] {
         let rest = self.first.dims()[0] / agents - len;
-        let part = |x: &Tensor<1>, start, len| match agents {
-            1 => x.clone().narrow(0, start, len),
-            _ => {
-                let rows = x.clone().reshape([agents as i32, -1]);
-                rows.narrow(1, start, len).reshape([agents * len])
-            }
+        let part = |x: &Tensor<1>, start, len| {
+            let rows = x.clone().reshape([agents as i32, -1]);
+            rows.narrow(1, start, len).reshape([agents * len])
         };
         [(0, len), (len, rest)].map(|(start, len)| Self {
             first: part(&self.first, start, len),
@@ -151,12 +148,9 @@ impl Adam {
 
     /// The inverse of [`split`](Self::split): both states must have taken the same number of steps.
     pub fn joined([head, tail]: [Self; 2], agents: usize) -> Self {
-        let both = |x: &Tensor<1>, y: &Tensor<1>| match agents {
-            1 => Tensor::cat(vec![x.clone(), y.clone()], 0),
-            _ => {
-                let rows = [x, y].map(|x| x.clone().reshape([agents as i32, -1]));
-                Tensor::<2>::cat(rows.into(), 1).reshape([-1])
-            }
+        let both = |x: &Tensor<1>, y: &Tensor<1>| {
+            let rows = [x, y].map(|x| x.clone().reshape([agents as i32, -1]));
+            Tensor::<2>::cat(rows.into(), 1).reshape([-1])
         };
         Self {
             first: both(&head.first, &tail.first),

@@ -270,7 +270,7 @@ fn categorical_gradient(block: &mut PolicyBlock, choices: Choices, d_entropy: f3
                     z[i],
                     entropies[i],
                     block.slopes[i],
-                    d_entropy * block.used[i],
+                    d_entropy,
                 );
             }
         }
@@ -459,7 +459,7 @@ impl WithSimd for Value<'_> {
             let (loss, slope) =
                 sample::value_loss(block.values[i], block.old_values[i], block.returns[i], clip);
             losses[i] = loss;
-            block.values[i] = slope * weight * block.used[i];
+            block.values[i] = slope * weight;
         }
         total(&losses, &block.used)
     }

@@ -155,6 +155,28 @@ mod tests {
     }
 
     #[test]
+    fn a_small_deviation_is_a_little_more_than_its_root() {
+        // √(2e-8 + 1e-8)
+        close(1e4 * deviation(0.0, 2e-8), 3f64.sqrt(), "deviation");
+        assert_eq!(deviation(0.0, 1e-8), 1.0);
+    }
+
+    #[test]
+    fn a_ratio_at_the_clipping_range_is_inside() {
+        assert_eq!(
+            [1.5, 0.5, 1.6, 0.3].map(|ratio| outside(ratio, 0.5)),
+            [0.0, 0.0, 1.0, 1.0]
+        );
+    }
+
+    #[test]
+    fn where_clipped_and_unclipped_losses_meet_the_value_still_learns() {
+        // V = 2 is held at 1, as far from the target 1.5.
+        assert_eq!(value_loss(2.0, 0.0, 1.5, 1.0), (0.125, 0.5));
+        assert_eq!(value_loss(2.0, 0.0, 2.0, 1.0), (0.5, 0.0));
+    }
+
+    #[test]
     fn a_gaussian_and_its_gradient() {
         for (x, mean, log_std) in [(0.3, -0.2, -0.5), (-1.0, 0.4, 0.2), (2.0, 2.0, 0.0)] {
             let (by_log_prob, by_entropy) = (-0.7, 0.3);

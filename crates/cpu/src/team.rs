@@ -7,7 +7,7 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 /// Number of checks for work before a helper yields to other threads.
 const PATIENCE: u32 = 10_000;
@@ -19,8 +19,8 @@ pub(crate) struct Team {
 
 struct Shared {
     work: Box<dyn Fn(usize) + Send + Sync>,
-    /// Number of the round, tasks in it, tasks started: 32, 16 and 16 bits.
-    round: AtomicU64,
+    /// Number of tasks in the round and number of those that were started, 16 bits each.
+    round: AtomicU32,
     /// Number of finished tasks of the round.
     finished: AtomicUsize,
     over: AtomicBool,
@@ -33,7 +33,7 @@ impl Team {
     pub(crate) fn new(tasks: usize, work: impl Fn(usize) + Send + Sync + 'static) -> Self {
         let shared = Arc::new(Shared {
             work: Box::new(work),
-            round: AtomicU64::new(0),
+            round: AtomicU32::new(0),
             finished: AtomicUsize::new(0),
             over: AtomicBool::new(false),
             broken: AtomicBool::new(false),
@@ -53,10 +53,8 @@ impl Team {
     pub(crate) fn round(&self, tasks: usize) {
         let shared = &*self.shared;
         assert!(tasks < 1 << 16, "number of tasks");
-        let number = (shared.round.load(Ordering::Relaxed) >> 32).wrapping_add(1);
         shared.finished.store(0, Ordering::Relaxed);
-        let round = number << 32 | (tasks as u64) << 16;
-        shared.round.store(round, Ordering::Release);
+        shared.round.store((tasks as u32) << 16, Ordering::Release);
         while shared.do_one() {}
         let mut waited = 0;
         while shared.finished.load(Ordering::Acquire) < tasks {
@@ -80,8 +78,8 @@ impl Shared {
 
     /// Runs a task that nobody has started, if there is one.
     fn do_one(&self) -> bool {
-        let begin = |round: u64| {
-            let (begun, tasks) = (round & 0xffff, round >> 16 & 0xffff);
+        let begin = |round: u32| {
+            let (begun, tasks) = (round & 0xffff, round >> 16);
             (begun < tasks).then_some(round + 1)
         };
         let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
@@ -129,6 +127,8 @@ impl fmt::Debug for Team {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Barrier;
+    use std::thread;
 
     #[test]
     fn every_round_does_each_of_its_tasks_once() {
@@ -158,5 +158,22 @@ mod tests {
         let team = Team::new(2, |i| assert!(i != 1, "on purpose"));
         let result = catch_unwind(AssertUnwindSafe(|| team.round(2)));
         assert!(result.is_err());
+    }
+
+    /// Each task waits for the other, so that a helper has one of them: it is the one that panics.
+    #[test]
+    fn a_panic_of_a_helper_reaches_the_leader() {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build();
+        let check = || {
+            let (leader, both) = (thread::current().id(), Barrier::new(2));
+            let team = Team::new(2, move |_| {
+                both.wait();
+                assert_eq!(thread::current().id(), leader, "on purpose");
+            });
+            let result = catch_unwind(AssertUnwindSafe(|| team.round(2)));
+            assert!(result.is_err());
+        };
+        pool.map(|pool| pool.install(check))
+            .expect("a pool of two threads");
     }
 }

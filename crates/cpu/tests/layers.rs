@@ -131,3 +131,21 @@ fn normalised_rows_and_their_gradients_are_those_of_double_precision() {
         close(&found, &expected, 2e-3);
     }
 }
+
+/// Far from zero, where a difference of squares would have lost everything.
+#[test]
+fn the_place_of_a_row_does_not_matter() {
+    let (width, rows) = (33, 4);
+    let mut rng = SmallRng::seed_from_u64(2);
+    // Multiples of 1/1024 stay exact.
+    let x: Vec<f32> = values(rows * width, &mut rng);
+    let x: Vec<f32> = x.iter().map(|x| (x * 1024.0).round() / 1024.0).collect();
+    let far: Vec<f32> = x.iter().map(|x| x + 4000.0).collect();
+    let [gamma, beta] = [0, 1].map(|_| values(width, &mut rng));
+    let near = layer_norm(&x, [&gamma, &beta], EPSILON as f32);
+    close(
+        &layer_norm(&far, [&gamma, &beta], EPSILON as f32),
+        &wide(&near),
+        2e-3,
+    );
+}

@@ -10,7 +10,7 @@ use uphill_cpu::{
     loss::{ActorCriticLoss, Custom, Surrogate},
     minibatch::{Problem, Samples},
     mlp::Weights,
-    rows::Rows,
+    rows::{self, Rows},
     sample,
     shape::{Activation, MlpShape},
 };
@@ -241,4 +241,99 @@ fn any_number_of_samples_can_be_evaluated() {
             assert!(off < 1e-5, "{i} of {len}");
         }
     }
+}
+
+/// The policy gradient and PPO measure the same divergence.
+#[test]
+fn the_policy_gradient_measures_the_kl_too() {
+    for (seed, dist) in dists().into_iter().enumerate() {
+        let mut rng = SmallRng::seed_from_u64(seed as u64);
+        let (shape, params) = policy(dist, &mut rng);
+        let weights = Weights::new(&shape, &params);
+        let samples = samples(dist, &weights, &mut rng);
+        let approx_kl = |surrogate| {
+            let problem = Problem::new(Some((dist, &weights)), samples.clone(), &loss(surrogate));
+            problem.gradient([Some(&weights), None]).1.approx_kl
+        };
+        let found = approx_kl(Surrogate::LogProb);
+        assert!(found > 0.01, "{found}");
+        assert_eq!(found, approx_kl(Surrogate::Clipped { clip: CLIP }));
+    }
+}
+
+/// (a − mean) / (std + 1e-8) of advantages whose standard deviation is 1e-8 is half of what it is for large ones.
+#[test]
+fn the_smallest_spread_is_not_divided_by_alone() {
+    let dist = RowDist::Gaussian;
+    let mut rng = SmallRng::seed_from_u64(3);
+    let (shape, params) = policy(dist, &mut rng);
+    let weights = Weights::new(&shape, &params);
+    let samples = samples(dist, &weights, &mut rng);
+    let loss = ActorCriticLoss {
+        entropy_coef: 0.0,
+        ..loss(Surrogate::LogProb)
+    };
+    let gradient = |scale: f32| {
+        let mut samples = samples.clone();
+        samples.advantages.iter_mut().for_each(|a| *a *= scale);
+        let problem = Problem::new(Some((dist, &weights)), samples, &loss);
+        let ([actor, _], _) = problem.gradient([Some(&weights), None]);
+        actor
+    };
+    let (len, all) = (samples.advantages.len() as f64, samples.advantages.iter());
+    let wide = all.map(|a| f64::from(*a));
+    let mean = wide.clone().sum::<f64>() / len;
+    let std = (wide.map(|a| (a - mean).powi(2)).sum::<f64>() / (len - 1.0)).sqrt();
+    let (large, small) = (gradient(1.0), gradient((1e-8 / std) as f32));
+    for (large, small) in large.iter().zip(&small) {
+        assert!(
+            (small - 0.5 * large).abs() < 1e-3 * large.abs().max(0.01),
+            "{small} of {large}"
+        );
+    }
+    assert!(large.iter().any(|g| g.abs() > 0.02));
+}
+
+/// More rows than are read at a time.
+#[test]
+fn a_divergence_from_the_policy_that_saw_bytes_is_that_of_floats() {
+    let dist = RowDist::Gaussian;
+    let mut rng = SmallRng::seed_from_u64(5);
+    let (shape, params) = policy(dist, &mut rng);
+    let (acted, moved) = (
+        Weights::new(&shape, &params),
+        numbers(params.len(), &mut rng),
+    );
+    let weights = Weights::new(&shape, &moved);
+    let (rows, unit) = (1200, 1.0 / 255.0);
+    let bytes: Vec<u8> = (0..rows * INPUTS)
+        .map(|i| (i * 167 + i / 256) as u8)
+        .collect();
+    let floats = bytes.iter().map(|byte| rows::scaled(*byte, unit)).collect();
+    let samples = Samples {
+        obs: Rows::Floats(floats),
+        actions: numbers(2 * rows, &mut rng),
+        action_width: 2,
+        log_probs: numbers(rows, &mut rng),
+        values: numbers(rows, &mut rng),
+        advantages: numbers(rows, &mut rng),
+        returns: numbers(rows, &mut rng),
+    };
+    let of_bytes = Samples {
+        obs: Rows::Bytes {
+            words: rows::packed(&bytes, INPUTS),
+            width: INPUTS,
+            unit,
+        },
+        ..samples.clone()
+    };
+    let surrogate = || Surrogate::Penalised {
+        kl_coef: 0.7,
+        clip: CLIP,
+    };
+    let [found, expected] = [of_bytes, samples].map(|samples| {
+        let problem = Problem::new(Some((dist, &acted)), samples, &loss(surrogate()));
+        problem.gradient([Some(&weights), None])
+    });
+    assert_eq!(found, expected);
 }

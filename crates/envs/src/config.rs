@@ -137,7 +137,7 @@ impl Serialize for EnvConfig {
         if self.options.is_empty() {
             return serializer.serialize_str(&self.name);
         }
-        let mut map = serializer.serialize_map(Some(self.options.len() + 1))?;
+        let mut map = serializer.serialize_map(None)?;
         map.serialize_entry(NAME, &self.name)?;
         for (key, value) in &self.options {
             map.serialize_entry(key, value)?;
@@ -222,6 +222,10 @@ mod tests {
         };
         let json = r#"{"name":"Lake","side":4,"slippery":true}"#;
         assert_eq!(lake(json), Ok(expected));
+        let built = EnvConfig::from("Lake")
+            .with("side", 4)
+            .with("slippery", true);
+        assert_eq!(built, read(json).unwrap());
         let error = |json| lake(json).unwrap_err().to_string();
         assert_eq!(
             error(r#"{"name":"Lake","sidee":4}"#),

@@ -155,10 +155,17 @@ mod tests {
     }
 
     #[test]
-    fn extreme_words_stay_inside_the_open_interval() {
-        let open = |word: u32| ((word >> 9) as f32 + 0.5) * (1.0 / (1 << 23) as f32);
-        assert!(open(0) > 0.0);
-        assert!(open(u32::MAX) < 1.0);
+    fn extreme_words_stay_inside_the_open_interval_and_give_finite_normals() {
+        let drawn = |word: u32| Philox {
+            words: [word; 4],
+            used: 0,
+            ..Philox::new(0, Stream::User, 0, 0)
+        };
+        assert!(drawn(0).open_uniform() > 0.0);
+        assert!(drawn(u32::MAX).open_uniform() < 1.0);
+        // √(−2 ln 2⁻³³) = 6.76, at an angle of 0.
+        assert!((drawn(0).normal() - 6.76).abs() < 0.01);
+        assert!(drawn(u32::MAX).normal().abs() < 1e-4);
     }
 
     #[test]

@@ -106,6 +106,14 @@ fn softplus_and_ln_sech2_hold_at_the_ends_and_in_the_middle() {
         close(*found, e, 1e-15);
         close(*slope, 1.0 / (1.0 + (-x).exp()), 1e-15);
     }
+    // Far below zero it is eˣ, to the last bits.
+    for x in [-12.3, -21.0, -34.5] {
+        let found = numbers(special::softplus(vector(&[x])))[0];
+        assert!(
+            (found / x.exp().ln_1p() - 1.0).abs() < 1e-14,
+            "{x}: {found:e}"
+        );
+    }
     let found = numbers(special::ln_sech2(vector(&at)));
     let one = (1.0 - 1f64.tanh().powi(2)).ln();
     let far = |u: f64| 2.0 * (2f64.ln() - u);

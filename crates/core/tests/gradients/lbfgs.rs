@@ -74,3 +74,31 @@ fn nothing_moves_at_a_minimum_or_where_nothing_is_finite() {
     let broken = |x: Tensor<1>| (x * vector(&[f64::NAN])).sum();
     assert_eq!(minimise(broken, &[2.0], 5).0, [2.0]);
 }
+
+/// Progress is measured beside the size of the loss, whatever its sign, and iteration ends when there is none.
+#[test]
+fn a_loss_below_zero_is_minimised_in_as_many_steps() {
+    let (x, _, evaluations) = minimise(|x| bowl(x) - 100.0, &[5.0; 5], 200);
+    for (i, x) in x.iter().enumerate() {
+        assert!((x - i as f64).abs() < 1e-2, "{i}: {x}");
+    }
+    assert!(evaluations < 80, "{evaluations}");
+    let (_, _, above) = minimise(|x| bowl(x) + 100.0, &[5.0; 5], 200);
+    assert!(above < 80, "{above}");
+}
+
+#[test]
+fn a_step_has_to_lower_the_loss() {
+    // ½ x² from −½: the first step leads to exactly ½, where the loss is the same.
+    let steep = |x: Tensor<1>| x.square() * 0.5;
+    let calls = RefCell::new(vec![]);
+    let loss_and_grad = |x: Tensor<1>| {
+        let at = numbers(x.clone())[0];
+        calls.borrow_mut().push(at);
+        // A gradient twice as long as it is, so that the step is twice too long.
+        (steep(x.clone()), x * 2.0)
+    };
+    let (x, _) = lbfgs(loss_and_grad, vector(&[-0.5]), 1);
+    assert_eq!(calls.into_inner(), [-0.5, 0.5, 0.0]);
+    assert_eq!(numbers(x), [0.0]);
+}

@@ -157,9 +157,23 @@ fn a_module_without_forward_mode_gets_a_central_difference() {
     let z = x.clone().matmul(w) + b;
     let dz = x.clone().matmul(dw) + db;
     let expected = (dz * z.clone().cos()).matmul(out) + (x.clone() + z.sin()).matmul(dout) + dc;
-    let found = numbers(net.jvp(x, v).flatten(0, 1));
+    let found = numbers(net.jvp(x, v.clone()).flatten(0, 1));
     let error = relative_error(&found, &numbers(expected.flatten(0, 1)));
     assert!(error < 1e-8, "{error:e}");
+
+    // The step keeps its length at parameters of any size, zero and one among them.
+    let shift = net.flat() / net.flat().square().sum().sqrt();
+    for params in [net.flat().zeros_like(), shift] {
+        let tangent = net.with_flat(params.clone()).jvp(obs(), v.clone());
+        let forward = |at: f64| {
+            net.with_flat(params.clone() + v.clone() * at)
+                .forward(obs())
+        };
+        let slope = (forward(1e-5) - forward(-1e-5)) / 2e-5;
+        let [found, expected] = [tangent, slope].map(|x| numbers(x.flatten(0, 1)));
+        let error = relative_error(&found, &expected);
+        assert!(error < 1e-6, "{error:e}");
+    }
 
     // A direction of length zero is no division by zero.
     let still = net.jvp(obs(), net.flat().zeros_like());

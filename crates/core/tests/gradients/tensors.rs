@@ -4,6 +4,7 @@ use crate::{device, numbers, random, vector};
 use burn::tensor::{Bool, Tensor, TensorData};
 use uphill_core::{
     advantage::{Trace, discounted_returns, gae},
+    nn::layer_norm,
     optim::{Adam, clip_grad_norm},
 };
 
@@ -99,4 +100,21 @@ fn traces_are_their_recurrences() {
             &returns,
         );
     }
+}
+
+#[test]
+fn layer_norms_are_their_definition() {
+    let (epsilon, [rows, width]) = (0.1, [3, 4]);
+    let [x, gamma, beta] = [(12, 5), (4, 6), (4, 7)].map(|(len, seed)| random(len, 1.0, seed));
+    let mut expected = vec![];
+    for row in x.chunks(width) {
+        let mean = row.iter().sum::<f64>() / width as f64;
+        let variance = row.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / width as f64;
+        let std = (variance + epsilon).sqrt();
+        let of = |(i, x): (usize, &f64)| (x - mean) / std * gamma[i] + beta[i];
+        expected.extend(row.iter().enumerate().map(of));
+    }
+    let x = vector(&x).reshape([rows, width]);
+    let found = layer_norm(x, vector(&gamma), vector(&beta), epsilon);
+    close(&numbers(found.flatten(0, 1)), &expected);
 }

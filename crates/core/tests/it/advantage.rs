@@ -2,7 +2,8 @@ use crate::{assert_close, device::device, numbers};
 use burn::tensor::{Tensor, TensorData};
 use proptest::prelude::*;
 use uphill_core::advantage::{
-    Estimator, Trace, discounted_returns, discounts, gae, n_step_returns, standardize, td_residuals,
+    Estimator, Trace, discounted_returns, discounts, gae, gae_with_returns, n_step_returns,
+    standardize, td_residuals,
 };
 
 /// A trace on the host, `[T][N]`.
@@ -153,6 +154,25 @@ fn one(
         terminated: flags(terminated),
         truncated: flags(truncated),
     }
+}
+
+#[test]
+#[should_panic(expected = "shape of next_values")]
+fn numbers_of_other_steps_are_refused() {
+    let trace = one(&[1.0; 3], &[1.0; 3], &[2.0; 3], &[], &[]).trace();
+    let short = Trace {
+        next_values: trace.next_values.clone().narrow(0, 0, 2),
+        ..trace
+    };
+    discounted_returns(&short, 0.5);
+}
+
+#[test]
+fn returns_of_gae_are_advantages_plus_values() {
+    let host = one(&[1.0; 3], &[1.0, 2.0, 3.0], &[2.0, 3.0, 4.0], &[], &[]);
+    let [advantages, returns] = gae_with_returns(&host.trace(), 0.5, 0.5);
+    assert_close(advantages, &[1.125, 0.5, 0.0], 1e-6);
+    assert_close(returns, &[2.125, 2.5, 3.0], 1e-6);
 }
 
 #[test]

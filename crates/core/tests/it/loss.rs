@@ -49,6 +49,9 @@ fn the_kl_coefficient_follows_its_rule() {
     ] {
         assert_eq!(adapt_kl_coef(3.0, kl, 0.01), expected, "KL {kl}");
     }
+    // On its bounds, 1.5 / 1.5 and 1.5 · 1.5, nothing changes.
+    assert_eq!(adapt_kl_coef(3.0, 1.0, 1.5), 3.0);
+    assert_eq!(adapt_kl_coef(3.0, 2.25, 1.5), 3.0);
     // It neither vanishes nor overflows.
     let (mut low, mut high) = (1.0, 1.0);
     for _ in 0..2000 {
@@ -114,6 +117,13 @@ fn returns_that_do_not_vary_have_no_variance_to_explain() {
         let found = numbers(explained_variance(vector(&values), returns))[0];
         assert!(!found.is_finite(), "{constant}: {found}");
     }
+    // A perfect critic beside large returns, and a bad one beside small returns.
+    let large = vector(&[1000.0, 1000.0001]);
+    let small = vector(&[1e-6, -1e-6]);
+    for (values, returns) in [(large.clone(), large), (vector(&[100.0, -100.0]), small)] {
+        let found = numbers(explained_variance(values, returns))[0];
+        assert!(!found.is_finite(), "{found}");
+    }
     // A thousandth around a thousand is spread.
     let returns: Vec<f32> = values.iter().map(|value| 1000.0 + value).collect();
     let close: Vec<f32> = values.iter().map(|value| 1000.0 + 0.5 * value).collect();
@@ -122,6 +132,17 @@ fn returns_that_do_not_vary_have_no_variance_to_explain() {
         &[0.75],
         1e-3,
     );
+}
+
+#[test]
+fn a_surrogate_knows_from_where_on_ratios_count_as_clipped() {
+    assert_eq!(Surrogate::LogProb.clip(), 0.0);
+    assert_eq!(Surrogate::Clipped { clip: 0.3 }.clip(), 0.3);
+    let penalised = Surrogate::Penalised {
+        kl_coef: 2.0,
+        clip: 0.4,
+    };
+    assert_eq!(penalised.clip(), 0.4);
 }
 
 /// The loss of actor and critic, put together here from its parts.

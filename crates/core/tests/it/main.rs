@@ -5,6 +5,7 @@
 mod advantage;
 mod autodiff;
 mod baseline;
+mod check_shape;
 #[path = "../gradients/dense.rs"]
 mod dense;
 mod device;

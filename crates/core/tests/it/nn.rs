@@ -6,7 +6,8 @@ use burn::{
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use uphill_core::{
-    dist::DistKind,
+    dist::{Bounds, DistKind},
+    heads::{Masked, StateLogStd},
     network::{Network, WithLogStd},
     nn::{Activate, Activation, Init, Linear, MlpConfig, layer_norm},
     policy::{Actor, Critic},
@@ -210,6 +211,102 @@ fn hidden_layers_have_a_gain_of_root_two_and_the_last_its_own() {
             let gain = if i == hidden.len() { 0.25 } else { 2f64.sqrt() };
             let [_, outputs] = lengths.dims();
             assert_close(lengths, &vec![gain; outputs], 1e-5);
+        }
+    }
+}
+
+/// Zeros without end: the smallest number that a source can draw.
+struct Zeros;
+
+impl rand::TryRng for Zeros {
+    type Error = std::convert::Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+        Ok(0)
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+        Ok(0)
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Self::Error> {
+        bytes.fill(0);
+        Ok(())
+    }
+}
+
+#[test]
+fn the_smallest_random_number_makes_weights_too() {
+    let layer = Linear::new([3, 1], Init::Orthogonal, 1.0, &mut Zeros, &device());
+    assert_close(layer.weight.val(), &[1.0 / 3f64.sqrt(); 3], 1e-6);
+}
+
+#[test]
+fn orthogonal_weights_have_the_fourth_moments_of_a_sphere() {
+    // Uniform on the sphere in n dimensions, E x⁴ = 3 / (n (n + 2)): here 1/96, with a standard deviation of about
+    // 0.03 of each x⁴, of which there are 64,000.
+    let mut rng = SmallRng::seed_from_u64(1);
+    let mut fourth = 0.0;
+    for _ in 0..4000 {
+        let layer = Linear::new([16, 1], Init::Orthogonal, 1.0, &mut rng, &device());
+        fourth += numbers(layer.weight.val())
+            .iter()
+            .map(|x| x.powi(4))
+            .sum::<f64>()
+            / 64_000.0;
+    }
+    assert!((fourth * 96.0 - 1.0).abs() < 0.06, "{fourth}");
+}
+
+#[test]
+fn masks_need_bare_logits() {
+    let mut rng = SmallRng::seed_from_u64(1);
+    let mlp = MlpConfig::default().build(5, 2, 1.0, &mut rng, &device());
+    let shape = Masked::new(mlp.clone()).mlp_shape().unwrap();
+    assert!(shape.masked && shape.log_stds == 0);
+    let with_log_stds = WithLogStd::new(mlp.clone(), 2, 0.0, &device());
+    assert!(Masked::new(with_log_stds).mlp_shape().is_none());
+    assert!(Masked::new(Masked::new(mlp)).mlp_shape().is_none());
+}
+
+#[test]
+fn heads_have_forward_mode_where_their_network_has() {
+    let mut rng = SmallRng::seed_from_u64(1);
+    let head = StateLogStd::new(
+        MlpConfig::default().build(5, 2, 1.0, &mut rng, &device()),
+        0.0,
+    );
+    assert!(head.jvp(&head, Tensor::ones([1, 5], &device())).is_some());
+}
+
+/// Loops and kernels know only some policies: log σ of one's own beside logits is none.
+#[test]
+fn fused_policies_are_those_with_the_parameters_of_their_distribution() {
+    let mut rng = SmallRng::seed_from_u64(1);
+    let mut mlp = |outputs| MlpConfig::default().build(3, outputs, 1.0, &mut rng, &device());
+    let bounds = Bounds::new(&[-1.0; 2], &[1.0; 2]).unwrap();
+    let kinds = [
+        (DistKind::Categorical { choices: 2 }, 0),
+        (
+            DistKind::MultiDiscrete {
+                choices: vec![1, 1],
+            },
+            0,
+        ),
+        (DistKind::Gaussian { dim: 2 }, 2),
+        (DistKind::SquashedGaussian { bounds }, 2),
+    ];
+    for (kind, own) in kinds {
+        for log_stds in [0, 1, 2] {
+            let actor = if log_stds == 0 {
+                Actor::new(mlp(2), kind.clone())
+            } else {
+                Actor::new(
+                    WithLogStd::new(mlp(2), log_stds, 0.0, &device()),
+                    kind.clone(),
+                )
+            };
+            assert_eq!(actor.fused(), log_stds == own, "{kind:?} with {log_stds}");
         }
     }
 }

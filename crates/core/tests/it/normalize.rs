@@ -1,7 +1,10 @@
 use crate::{assert_close, device::device, matrix, numbers};
 use burn::tensor::{Int, Tensor, TensorData};
 use proptest::prelude::*;
-use uphill_core::normalize::{Moments, ObsNorm, RewardScaler};
+use uphill_core::{
+    normalize::{Moments, ObsNorm, RewardScaler},
+    peers::Alone,
+};
 
 #[test]
 fn moments_of_one_batch_by_hand() {
@@ -27,6 +30,38 @@ fn observations_are_centred_scaled_and_clipped() {
         &[0.0, 1.0, 1.2, -1.2],
         1e-5,
     );
+}
+
+/// Two features, and a mask that is no feature.
+#[test]
+fn columns_without_moments_pass_through_and_are_not_counted() {
+    let obs = matrix([[1.0, 10.0, 1.0], [3.0, 50.0, 0.0]]);
+    let mut norm = ObsNorm::new(2, 0.0, &device());
+    norm.merge(obs.clone());
+    assert_close(norm.moments.mean.clone(), &[2.0, 30.0], 1e-6);
+    assert_close(norm.moments.variance.clone(), &[1.0, 400.0], 1e-6);
+    let seen = [-1.0, -1.0, 1.0, 1.0, 1.0, 0.0];
+    assert_close(norm.apply(obs.clone()), &seen, 1e-5);
+    let mut over = ObsNorm::new(2, 0.0, &device());
+    over.merge_over(&Alone, obs);
+    assert_eq!(numbers(over.moments.mean), [2.0, 30.0]);
+    assert_eq!(over.moments.count, 2.0);
+}
+
+/// A floor of 1e-8 + 1e-10 · mean², with either part the larger one.
+#[test]
+fn the_floor_of_a_spread_has_two_parts() {
+    let flat = |mean: f32, variance: f32| {
+        let moments = Moments {
+            mean: Tensor::from_floats([mean], &device()),
+            variance: Tensor::from_floats([variance], &device()),
+            count: 2.0,
+            agents: 1,
+        };
+        moments.flat().into_data().iter::<bool>().next().unwrap()
+    };
+    assert!(flat(0.0, 0.9e-8) && !flat(0.0, 1.1e-8));
+    assert!(flat(100.0, 1.0e-6) && !flat(100.0, 1.1e-6));
 }
 
 /// A run that diverges has to be seen to.

@@ -91,7 +91,8 @@ fn states_of_several_agents_are_split_and_joined_agent_by_agent() {
     assert_close(joined.first, &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 0.0);
     assert_close(joined.second, &[10.0, 20.0, 30.0, 40.0, 50.0, 60.0], 0.0);
     assert_eq!(joined.steps, 7);
-    let [head, tail] = adam(&[1.0, 2.0, 3.0]).split(2, 1);
-    assert_close(head.first.clone(), &[1.0, 2.0], 0.0);
+    let [head, tail] = adam(&[1.0, 2.0, 3.0]).split(1, 1);
+    assert_close(head.first.clone(), &[1.0], 0.0);
+    assert_close(tail.first.clone(), &[2.0, 3.0], 0.0);
     assert_close(Adam::joined([head, tail], 1).first, &[1.0, 2.0, 3.0], 0.0);
 }

@@ -30,6 +30,16 @@ fn flatten_and_unflatten_are_inverse() {
 }
 
 #[test]
+fn a_parameter_without_elements_is_empty() {
+    let spec = |shape: &[usize]| params::ParamSpec {
+        name: "weight".to_owned(),
+        shape: shape.to_vec(),
+    };
+    assert_eq!((spec(&[2, 3]).len(), spec(&[2, 3]).is_empty()), (6, false));
+    assert_eq!((spec(&[0, 3]).len(), spec(&[0, 3]).is_empty()), (0, true));
+}
+
+#[test]
 fn the_layout_names_parameters_in_order() {
     let net = Net::new(WithLogStd::new(mlp(), 2, 0.5, &device()));
     let names: Vec<String> = net.layout().into_iter().map(|spec| spec.name).collect();

@@ -62,6 +62,43 @@ fn variance_is_explained_as_of_the_whole() {
         assert!((found - whole).abs() < 1e-4, "{found} instead of {whole}");
     }
     assert!(explained([7.0; 8]).iter().all(|found| found.is_nan()));
+    // Spread that rounding may have made, beside large returns or a bad critic.
+    let pairs = [
+        ([1000.0, 1000.0001], [1000.0, 1000.0001]),
+        ([100.0, -100.0], [1e-6, -1e-6]),
+    ];
+    for (values, returns) in pairs {
+        for found in in_each(2, |peers| {
+            let own = |x: [f32; 2]| vector(&[x[peers.rank()]]);
+            numbers(peers::explained_variance(peers, own(values), own(returns)))[0]
+        }) {
+            assert!(found.is_nan(), "{found}");
+        }
+    }
+}
+
+/// Three samples in one process and one in the other.
+#[test]
+fn means_weigh_processes_by_their_samples() {
+    let found = in_each(2, |peers| {
+        let (own, samples) = [(2.0, 3), (6.0, 1)][peers.rank()];
+        let mean = peers::mean_over(peers, vector(&[own]), samples);
+        (peers::share(peers, samples), numbers(mean))
+    });
+    assert_eq!(found, [(1.5, vec![3.0]), (0.5, vec![3.0])]);
+    assert_eq!(peers::share(&Alone, 7), 1.0);
+    assert_eq!(numbers(peers::mean_over(&Alone, vector(&[2.0]), 7)), [2.0]);
+}
+
+/// The least that has a spread: one sample in each of two processes.
+#[test]
+fn two_samples_are_standardised() {
+    let parts = in_each(2, |peers| {
+        let own = vector(&[[1.0, 3.0][peers.rank()]]);
+        numbers(peers::standardize(peers, own))[0]
+    });
+    let expected = 0.5f64.sqrt();
+    assert!((parts[0] + expected).abs() < 1e-6 && (parts[1] - expected).abs() < 1e-6);
 }
 
 #[test]

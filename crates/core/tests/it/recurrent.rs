@@ -1,7 +1,11 @@
 use crate::{assert_close, device::device, matrix, numbers};
-use burn::tensor::Tensor;
+use burn::{
+    module::{Module, Param},
+    tensor::Tensor,
+};
 use rand::{SeedableRng, rngs::SmallRng};
 use uphill_core::{
+    heads::{Masked, StateLogStd},
     network::{Net, WithLogStd},
     nn::{Linear, MlpConfig},
     obs::Obs,
@@ -81,6 +85,72 @@ fn an_episode_forgets_the_one_before() {
         let (a, b) = (copy(&fresh, t, 1), copy(&outputs, t + 3, 1));
         assert!(a.iter().zip(b).any(|(a, b)| (a - b).abs() > 1e-4));
     }
+}
+
+/// Sum of all observations of the episode, which is its own state.
+#[derive(Module, Debug)]
+struct Total {
+    scale: Linear,
+}
+
+impl RecurrentNetwork for Total {
+    fn state_width(&self) -> usize {
+        1
+    }
+
+    fn step(&self, obs: Tensor<2>, state: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+        let state = state + obs;
+        (self.scale.forward(state.clone()), state)
+    }
+}
+
+#[test]
+fn a_module_that_only_steps_is_unrolled_step_by_step() {
+    let scale = Linear {
+        weight: Param::from_tensor(matrix([[10.0]])),
+        bias: Param::from_tensor(Tensor::from_floats([0.0], &device())),
+    };
+    let obs = matrix([[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]]).unsqueeze_dim::<3>(2);
+    // Copy 0 ends with step 1.
+    let keep = matrix([[1.0, 1.0], [0.0, 1.0], [1.0, 1.0]]);
+    let (outputs, states) = Total { scale }.unroll(obs, matrix([[0.0], [5.0]]), keep);
+    assert_close(states, &[1.0, 6.0, 3.0, 8.0, 3.0, 11.0], 0.0);
+    assert_close(outputs, &[10.0, 60.0, 30.0, 80.0, 30.0, 110.0], 0.0);
+}
+
+#[test]
+fn heads_have_the_memory_of_their_network() {
+    for net in [
+        Net::recurrent(Masked::new(net())),
+        Net::recurrent(StateLogStd::new(
+            GruNet::new(
+                [2, 2],
+                &MlpConfig::default(),
+                5,
+                1.0,
+                &mut SmallRng::seed_from_u64(3),
+                &device(),
+            ),
+            -0.5,
+        )),
+    ] {
+        assert_eq!(net.start(3).unwrap().dims(), [3, 5]);
+    }
+}
+
+/// Steps of a network without memory are rows of one pass.
+#[test]
+fn without_a_memory_unrolling_is_one_pass() {
+    let mut rng = SmallRng::seed_from_u64(1);
+    let net = Net::new(MlpConfig::default().build(2, 3, 1.0, &mut rng, &device()));
+    let rows = obs().reshape([12, 2]);
+    let keep = Tensor::ones([6, 2], &device());
+    let (outputs, state) = net.unroll(obs(), None, keep.clone());
+    assert!(state.is_none());
+    assert_eq!(numbers(outputs), numbers(net.forward(rows.clone())));
+    let direction = net.flat() * 0.5 + 0.1;
+    let tangent = net.unroll_jvp(obs(), None, keep, direction.clone());
+    assert_eq!(numbers(tangent), numbers(net.jvp(rows, direction)));
 }
 
 #[test]

@@ -44,6 +44,30 @@ fn spans_become_columns_and_the_rest_is_padding() {
 }
 
 #[test]
+fn states_are_kept_where_no_episode_ended() {
+    assert_close(rollout().keep(), &[0.0, 1.0, 1.0, 0.0, 0.0, 1.0], 0.0);
+}
+
+#[test]
+fn a_memory_is_that_of_either_network() {
+    let state = |of: f32| Some(matrix([[of, 2.0]]));
+    let of = |actor, critic| Memory { actor, critic };
+    assert!(!Memory::default().exists());
+    assert!(of(state(1.0), None).exists() && of(None, state(1.0)).exists());
+    let doubled = of(state(1.0), state(3.0)).map(|state| state * 2.0);
+    assert_eq!(numbers(doubled.actor.unwrap()), [2.0, 4.0]);
+    assert_eq!(numbers(doubled.critic.unwrap()), [6.0, 4.0]);
+}
+
+#[test]
+fn a_batch_of_no_steps_is_empty() {
+    let found = rollout();
+    let batch = found.flatten(found.values.clone(), found.values.clone());
+    let none = batch.select(Tensor::from_ints([0i32; 0], &device()));
+    assert_eq!((none.len(), none.is_empty()), (0, true));
+}
+
+#[test]
 fn a_batch_holds_every_step_once_and_no_padding() {
     let found = episodes();
     let batch = found.flatten(found.values.clone() + 0.5, found.values.clone() + 0.25);

@@ -14,6 +14,8 @@ fn a_line_between_its_ends() {
         [2.0, 1.75, 1.0, 1.0, 2.0]
     );
     assert_eq!((line.min(), line.max()), (1.0, 2.0));
+    let up = Schedule::Linear { from: 3.0, to: 5.0 };
+    assert_eq!((up.min(), up.max()), (3.0, 5.0));
     assert_eq!(Schedule::Constant(3.0).at(0.7), 3.0);
 }
 

@@ -1,6 +1,7 @@
 //! Observations of bytes: what a policy sees of them is what it would have seen of floats, stacked, saved and restored.
 
 use burn::tensor::Tensor;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use uphill_envs::{
     ActionSpace, BatchEnv, Described, Element, Env, EnvSpec, HostBatch, ObsBuf, ObsRef, ObsSpace,
     Outcome, Philox, StepRows,
@@ -59,8 +60,8 @@ impl Env for Shades {
     }
 }
 
-/// With more copies than one thread steps at a time.
-const COPIES: usize = 1500;
+/// Several times as many copies as one thread steps at a time.
+const COPIES: usize = 2500;
 
 fn batch(element: Element, frames: usize) -> HostBatch<Shades> {
     let batch = HostBatch::new(Shades { element }, COPIES, &device()).unwrap();
@@ -159,4 +160,79 @@ fn slices_are_bytes() {
         compared += 1;
     }
     assert!((1..COPIES).contains(&compared), "{compared}");
+}
+
+/// Two doors, of which the first byte of the pair is open in even states and the second in odd ones.
+struct Doors;
+
+impl Described for Doors {
+    fn spec(&self) -> EnvSpec {
+        EnvSpec {
+            name: "Doors-v0".to_owned(),
+            obs: ObsSpace::image([1, 1, 2], 255, UNIT),
+            action: ActionSpace::MaskedDiscrete { n: 2 },
+            time_limit: None,
+            reward_threshold: None,
+        }
+    }
+
+    fn state_size(&self) -> usize {
+        1
+    }
+}
+
+impl Env for Doors {
+    fn reset(&self, state: &mut [f32], _: &mut Philox) {
+        state[0] = 0.0;
+    }
+
+    fn step(&self, state: &mut [f32], action: &[f32], _: &mut Philox) -> Outcome {
+        state[0] += 1.0;
+        Outcome {
+            reward: action[0],
+            terminated: false,
+        }
+    }
+
+    fn observe(&self, state: &[f32], obs: &mut [f32]) {
+        let open = state[0] as usize % 2;
+        obs.fill(0.0);
+        obs[open] = 255.0;
+    }
+}
+
+#[test]
+fn a_byte_that_is_worth_one_allows_an_action() {
+    let mut doors = HostBatch::new(Doors, 2, &device()).unwrap();
+    let through = |door: f32| Tensor::<2>::full([2, 1], door, &device());
+    BatchEnv::step(&mut doors, through(0.0));
+    BatchEnv::step(&mut doors, through(1.0));
+    let step = AssertUnwindSafe(|| BatchEnv::step(&mut doors, through(1.0)));
+    let message = *catch_unwind(step)
+        .err()
+        .unwrap()
+        .downcast::<String>()
+        .unwrap();
+    assert!(
+        message.ends_with("the observation's mask is [1.0, 0.0]"),
+        "{message}"
+    );
+}
+
+#[test]
+fn buffers_of_either_type_grow_and_empty() {
+    for element in [Element::Float, Element::Byte { unit: UNIT }] {
+        let ones = match element {
+            Element::Float => ObsBuf::Floats(vec![1.0; 3]),
+            Element::Byte { .. } => ObsBuf::Bytes(vec![1; 3]),
+        };
+        let mut buffer = ObsBuf::with_capacity(element, 8);
+        assert!(buffer.is_empty());
+        buffer.extend(ones.as_ref());
+        assert_eq!(buffer, ones);
+        buffer.extend(ones.as_ref());
+        assert_eq!((buffer.len(), buffer.is_empty()), (6, false));
+        buffer.clear();
+        assert_eq!((buffer.len(), buffer.is_empty()), (0, true));
+    }
 }

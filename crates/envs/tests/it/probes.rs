@@ -1,5 +1,6 @@
 //! The optima that the probes state, by playing them.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use uphill_envs::{BatchEnv, BatchOptions, make, make_with};
 
 use crate::tools::{actions, bools, device, floats};
@@ -209,15 +210,33 @@ fn what_has_no_state_saves_none() {
 }
 
 #[test]
-#[should_panic(expected = "is not allowed, the observation's mask is")]
-fn mask_forbids() {
-    let mut env = make("ProbeMask-v0", 64, &device()).unwrap();
-    let obs = floats(&env.reset(0));
-    let forbidden = obs.chunks_exact(8).map(|row| {
-        let forbidden = (0..4).find(|k| row[4 + k] == 0.0);
-        forbidden.unwrap_or(0) as f32
-    });
-    env.step(actions(&forbidden.collect::<Vec<_>>(), 1));
+fn mask_forbids_and_an_error_shows_it() {
+    for frames in [1, 2] {
+        let options = BatchOptions {
+            frames,
+            ..Default::default()
+        };
+        let mut env = make_with("ProbeMask-v0", 64, &device(), options).unwrap();
+        let obs = floats(&env.reset(0));
+        let rows: Vec<_> = obs.chunks_exact(8 * frames).collect();
+        let newest: Vec<_> = rows.iter().map(|row| &row[8 * (frames - 1)..]).collect();
+        let mut chosen = best_allowed(&newest.concat());
+        let forbids = |row: &&[f32]| row[8 * frames - 4..].contains(&0.0);
+        let copy = (1..64).find(|copy| forbids(&rows[*copy])).unwrap();
+        let mask = &rows[copy][8 * frames - 4..];
+        chosen[copy] = mask.iter().position(|allowed| *allowed == 0.0).unwrap() as f32;
+        let step = AssertUnwindSafe(|| env.step(actions(&chosen, 1)));
+        let message = *catch_unwind(step)
+            .err()
+            .unwrap()
+            .downcast::<String>()
+            .unwrap();
+        let expected = format!(
+            "action {} is not allowed, the observation's mask is {mask:?}",
+            chosen[copy]
+        );
+        assert_eq!(message, expected);
+    }
 }
 
 #[test]

@@ -239,6 +239,7 @@ fn a_critic_alone_takes_the_steps_of_autodiff() {
         let mut found = critic.net.clone();
         let after = host.finish(&mut found);
 
+        assert_eq!(losses.len(), parts.len());
         for (loss, rows) in losses.iter().zip(&parts) {
             let net = critic.net.tracked();
             let batch = chosen(&batch, rows);
