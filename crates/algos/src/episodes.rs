@@ -121,6 +121,61 @@ pub(crate) fn first_of_each_copy(
 mod tests {
     use super::*;
 
+    fn episodes_of(episode_return: f64, count: usize) -> Vec<Episode> {
+        let episode = Episode {
+            env: 0,
+            episode_return,
+            length: 3,
+            terminated: true,
+        };
+        vec![episode; count]
+    }
+
+    #[test]
+    fn a_full_window_is_solved_once_and_improves_when_it_is_better() {
+        let mut stats = EpisodeStats::default();
+        assert!(!stats.update(&episodes_of(9.0, WINDOW - 1), 10, Some(5.0)));
+        assert_eq!(stats.solved_at, None);
+        assert!(stats.update(&episodes_of(4.0, WINDOW), 20, Some(5.0)));
+        assert_eq!((stats.best, stats.solved_at), (Some(4.0), None));
+        assert!(!stats.update(&episodes_of(4.0, WINDOW), 30, Some(5.0)));
+        assert!(!stats.update(&episodes_of(3.0, WINDOW), 40, Some(5.0)));
+        assert!(stats.update(&episodes_of(5.0, WINDOW), 50, Some(5.0)));
+        assert_eq!((stats.best, stats.solved_at), (Some(5.0), Some(50)));
+        assert!(stats.update(&episodes_of(6.0, WINDOW), 60, Some(5.0)));
+        assert_eq!((stats.best, stats.solved_at), (Some(6.0), Some(50)));
+    }
+
+    /// The first of two processes, whose other one has finished one more episode of return 8.
+    #[derive(Debug)]
+    struct First;
+
+    impl Peers for First {
+        fn rank(&self) -> usize {
+            0
+        }
+        fn size(&self) -> usize {
+            2
+        }
+        fn sum(&self, _: &mut [f32]) {}
+        fn gather(&self, values: &[f32]) -> Vec<f32> {
+            let other = FinishedEpisodes::of(episodes_of(8.0, 1), WINDOW);
+            [values, &other.to_values(WINDOW)].concat()
+        }
+    }
+
+    #[test]
+    fn episodes_of_all_processes_are_counted() {
+        let own = FinishedEpisodes::of(episodes_of(2.0, 2), WINDOW);
+        let all = of_all(own, &First);
+        let returns: Vec<f64> = all
+            .last
+            .iter()
+            .map(|episode| episode.episode_return)
+            .collect();
+        assert_eq!((all.count, returns), (3, vec![2.0, 2.0, 8.0]));
+    }
+
     #[test]
     fn the_last_episodes_and_their_number_are_enough() {
         let episode = |i: usize| Episode {

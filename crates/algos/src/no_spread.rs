@@ -20,17 +20,15 @@ pub(crate) fn flags(
     Some(moments.flat().float())
 }
 
-/// Warns about the [`flags`], and after the first iteration if there was no variance to explain.
-pub(crate) fn warn(iteration: u64, flags: &[f32], metrics: &Metrics) {
-    if let Some(message) = message(iteration, flags) {
-        tracing::warn!("{message}");
-    }
+/// Warnings about the [`flags`], and after the first iteration one if there was no variance to explain.
+pub(crate) fn warnings(iteration: u64, flags: &[f32], metrics: &Metrics) -> Vec<String> {
+    let mut warnings: Vec<String> = message(iteration, flags).into_iter().collect();
     let [loss, explained] = ["value_loss", "explained_variance"].map(|name| metrics.get(name));
     if iteration == 0 && loss.is_some() && explained.is_none() {
-        tracing::warn!(
-            "explained_variance: the returns of the first rollout do not vary; it is left empty until they do"
-        );
+        let message = "explained_variance: the returns of the first rollout do not vary; it is left empty until they do";
+        warnings.push(message.to_owned());
     }
+    warnings
 }
 
 fn message(iteration: u64, flags: &[f32]) -> Option<String> {
@@ -53,7 +51,42 @@ fn message(iteration: u64, flags: &[f32]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::message;
+    use super::*;
+    use burn::tensor::Device;
+    use uphill_core::normalize::Moments;
+
+    #[test]
+    fn rewards_are_looked_at_first_and_observations_next() {
+        let device = Device::flex();
+        let scaler = RewardScaler::new(2, &device);
+        let mut norm = ObsNorm::new(2, 0.0, &device);
+        norm.moments =
+            Moments::new(2, &device).merge(Tensor::from_floats([[1.0, 5.0], [2.0, 5.0]], &device));
+        let found = |iteration| {
+            let flags = flags(iteration, Some(&scaler), Some(&norm))?;
+            Some(flags.into_data().iter::<f32>().collect::<Vec<_>>())
+        };
+        assert_eq!(found(0), Some(vec![0.0]));
+        assert_eq!(found(1), Some(vec![0.0, 1.0]));
+        assert_eq!(found(2), None);
+        assert!(flags(0, None, Some(&norm)).is_none() && flags(1, Some(&scaler), None).is_none());
+    }
+
+    #[test]
+    fn nothing_to_explain_is_said_once() {
+        let metrics = |values: &[(&'static str, f64)]| {
+            Metrics(values.iter().map(|(name, x)| (*name, Some(*x))).collect())
+        };
+        let critic = metrics(&[("value_loss", 0.5)]);
+        let explained = metrics(&[("value_loss", 0.5), ("explained_variance", 0.1)]);
+        let count =
+            |iteration, flags: &[f32], metrics: &Metrics| warnings(iteration, flags, metrics).len();
+        assert_eq!(count(0, &[], &critic), 1);
+        assert_eq!(count(1, &[], &critic), 0);
+        assert_eq!(count(0, &[], &explained), 0);
+        assert_eq!(count(0, &[], &metrics(&[])), 0);
+        assert_eq!(count(0, &[1.0], &critic), 2);
+    }
 
     #[test]
     fn what_varies_is_not_mentioned() {

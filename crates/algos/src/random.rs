@@ -131,3 +131,49 @@ fn shuffled(len: usize, seed: u64, iteration: u64, lane: u32) -> Vec<i32> {
     }
     order
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_of_the_laboratory_differ() {
+        let seeds = [lab_seed(7, 0), lab_seed(7, 1), lab_seed(8, 0)];
+        assert!(seeds[0] != seeds[1] && seeds[0] != seeds[2] && seeds[1] != seeds[2]);
+        assert_eq!(lab_seed(7, 1), seeds[1]);
+    }
+
+    /// Each of the six orders of three has a chance of 1/6: 1000 of 6000, with a standard deviation of 29.
+    #[test]
+    fn all_orders_are_equally_likely() {
+        let mut counts = std::collections::HashMap::new();
+        for seed in 0..6000 {
+            *counts.entry(shuffled(3, seed, 0, 0)).or_insert(0) += 1;
+        }
+        assert_eq!(counts.len(), 6);
+        assert!(
+            counts.values().all(|count| (850..1150).contains(count)),
+            "{counts:?}"
+        );
+    }
+
+    /// Of the Beta distribution: half of the numbers are normal, the other half uniform.
+    #[test]
+    fn noise_is_normal_then_uniform() {
+        let bounds = uphill_core::dist::Bounds::new(&[-1.0], &[1.0]).expect("bounds");
+        let kind = DistKind::Beta { bounds };
+        let (width, _) = kind.noise();
+        let values = noise_values(&kind, NoiseAt::actions(1, 0), [1, 200]);
+        let inside = |x: &f32| (0.0..1.0).contains(x);
+        let (mut normal, mut all) = (0, 0);
+        for row in values.chunks_exact(width) {
+            let (first, second) = row.split_at(width / 2);
+            assert!(second.iter().all(inside));
+            normal += first.iter().filter(|x| inside(x)).count();
+            all += first.len();
+        }
+        // P(0 < z < 1) = 0.341.
+        let share = normal as f64 / all as f64;
+        assert!((share - 0.341).abs() < 0.03, "{share}");
+    }
+}

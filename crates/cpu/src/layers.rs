@@ -6,6 +6,7 @@ use crate::gemm::{self, Epilogue, Gradient, Panels, padded};
 use crate::mlp::{chunks, spread};
 use crate::simd::dispatch;
 use pulp::{Simd, WithSimd};
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// Minimum number of rows for which other threads are worth waking.
@@ -44,13 +45,8 @@ pub fn affine_gradient(
         panels.pack_transposed(weight, outputs, inputs);
         multiply(grad, outputs, &panels, &[], inputs)
     });
-    let width = padded(outputs);
     let part = |rows: Range<usize>| {
-        let mut wide = vec![0.0; rows.len() * width];
-        let from = grad[rows.start * outputs..rows.end * outputs].chunks_exact(outputs);
-        for (to, from) in wide.chunks_exact_mut(width).zip(from) {
-            to[..outputs].copy_from_slice(from);
-        }
+        let grad = padded_rows(&grad[rows.start * outputs..rows.end * outputs], outputs);
         let (mut of_weight, mut of_bias) = (vec![0.0; weight.len()], vec![0.0; outputs]);
         let into = Gradient {
             weights: &mut of_weight,
@@ -60,7 +56,7 @@ pub fn affine_gradient(
         gemm::gradient(
             &x[rows.start * inputs..rows.end * inputs],
             inputs,
-            &wide,
+            &grad,
             into,
         );
         (of_weight, of_bias)
@@ -82,7 +78,7 @@ pub fn affine_gradient(
 /// A B + start, without padding: A `[M, inner]` → `[M, columns]`.
 fn multiply(a: &[f32], inner: usize, b: &Panels, start: &[f32], columns: usize) -> Vec<f32> {
     let width = padded(columns);
-    let parts = spread(parts_of(a.len() / inner), |rows: Range<usize>| {
+    let mut parts = spread(parts_of(a.len() / inner), |rows: Range<usize>| {
         let mut wide = vec![0.0; rows.len() * width];
         let epilogue = Epilogue::Layer {
             bias: start,
@@ -97,12 +93,27 @@ fn multiply(a: &[f32], inner: usize, b: &Panels, start: &[f32], columns: usize) 
         );
         wide
     });
+    if width == columns && parts.len() == 1 {
+        return parts.swap_remove(0);
+    }
     let mut narrow = Vec::with_capacity(a.len() / inner * columns);
     for wide in parts {
         let rows = wide.chunks_exact(width);
         rows.for_each(|row| narrow.extend_from_slice(&row[..columns]));
     }
     narrow
+}
+
+/// Rows of `columns` numbers, each filled up with zeros to whole panels.
+fn padded_rows(rows: &[f32], columns: usize) -> Cow<'_, [f32]> {
+    let width = padded(columns);
+    if width == columns {
+        return Cow::Borrowed(rows);
+    }
+    let mut wide = vec![0.0; rows.len() / columns * width];
+    let each = wide.chunks_exact_mut(width).zip(rows.chunks_exact(columns));
+    each.for_each(|(to, from)| to[..columns].copy_from_slice(from));
+    Cow::Owned(wide)
 }
 
 /// Ranges of rows, one to a task.
@@ -204,20 +215,25 @@ impl WithSimd for OfNorm<'_> {
         let width = self.gamma.len();
         let share = 1.0 / width as f32;
         let (mut z, mut h) = (vec![0.0; width], vec![0.0; width]);
+        // Slices of one length, so that the loops have no bounds to check.
+        let (z, h, gamma) = (&mut z[..width], &mut h[..width], &self.gamma[..width]);
+        let of_gamma = &mut self.into.gamma[..width];
+        let of_beta = &mut self.into.beta[..width];
         let rows = self
             .x
             .chunks_exact(width)
             .zip(self.grad.chunks_exact(width));
         for ((x, grad), to) in rows.zip(self.into.x.chunks_exact_mut(width)) {
+            let (x, grad, to) = (&x[..width], &grad[..width], &mut to[..width]);
             let (mean, scale) = moments(x, self.epsilon);
             for i in 0..width {
                 z[i] = (x[i] - mean) * scale;
-                h[i] = grad[i] * self.gamma[i];
-                self.into.gamma[i] += grad[i] * z[i];
-                self.into.beta[i] += grad[i];
+                h[i] = grad[i] * gamma[i];
+                of_gamma[i] += grad[i] * z[i];
+                of_beta[i] += grad[i];
             }
-            let shift = sum(&h, |h| h) * share;
-            let tilt = dot(&h, &z) * share;
+            let shift = sum(h, |h| h) * share;
+            let tilt = dot(h, z) * share;
             for i in 0..width {
                 to[i] = (h[i] - shift - z[i] * tilt) * scale;
             }
@@ -246,7 +262,7 @@ fn sum(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
             *sum += f(*x);
         }
     }
-    sums.iter().sum::<f32>() + rest.iter().map(|x| f(*x)).sum::<f32>()
+    total(sums) + rest.iter().map(|x| f(*x)).sum::<f32>()
 }
 
 #[inline(always)]
@@ -259,5 +275,16 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
         }
     }
     let rest = rest_a.iter().zip(rest_b).map(|(a, b)| a * b);
-    sums.iter().sum::<f32>() + rest.sum::<f32>()
+    total(sums) + rest.sum::<f32>()
+}
+
+/// Sum of the partial sums, by halves: a chain of 16 additions would take longer than the rest of a row.
+#[inline(always)]
+fn total(mut sums: [f32; LANES]) -> f32 {
+    for half in [8, 4, 2, 1] {
+        for i in 0..half {
+            sums[i] += sums[i + half];
+        }
+    }
+    sums[0]
 }

@@ -299,14 +299,20 @@ fn the_smallest_spread_is_not_divided_by_alone() {
 fn a_divergence_from_the_policy_that_saw_bytes_is_that_of_floats() {
     let dist = RowDist::Gaussian;
     let mut rng = SmallRng::seed_from_u64(5);
-    let (shape, params) = policy(dist, &mut rng);
+    // Rows of three words.
+    let width = 9;
+    let shape = MlpShape {
+        widths: vec![width, 16, 2],
+        ..policy(dist, &mut rng).0
+    };
+    let params = numbers(shape.num_params(), &mut rng);
     let (acted, moved) = (
         Weights::new(&shape, &params),
         numbers(params.len(), &mut rng),
     );
     let weights = Weights::new(&shape, &moved);
     let (rows, unit) = (1200, 1.0 / 255.0);
-    let bytes: Vec<u8> = (0..rows * INPUTS)
+    let bytes: Vec<u8> = (0..rows * width)
         .map(|i| (i * 167 + i / 256) as u8)
         .collect();
     let floats = bytes.iter().map(|byte| rows::scaled(*byte, unit)).collect();
@@ -321,8 +327,8 @@ fn a_divergence_from_the_policy_that_saw_bytes_is_that_of_floats() {
     };
     let of_bytes = Samples {
         obs: Rows::Bytes {
-            words: rows::packed(&bytes, INPUTS),
-            width: INPUTS,
+            words: rows::packed(&bytes, width),
+            width,
             unit,
         },
         ..samples.clone()

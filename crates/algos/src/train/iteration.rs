@@ -354,7 +354,9 @@ impl Trainer {
         let counters = &mut self.counters;
         // A3C measures no explained variance.
         if let Learner::Synchronous(_) = self.learner {
-            no_spread::warn(counters.iteration, &flat, &metrics);
+            for warning in no_spread::warnings(counters.iteration, &flat, &metrics) {
+                tracing::warn!("{warning}");
+            }
         }
         let finished = of_all(finished, &*self.peers);
         counters.iteration += 1;

@@ -7,7 +7,7 @@ use uphill_algos::{
     lab::{
         enumerate,
         estimator::GradientEstimator,
-        mdp::TinyMdp,
+        mdp::{TinyMdp, Trajectory},
         measure::{Measurement, Reference, compare, groups, measure},
         problem::{Problem, Values},
         study::{self, StudyConfig},
@@ -19,6 +19,8 @@ use uphill_core::{
     policy::Actor,
     rollout::Rollout,
 };
+
+use uphill_envs::{Philox, Stream};
 
 const GAMMA: f64 = 0.95;
 
@@ -108,6 +110,72 @@ fn a_measurement_by_hand() {
     let cosines = [1.0, 1.0, 5.0 / 13_f64.sqrt()].map(|c| c / 2_f64.sqrt());
     close(found.cosine, cosines.iter().sum::<f64>() / 3.0);
     close(found.cosine_of_mean, 3.0 / 10_f64.sqrt());
+}
+
+/// Estimates 1, 3, 8 of the gradient 2, which is known to ½: squared deviations 9, 1, 16 around 4, a variance of 13.
+#[test]
+fn errors_of_a_measurement_by_hand() {
+    let estimates = Tensor::<2>::from_data([[1.0], [3.0], [8.0]], &device());
+    let reference = Reference {
+        standard_error: 0.5,
+        ..Reference::exact(Tensor::from_data([2.0], &device()))
+    };
+    let found = compare(estimates, &reference);
+    let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-5, "{a} {b} {found:?}");
+    close(found.variance, 13.0);
+    close(found.standard_error, (13.0f64 / 3.0 + 0.25).sqrt());
+    close(
+        found.variance_error,
+        ((16.0f64 + 144.0 + 9.0) / 2.0 / 3.0).sqrt(),
+    );
+    let at = |distance| Measurement {
+        distance,
+        standard_error: 1.0,
+        ..found
+    };
+    assert!(!at(3.0).is_biased() && at(3.1).is_biased());
+}
+
+#[test]
+fn processes_have_names() {
+    let states = |name| TinyMdp::named(name).map(|mdp| mdp.states());
+    assert_eq!(TinyMdp::NAMES.map(states), [Some(2), Some(5)]);
+    assert_eq!(states("TinyHike"), None);
+}
+
+#[test]
+fn the_walk_slips_and_pays_at_its_end() {
+    let walk = TinyMdp::walk();
+    let close = |found: &[f64], expected: &[f64]| {
+        let near = found
+            .iter()
+            .zip(expected)
+            .all(|(f, e)| (f - e).abs() < 1e-12);
+        assert!(near && found.len() == expected.len(), "{found:?}");
+    };
+    close(&walk.transitions[1][0], &[0.8, 0.0, 0.2, 0.0, 0.0]);
+    close(&walk.transitions[1][1], &[0.2, 0.0, 0.8, 0.0, 0.0]);
+    close(&walk.transitions[0][0], &[0.8, 0.2, 0.0, 0.0, 0.0]);
+    close(&walk.transitions[4][1], &[0.0, 0.0, 0.0, 0.15, 0.6]);
+    for (state, rewards) in walk.rewards.iter().enumerate() {
+        let end = if state == 4 { 1.0 } else { 0.0 };
+        close(rewards, &[end, end - 0.1]);
+    }
+}
+
+/// A sampled trajectory is one of those that there are, with its chance.
+#[test]
+fn sampled_trajectories_know_their_chance() {
+    let mdp = TinyMdp::example();
+    let all = mdp.trajectories();
+    let policy = [0.3, 0.7, 0.6, 0.4];
+    for lane in 0..200 {
+        let path = mdp.sample(&policy, &mut Philox::new(1, Stream::Lab, 0, lane));
+        let same =
+            |other: &&Trajectory| (&other.states, &other.actions) == (&path.states, &path.actions);
+        let known = all.iter().find(same).unwrap();
+        assert!((known.chance - path.chance).abs() < 1e-12, "{path:?}");
+    }
 }
 
 #[test]

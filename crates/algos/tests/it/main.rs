@@ -16,6 +16,7 @@ mod copies;
 mod device;
 #[cfg(all(feature = "gpu", feature = "flex"))]
 mod device_iteration;
+mod each_algorithm;
 mod eval;
 mod footprint;
 mod fused;

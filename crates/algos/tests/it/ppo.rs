@@ -1,6 +1,6 @@
 use crate::{Toggle, assert_every_toggle_matters, device::device, ppo, run, small, train};
 use uphill_algos::{
-    Diverged, StepError, Trainer,
+    Diverged, First, StepError, Trainer,
     optimizer::OptimizerKind,
     ppo::{AdvantageNorm, Objective, PpoConfig},
 };
@@ -150,6 +150,7 @@ fn a_run_that_diverges_stops_with_the_metric_that_shows_it() {
     config.total_steps = 100_000;
     ppo(&mut config).learning_rate = Schedule::Constant(1e38);
     ppo(&mut config).max_grad_norm = 0.0;
+    ppo(&mut config).minibatches = 4;
     let mut trainer = Trainer::new(config, &device()).unwrap();
     let diverged: Diverged = loop {
         match trainer.step() {
@@ -159,6 +160,14 @@ fn a_run_that_diverges_stops_with_the_metric_that_shows_it() {
         }
     };
     assert!(!diverged.value.is_finite());
+    // The first step is too long, and the second sees it.
+    let step = diverged.cause.step.unwrap();
+    assert_eq!((step.epoch, step.minibatch, step.minibatches), (1, 2, 4));
+    let first = diverged.cause.first;
+    assert!(
+        !matches!(first, First::Observations | First::Rewards),
+        "{first:?}"
+    );
     assert!(
         diverged.to_string().contains("diverged in iteration"),
         "{diverged}"

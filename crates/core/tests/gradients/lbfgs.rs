@@ -75,6 +75,13 @@ fn nothing_moves_at_a_minimum_or_where_nothing_is_finite() {
     assert_eq!(minimise(broken, &[2.0], 5).0, [2.0]);
 }
 
+/// −x: without curvature every step has a length of at most 1, and there are as many as asked for.
+#[test]
+fn a_slope_without_curvature_is_followed() {
+    let (x, loss, _) = minimise(|x| x.neg().sum(), &[0.0], 5);
+    assert_eq!((x, loss), (vec![5.0], -5.0));
+}
+
 /// Progress is measured beside the size of the loss, whatever its sign, and iteration ends when there is none.
 #[test]
 fn a_loss_below_zero_is_minimised_in_as_many_steps() {

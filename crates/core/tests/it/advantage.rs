@@ -175,6 +175,25 @@ fn returns_of_gae_are_advantages_plus_values() {
     assert_close(returns, &[2.125, 2.5, 3.0], 1e-6);
 }
 
+/// d/dr_t of the sum of all returns: 1 + γ + … + γ^t, for t steps could have waited for it.
+#[test]
+fn gradients_pass_through_returns() {
+    let rewards = crate::vector(&[1.0, 2.0, 3.0]).reshape([3, 1]);
+    let rewards = rewards.autodiff().require_grad();
+    let still = rewards.clone().without_autodiff().zeros_like().autodiff();
+    let never = still.clone().bool();
+    let trace = Trace {
+        rewards: rewards.clone(),
+        values: still.clone(),
+        next_values: still,
+        terminated: never.clone(),
+        truncated: never,
+        agents: 1,
+    };
+    let grads = discounted_returns(&trace, 0.5).sum().backward();
+    assert_close(rewards.grad(&grads).unwrap(), &[1.0, 1.5, 1.75], 1e-6);
+}
+
 #[test]
 fn gae_by_hand() {
     // γ = ½, λ = ½, nothing ends. δ = (1 + ½·2 − 1, 1 + ½·3 − 2, 1 + ½·4 − 3) = (1, ½, 0).

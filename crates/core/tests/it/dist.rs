@@ -21,6 +21,23 @@ fn categorical_log_prob_and_entropy_by_hand() {
 }
 
 #[test]
+fn noise_grows_with_the_number_of_components() {
+    let width = |dim: usize| {
+        let bounds = Bounds::new(&vec![-1.0; dim], &vec![1.0; dim]).unwrap();
+        let kinds = [
+            DistKind::Beta {
+                bounds: bounds.clone(),
+            },
+            DistKind::SquashedGaussian { bounds },
+            DistKind::Gaussian { dim },
+        ];
+        kinds.map(|kind| kind.noise().0)
+    };
+    let of_one = width(1);
+    assert_eq!(width(3), of_one.map(|width| 3 * width));
+}
+
+#[test]
 fn categorical_kl_by_hand() {
     let p = CHOICE.with_params(matrix([[0.0, 2f32.ln(), 5f32.ln()]]));
     let q = CHOICE.with_params(matrix([[0.0, 0.0, 0.0]]));

@@ -95,6 +95,26 @@ fn gradients_through_outputs_are_those_of_autodiff() {
     }
 }
 
+/// Their networks have memory, which loops have not.
+#[test]
+fn sequences_are_left_to_tensors() {
+    let mut rng = SmallRng::seed_from_u64(1);
+    let shape = Shape::any(&mut rng);
+    let (actor, critic) = agent(Choices, &shape, &mut rng);
+    let mut batch = batch(&actor, 9, shape.inputs, &mut rng);
+    let adam = Adam::new(critic.net.num_params(), 1e-5, &device());
+    let learner = |batch: &Batch| HostCritic::new(&critic, batch, 3, adam.clone(), 0.0);
+    assert!(learner(&batch).is_some());
+    let obs = observations([9, shape.inputs], &mut rng);
+    batch.sequences = Some(Sequences {
+        obs: obs.unsqueeze_dim::<3>(1).into(),
+        keep: Tensor::ones([9, 1], &device()),
+        memory: Memory::default(),
+        rows: None,
+    });
+    assert!(learner(&batch).is_none());
+}
+
 #[test]
 fn losses_that_need_more_than_outputs_are_left_to_tensors() {
     let mut rng = SmallRng::seed_from_u64(1);

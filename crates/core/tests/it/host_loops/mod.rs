@@ -29,7 +29,7 @@ use uphill_core::{
     optim::{Adam, clip_grad_norm},
     policy::{Actor, Critic},
     recurrent::GruNet,
-    rollout::Batch,
+    rollout::{Batch, Memory, Sequences},
 };
 
 /// Actions of a policy.
