@@ -120,7 +120,7 @@ def arms_after(span, places):
     indent = len(lines[0]) - len(lines[0].lstrip())
     found = set()
     for line in lines[1:]:
-        if line.strip() and len(line) - len(line.lstrip()) <= indent and not line.startswith("/*"):
+        if line.startswith(" " * indent + "}"):
             break
         found |= {int(number) for number in re.findall(r"/\*A(\d+)\*/", line)}
     return {number for number, place in places.items() if place in found}

@@ -262,6 +262,45 @@ mod tests {
     const CHOICE: DistKind = DistKind::Categorical { choices: 2 };
 
     #[test]
+    fn advice_follows_from_what_was_first() {
+        let advice = |first, entropy, approx_kl| {
+            let last = Last {
+                entropy: Some(entropy),
+                approx_kl: Some(approx_kl),
+                grad_norm: None,
+                learning_rate: None,
+            };
+            Cause {
+                first,
+                step: None,
+                last,
+            }
+            .advice()
+        };
+        let has = |advice: &str, word: &str| assert!(advice.contains(word), "{advice}: {word}");
+        has(advice(First::LogStd, 3.0, 0.0), "a lower entropy_coef");
+        for entropy in [0.0, -3.0] {
+            has(advice(First::LogStd, entropy, 0.0), "a higher entropy_coef");
+        }
+        has(
+            advice(First::Parameters, 1.0, 0.2),
+            "far from the one that acted",
+        );
+        for kl in [0.1, 0.0] {
+            has(
+                advice(First::Parameters, 1.0, kl),
+                "a lower learning rate or",
+            );
+        }
+        has(advice(First::Rewards, 1.0, 0.0), "the environment");
+        has(
+            advice(First::Loss("value_loss"), 1.0, 0.0),
+            "normalize.reward",
+        );
+        has(advice(First::Gradient, 1.0, 0.2), "a gradient-norm limit");
+    }
+
+    #[test]
     fn the_first_step_that_is_not_finite_is_named_with_what_was_before_it() {
         let good = [0.1, 0.2, 0.3, 0.4, 0.5, 6.0];
         let no_norm = [0.1, 0.2, 0.3, 0.4, 0.5, f32::INFINITY];

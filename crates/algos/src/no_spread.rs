@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn rewards_are_looked_at_first_and_observations_next() {
-        let device = Device::flex();
+        let device = Device::default();
         let scaler = RewardScaler::new(2, &device);
         let mut norm = ObsNorm::new(2, 0.0, &device);
         norm.moments =

@@ -11,7 +11,7 @@ use crate::{
     critic_fit::{CriticConfig, CriticFit},
     descent::slower_path_alone,
     policy_step::{Objective, ObjectiveSettings, predictions},
-    settings::{COUNT, NOT_NEGATIVE, PART, POSITIVE, SHARE, rollout_samples},
+    settings::{COUNT, ITERATIONS, NOT_NEGATIVE, PART, POSITIVE, SHARE, rollout_samples},
 };
 use serde::{Deserialize, Serialize};
 use uphill_core::{
@@ -84,7 +84,7 @@ impl Settings for NpgConfig {
             gamma: SHARE,
             gae_lambda: SHARE,
             max_kl: POSITIVE,
-            cg_steps: COUNT,
+            cg_steps: ITERATIONS,
             cg_damping: NOT_NEGATIVE,
             fisher_subsample: PART,
             normalize_advantages: _,

@@ -95,7 +95,11 @@ impl<'a> Objective<'a> {
         subsample: f64,
     ) -> NaturalStep {
         let fisher = Fisher::on(actor, &subset(&self.batch, subsample, self.context));
-        let product = |v: Tensor<1>| peers::mean(self.context.peers, fisher.product(v));
+        let product = |v: Tensor<1>| match self.context.stopped() {
+            // The step will be discarded.
+            true if self.context.peers.size() == 1 => v,
+            _ => peers::mean(self.context.peers, fisher.product(v)),
+        };
         natural_step_by(product, self.gradient.clone(), size)
     }
 

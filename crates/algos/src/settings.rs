@@ -4,7 +4,8 @@ mod range;
 
 use crate::{Learner, config::ConfigError};
 pub use range::{
-    CLIP, COUNT, FROM_ONE, InRange, LOG_STD, NOT_NEGATIVE, PART, POSITIVE, Range, SHARE, SHRINKING,
+    CLIP, COUNT, FROM_ONE, ITERATIONS, InRange, LOG_STD, NOT_NEGATIVE, PART, POSITIVE, Range,
+    SHARE, SHRINKING,
 };
 use uphill_core::policy::{Actor, Critic};
 

@@ -10,7 +10,9 @@ use crate::{
     critic_fit::{CriticConfig, CriticFit},
     descent::slower_path_alone,
     policy_step::{Objective, ObjectiveSettings, predictions},
-    settings::{COUNT, NOT_NEGATIVE, PART, POSITIVE, SHARE, SHRINKING, rollout_samples},
+    settings::{
+        COUNT, ITERATIONS, NOT_NEGATIVE, PART, POSITIVE, SHARE, SHRINKING, rollout_samples,
+    },
 };
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
@@ -92,11 +94,11 @@ impl Settings for TrpoConfig {
             gamma: SHARE,
             gae_lambda: SHARE,
             max_kl: POSITIVE,
-            cg_steps: COUNT,
+            cg_steps: ITERATIONS,
             cg_damping: NOT_NEGATIVE,
             fisher_subsample: PART,
             line_search_shrink: SHRINKING,
-            line_search_tries: COUNT,
+            line_search_tries: ITERATIONS,
             normalize_advantages: _,
             entropy_coef: NOT_NEGATIVE,
             critic: _,

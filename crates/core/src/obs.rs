@@ -282,7 +282,7 @@ mod tests {
     #[test]
     fn words_hold_four_bytes_each() {
         for width in [1usize, 3, 4, 6] {
-            let device = Device::flex();
+            let device = Device::default();
             let bytes: Vec<i32> = (0..2 * width as i32)
                 .map(|i| (i * 97 + 130) % 256)
                 .collect();
@@ -298,7 +298,7 @@ mod tests {
 
     #[test]
     fn bytes_are_converted_a_few_million_at_a_time() {
-        let device = Device::flex();
+        let device = Device::default();
         let rows_of = |obs: Obs<2>| -> Vec<usize> {
             obs.passes().iter().map(|part| part.dims()[0]).collect()
         };

@@ -27,6 +27,11 @@ pub const FROM_ONE: Range = Range {
     holds: |x| x >= 1.0,
     must: "must be at least 1",
 };
+/// Iterations of an inner loop that does not look at its results on the way, and far more of them than are ever of use.
+pub const ITERATIONS: Range = Range {
+    holds: |x| (1.0..=1000.0).contains(&x),
+    must: "must be between 1 and 1000",
+};
 /// Probabilities, discounts, decay rates.
 pub const SHARE: Range = Range {
     holds: |x| (0.0..=1.0).contains(&x),

@@ -137,6 +137,18 @@ fn errors_of_a_measurement_by_hand() {
 }
 
 #[test]
+fn estimators_and_values_have_names() {
+    let value = reinforce(Credit::Trajectory, Baseline::Value);
+    let average = reinforce(Credit::RewardToGo, Baseline::Average);
+    assert_eq!(value.to_string(), "trajectory value");
+    assert_eq!(average.to_string(), "reward-to-go average");
+    assert!(value.uses_values() && gae(0.9).uses_values() && !average.uses_values());
+    let (problem, _) = walk();
+    let names = [Values::Good, Values::Poor].map(|values| values.name(&problem));
+    assert_eq!(names, ["exact", "halved"]);
+}
+
+#[test]
 fn processes_have_names() {
     let states = |name| TinyMdp::named(name).map(|mdp| mdp.states());
     assert_eq!(TinyMdp::NAMES.map(states), [Some(2), Some(5)]);

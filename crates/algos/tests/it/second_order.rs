@@ -488,6 +488,10 @@ fn impossible_settings_are_refused_by_name() {
     for (message, start) in [
         (refusal(|c| c.steps = 0), "algo.steps: must be at least 1"),
         (refusal(|c| c.cg_steps = 0), "algo.cg_steps: must be"),
+        (
+            refusal(|c| c.cg_steps = 1_000_000),
+            "algo.cg_steps: must be",
+        ),
         (refusal(|c| c.cg_damping = -1.0), "algo.cg_damping: is -1"),
         (
             refusal(|c| c.fisher_subsample = 1.5),
