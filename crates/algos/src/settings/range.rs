@@ -113,7 +113,8 @@ impl InRange for u64 {
     fn check(&self, key: &str, range: Range) -> Result<(), ConfigError> {
         ensure((range.holds)(*self as f64), key, || match *self {
             0 => range.must.to_owned(),
-            more => format!("is {more}, must be at most {LARGEST}"),
+            more if more > LARGEST as u64 => format!("is {more}, must be at most {LARGEST}"),
+            more => format!("is {more}, {}", range.must),
         })
     }
 }

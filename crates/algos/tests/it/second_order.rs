@@ -490,7 +490,7 @@ fn impossible_settings_are_refused_by_name() {
         (refusal(|c| c.cg_steps = 0), "algo.cg_steps: must be"),
         (
             refusal(|c| c.cg_steps = 1_000_000),
-            "algo.cg_steps: must be",
+            "algo.cg_steps: is 1000000, must be between 1 and 1000",
         ),
         (refusal(|c| c.cg_damping = -1.0), "algo.cg_damping: is -1"),
         (
