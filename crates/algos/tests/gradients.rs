@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "gradients/checkpoint.rs"]
+mod checkpoint;
 #[path = "gradients/memory.rs"]
 mod memory;
 

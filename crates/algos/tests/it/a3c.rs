@@ -1,12 +1,15 @@
 use crate::{Toggle, assert_every_toggle_matters, device::device, run, train};
 use burn::tensor::Tensor;
+use std::sync::Arc;
 use uphill_algos::{
-    AlgoConfig, RunConfig, Trainer, a3c::A3cConfig, build_actor, build_critic, collect::collect,
+    AlgoConfig, Checkpoint, RunConfig, Trainer, a3c::A3cConfig, build_actor, build_critic,
+    collect::collect,
 };
 use uphill_core::{
     advantage::Estimator,
     loss::{policy_gradient_surrogate, value_loss},
     optim::clip_grad_norm,
+    peers::Alone,
     rollout::Memory,
     schedule::Schedule,
 };
@@ -172,4 +175,22 @@ fn what_workers_cannot_share_is_refused() {
     let mut scaled = run("CartPole-v1", 2, 100, with_workers(2));
     scaled.normalize.reward = true;
     assert!(problem(scaled).contains("normalize.reward"));
+}
+
+#[test]
+fn a_single_process_has_the_same_workers_as_none() {
+    let trainer = || {
+        let config = run("CartPole-v1", 4, 1000, with_workers(2));
+        Trainer::new(config, &device()).unwrap()
+    };
+    let alone = trainer().save();
+    let among = trainer().among(Arc::new(Alone)).unwrap().save();
+    let env = |checkpoint: &Checkpoint, worker| checkpoint.env(worker).unwrap();
+    assert!(env(&alone, 0) != env(&alone, 1));
+    for worker in 0..2 {
+        assert!(
+            env(&among, worker) == env(&alone, worker),
+            "worker {worker} starts elsewhere"
+        );
+    }
 }

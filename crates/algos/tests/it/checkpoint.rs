@@ -1,6 +1,8 @@
 use crate::{device::device, small, train};
 use std::{fs, path::PathBuf};
-use uphill_algos::{Checkpoint, CheckpointError, TrainError, Trainer};
+use uphill_algos::{
+    Checkpoint, CheckpointError, TrainError, Trainer, checkpoint::write_atomically,
+};
 
 /// A real checkpoint in a folder that lives as long as the first value.
 fn written() -> (tempfile::TempDir, PathBuf) {
@@ -123,4 +125,30 @@ fn a_checkpoint_without_a_normaliser_is_refused_by_a_run_that_has_one() {
         .restore(&checkpoint)
         .unwrap_err();
     assert!(error.to_string().contains("no `obs_norm.mean`"), "{error}");
+}
+
+/// A process of its own, because the folder that a process is in belongs to all of its tests.
+#[test]
+fn a_path_without_a_folder_is_in_the_folder_that_the_process_is_in() {
+    const INNER: &str = "UPHILL_TEST_WRITES_HERE";
+    if std::env::var_os(INNER).is_some() {
+        write_atomically("here".as_ref(), b"inner").unwrap();
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let status = std::process::Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "checkpoint::a_path_without_a_folder_is_in_the_folder_that_the_process_is_in",
+        ])
+        .env(INNER, "1")
+        .current_dir(&folder)
+        .output()
+        .unwrap()
+        .status;
+    assert!(status.success());
+    assert_eq!(fs::read(folder.path().join("here")).unwrap(), b"inner");
+    write_atomically(&folder.path().join("here"), b"outer").unwrap();
+    assert_eq!(fs::read(folder.path().join("here")).unwrap(), b"outer");
+    assert!(!folder.path().join("here.partial").exists());
 }

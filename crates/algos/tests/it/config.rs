@@ -1,6 +1,8 @@
 use crate::{device::device, ppo, small};
 use toml::{Table, Value};
-use uphill_algos::{ALGORITHMS, AlgoConfig, ConfigError, RunConfig, TrainError, Trainer};
+use uphill_algos::{
+    ALGORITHMS, AlgoConfig, ConfigError, RunConfig, TrainError, Trainer, config::Std,
+};
 use uphill_core::schedule::Schedule;
 
 /// The message for a small run with one thing changed.
@@ -224,4 +226,34 @@ fn a_configuration_survives_toml() {
         config,
         "{text}"
     );
+}
+
+/// −5 and 2 are limits that an output of the network approaches and never reaches.
+#[test]
+fn a_deviation_that_depends_on_the_observation_starts_inside_its_limits() {
+    let problem = |std, log_std| {
+        let mut config = small();
+        config.env = "Pendulum-v1".into();
+        config.network.std = std;
+        config.network.log_std = log_std;
+        config.validate().err().map(|problem| problem.key)
+    };
+    for log_std in [-5.0, -6.0, 2.0, 3.0] {
+        let refused = Some("network.log_std".into());
+        assert_eq!(problem(Std::Dependent, log_std), refused, "{log_std}");
+        assert_eq!(problem(Std::Independent, log_std), None, "{log_std}");
+    }
+    for log_std in [-4.99, 0.0, 1.99] {
+        assert_eq!(problem(Std::Dependent, log_std), None, "{log_std}");
+    }
+}
+
+#[test]
+fn numbers_in_messages_have_exponents_only_where_they_are_long() {
+    let said = |epsilon| refusal(|c| ppo(c).adam_epsilon = epsilon);
+    for (epsilon, shown) in [(0.0, "0"), (-0.25, "-0.25"), (-1e-9, "-1e-9")] {
+        let message = said(epsilon);
+        let start = format!("algo.adam_epsilon: is {shown}, must be");
+        assert!(message.starts_with(&start), "{message}");
+    }
 }

@@ -209,3 +209,36 @@ fn an_update_names_its_engine() {
     let slow = descent::reason((&actor, &critic), &loss);
     assert!(slow.starts_with("Burn's operations one by one: "), "{slow}");
 }
+
+/// Averages of an actor with 4482 parameters and a critic with 4417, kept apart or together.
+#[test]
+fn averages_of_gradients_belong_to_the_network_whose_they_are() {
+    let mlp = |outputs| {
+        let mut rng = SmallRng::seed_from_u64(1);
+        MlpConfig::default().build(2, outputs, 1.0, &mut rng, &device())
+    };
+    let (mut actor, mut critic) = (Net::new(mlp(2)), Net::new(mlp(1)));
+    let lens = [actor.num_params(), critic.num_params()];
+    assert_eq!(lens, [4482, 4417]);
+    for kind in [OptimizerKind::Shared, OptimizerKind::Separate] {
+        let new = |rule| Optimizer::new(kind, rule, &actor, &critic, 1e-5);
+        assert!(new(RuleKind::RmsProp).adams(lens[0]).is_none(), "{kind:?}");
+        let mut optimizer = new(RuleKind::Adam);
+        let grads = (
+            actor.flat().ones_like() * 2.0,
+            critic.flat().ones_like() * 3.0,
+        );
+        let size = StepSize {
+            learning_rate: 0.1,
+            critic_learning_rate: 0.1,
+            max_grad_norm: 0.0,
+        };
+        optimizer.step(&mut actor, &mut critic, grads, size);
+        let adams = optimizer.adams(lens[0]).unwrap();
+        assert_eq!(adams.each_ref().map(|adam| adam.first.dims()[0]), lens);
+        // A tenth of the first gradient.
+        let first = adams.map(|adam| adam.first.mean().into_scalar::<f32>());
+        assert!((first[0] - 0.2).abs() < 1e-5, "{kind:?}: {first:?}");
+        assert!((first[1] - 0.3).abs() < 1e-5, "{kind:?}: {first:?}");
+    }
+}

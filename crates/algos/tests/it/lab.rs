@@ -190,6 +190,66 @@ fn sampled_trajectories_know_their_chance() {
     }
 }
 
+/// A policy that does action s in state s, and one that leaves its whole probability to the last action.
+#[test]
+fn actions_are_those_of_the_policy_in_the_state() {
+    let mdp = TinyMdp::example();
+    for lane in 0..50 {
+        let sample = |policy| mdp.sample(policy, &mut Philox::new(2, Stream::Lab, 0, lane));
+        let path = sample(&[1.0, 0.0, 0.0, 1.0]);
+        assert_eq!(path.actions, path.states);
+        assert!(sample(&[0.0; 4]).actions.iter().all(|action| *action == 1));
+    }
+}
+
+/// π(1|s) = (s + 1) / 10: 0.9 · 0.2 · 0.3 and the chance of the way.
+#[test]
+fn the_probability_of_a_way_is_that_of_its_actions_and_its_chance() {
+    let walk = TinyMdp::walk();
+    let path = Trajectory {
+        states: vec![0, 1, 2],
+        actions: vec![0, 1, 1],
+        chance: 0.25,
+    };
+    let rows: Vec<f64> = (1..=5)
+        .flat_map(|s| [1.0 - s as f64 / 10.0, s as f64 / 10.0])
+        .collect();
+    let policy = Tensor::<1>::from_data(rows.as_slice(), &device()).reshape([5, 2]);
+    let found = walk.probabilities(&[path], policy.log());
+    let found = found.into_scalar::<f64>();
+    assert!((found - 0.25 * 0.9 * 0.2 * 0.3).abs() < 1e-7, "{found}");
+}
+
+/// On the same trajectories, with values and with half of them.
+#[test]
+fn estimators_that_use_values_change_with_them() {
+    let (mut problem, actor) = walk();
+    let mut pool = |values| study::measured(&mut problem, &actor, &study_config(2), (values, 8));
+    let pools = [pool(Values::Good), pool(Values::Poor)];
+    let mut count = 0;
+    for credit in [Credit::Trajectory, Credit::RewardToGo] {
+        for estimator in [
+            reinforce(credit, Baseline::None),
+            reinforce(credit, Baseline::Average),
+            reinforce(credit, Baseline::Optimal),
+            reinforce(credit, Baseline::Value),
+            GradientEstimator::Constant {
+                credit,
+                constant: 2.0,
+            },
+            gae(0.5),
+        ] {
+            let [good, poor] = [&pools[0], &pools[1]].map(|rollout| -> Vec<f64> {
+                let estimate = estimator.estimate(&actor, rollout, GAMMA);
+                estimate.into_data().iter().collect()
+            });
+            assert_eq!(estimator.uses_values(), good != poor, "{estimator}");
+            count += usize::from(good != poor);
+        }
+    }
+    assert_eq!(count, 4);
+}
+
 #[test]
 fn a_reference_made_of_estimates_knows_its_error() {
     let rows = [[1.0, 0.0], [3.0, 0.0], [2.0, 3.0]];

@@ -278,3 +278,22 @@ impl CustomSettings for Thief {
 fn a_name_that_is_taken_is_refused() {
     register_algorithm::<Thief>();
 }
+
+#[test]
+fn an_unknown_name_is_answered_with_those_of_one_s_own_too() {
+    register_algorithm::<Mine>();
+    let error = toml::from_str::<AlgoConfig>("name = \"mini\"").unwrap_err();
+    let said = error.message();
+    assert!(said.starts_with("unknown variant `mini`"), "{said}");
+    for known in ["`reinforce`", "`ppo`", "`mine`"] {
+        assert!(said.contains(known), "{known} is not in {said}");
+    }
+}
+
+/// Whether an algorithm of one's own uses tensors is not known unless it says so.
+#[test]
+fn it_is_not_called_slow() {
+    let trainer = Trainer::new(config(AlgoConfig::custom(Reporter::default())), &device()).unwrap();
+    let agent = (trainer.actor(), trainer.critic());
+    assert_eq!(Reporter::default().slower_path(agent.0, agent.1), None);
+}

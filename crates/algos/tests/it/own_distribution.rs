@@ -236,3 +236,70 @@ fn one_for_other_actions_is_refused() {
         "network.distribution: is Beta, but the actor has Custom(Coin); leave this out"
     );
 }
+
+/// [`Two`] without its Fisher product.
+#[derive(Debug)]
+struct Unfishy;
+
+impl Distribution for Unfishy {
+    fn param_width(&self) -> usize {
+        Two.param_width()
+    }
+    fn action_width(&self) -> usize {
+        Two.action_width()
+    }
+    fn noise(&self) -> (usize, NoiseKind) {
+        Two.noise()
+    }
+    fn sample(&self, logits: Tensor<2>, gumbel: Tensor<2>) -> Tensor<2> {
+        Two.sample(logits, gumbel)
+    }
+    fn log_prob(&self, logits: Tensor<2>, actions: Tensor<2>) -> Tensor<1> {
+        Two.log_prob(logits, actions)
+    }
+    fn entropy(&self, logits: Tensor<2>) -> Tensor<1> {
+        Two.entropy(logits)
+    }
+    fn mode(&self, logits: Tensor<2>) -> Tensor<2> {
+        Two.mode(logits)
+    }
+    fn kl(&self, p: Tensor<2>, q: Tensor<2>) -> Option<Tensor<1>> {
+        Two.kl(p, q)
+    }
+}
+
+#[test]
+fn natural_gradients_need_a_fisher_product_and_other_steps_do_not() {
+    let said = |algo: uphill_algos::AlgoConfig| {
+        let config = on_tensors(algo);
+        let spec = uphill_envs::spec(&config.env).unwrap();
+        let mut actor = build_actor(&config, &spec, &device()).unwrap();
+        actor.kind = DistKind::custom(Unfishy);
+        let critic = build_critic(&config, &spec, &device());
+        let env = uphill_envs::make(&config.env, config.num_envs, &device()).unwrap();
+        let trainer = Trainer::from_parts(config, env, actor, critic);
+        trainer.err().map(|error| error.to_string())
+    };
+    let fisher = "algo.name: needs the Fisher product (Distribution::fisher_mul) of the policy's distribution, which \
+                  Custom(Unfishy) does not have";
+    assert_eq!(said(TrpoConfig::default().into()).as_deref(), Some(fisher));
+    assert_eq!(said(NpgConfig::default().into()).as_deref(), Some(fisher));
+    assert_eq!(said(TrustRegionConfig::default().into()), None);
+    assert_eq!(said(PpoConfig::default().into()), None);
+}
+
+/// The distribution says nothing about layers: with it alone in `[network]`, the actor may have any.
+#[test]
+fn a_named_distribution_does_not_describe_layers() {
+    let mut described = run("Pendulum-v1", 4, 256, PpoConfig::default());
+    described.network.distribution = Family::SquashedGaussian;
+    let mut other = described.clone();
+    other.network.hidden = vec![8];
+    let spec = uphill_envs::spec("Pendulum-v1").unwrap();
+    let actor = build_actor(&other, &spec, &device()).unwrap();
+    let critic = build_critic(&other, &spec, &device());
+    assert!(matches!(actor.kind, DistKind::SquashedGaussian { .. }));
+    let env = uphill_envs::make("Pendulum-v1", 4, &device()).unwrap();
+    let trainer = Trainer::from_parts(described, env, actor, critic);
+    assert!(trainer.is_ok(), "{}", trainer.err().unwrap());
+}

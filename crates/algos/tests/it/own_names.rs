@@ -11,6 +11,7 @@ use uphill_algos::{
 use uphill_core::{
     dist::{Categorical, DistKind, Distribution, NoiseKind},
     network::Net,
+    nn::MlpConfig,
 };
 
 /// The built-in categorical distribution, given as one's own.
@@ -57,6 +58,15 @@ fn registered() {
             let inputs = request.spec.obs.dim();
             let outputs = request.outputs + 1;
             let mlp = request.config.mlp();
+            Net::new(mlp.build(inputs, outputs, request.gain, rng, request.device))
+        })
+        .unwrap();
+        register_network("line", |request, rng| {
+            let mlp = MlpConfig {
+                hidden: vec![],
+                ..request.config.mlp()
+            };
+            let (inputs, outputs) = (request.spec.obs.dim(), request.outputs);
             Net::new(mlp.build(inputs, outputs, request.gain, rng, request.device))
         })
         .unwrap();
@@ -180,4 +190,14 @@ fn they_are_made_for_whoever_builds_networks() {
         build_critic(&own, &spec, &device()).net.num_params(),
         5 * 8 + 9
     );
+}
+
+/// Two outputs of the actor and one of the critic, each of four inputs and a bias.
+#[test]
+fn a_network_of_one_s_own_is_that_of_the_critic_too() {
+    let own = config("module = \"line\"").unwrap();
+    let spec = uphill_envs::spec("CartPole-v1").unwrap();
+    let actor = build_actor(&own, &spec, &device()).unwrap();
+    let critic = build_critic(&own, &spec, &device());
+    assert_eq!([&actor.net, &critic.net].map(Net::num_params), [10, 5]);
 }

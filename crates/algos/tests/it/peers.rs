@@ -2,7 +2,7 @@
 
 use crate::{device::device, run, threads::in_each};
 use burn::tensor::Tensor;
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 use uphill_algos::{
     AlgoConfig, Learner, RunConfig, Trainer, UpdateContext,
     a2c::A2cConfig,
@@ -11,6 +11,7 @@ use uphill_algos::{
     collect::{collect, collect_episodes},
     critic_fit::{CriticConfig, CriticMethod},
     npg::NpgConfig,
+    policy_gradient::{PolicyAscent, ascend},
     ppo::{AdvantageNorm, Objective, PpoConfig},
     reinforce::{Baseline, ReinforceConfig},
     trpo::TrpoConfig,
@@ -18,6 +19,8 @@ use uphill_algos::{
     vpg::VpgConfig,
 };
 use uphill_core::{
+    nn::Init,
+    optim::{Rule, RuleKind},
     peers::{Alone, Peers},
     policy::{Actor, Critic},
     rollout::{Memory, Rollout},
@@ -34,7 +37,11 @@ const EPSILON: f64 = 1e-2;
 fn part(rollout: &Rollout, peers: &dyn Peers) -> Rollout {
     let [_, copies] = rollout.dims();
     let own = copies / peers.size();
-    let first = own * peers.rank();
+    columns(rollout, own * peers.rank(), own)
+}
+
+/// `own` columns of a rollout, from the `first` on.
+fn columns(rollout: &Rollout, first: usize, own: usize) -> Rollout {
     let columns = |x: &Tensor<2>| x.clone().narrow(1, first, own);
     let wide = |x: &Tensor<3>| x.clone().narrow(1, first, own);
     Rollout {
@@ -273,4 +280,88 @@ fn a3c_stays_in_one_process() {
         "{}",
         errors[0]
     );
+}
+
+/// Process 0 has six of eight copies, process 1 the other two: their means weigh 3 to 1.
+#[test]
+fn entropy_is_a_mean_over_samples_however_many_a_process_has() {
+    let mut config = run("CartPole-v1", COPIES, 1_000, VpgConfig::default());
+    config.network.hidden = vec![8];
+    config.network.init = Init::Uniform;
+    let (actor, critic) = agent_of(&config);
+    let mut envs = uphill_envs::make("CartPole-v1", COPIES, &device()).unwrap();
+    envs.reset(3);
+    let (memory, noise) = (&mut Memory::default(), NoiseAt::actions(3, 0));
+    let rollout = collect((&actor, &critic), envs.as_mut(), memory, STEPS, noise);
+    let moved = |own: &Rollout, peers: &dyn Peers| -> Vec<f64> {
+        let (mut actor, _) = agent_of(&config);
+        let before = actor.net.flat();
+        let nothing = own.rewards.zeros_like();
+        let batch = own.flatten(nothing.clone(), nothing);
+        let mut rule = Rule::new(RuleKind::Sgd, actor.net.num_params(), EPSILON, &device());
+        let step = PolicyAscent {
+            scale: 1.0,
+            entropy_coef: 1.0,
+            learning_rate: 1.0,
+            max_grad_norm: 0.0,
+        };
+        ascend(&mut actor, &mut rule, &batch, step, peers);
+        (actor.net.flat() - before).into_data().iter().collect()
+    };
+    let whole = moved(&rollout, &Alone);
+    let largest = whole.iter().fold(0.0f64, |largest, x| largest.max(x.abs()));
+    assert!(largest > 1e-3, "no slope: {largest}");
+    let parts = in_each(2, |peers| {
+        let (first, own) = [(0, 6), (6, 2)][peers.rank()];
+        moved(&columns(&rollout, first, own), peers)
+    });
+    for found in parts {
+        for (found, expected) in found.iter().zip(&whole) {
+            assert!(
+                (found - expected).abs() < 1e-4 * largest,
+                "{found} {expected}"
+            );
+        }
+    }
+}
+
+/// A copy has taken as many steps as its process has asked for, whatever the number of processes: its noise goes on where
+/// that of the last rollout ended.
+#[test]
+fn rollouts_of_a_process_follow_each_other() {
+    let algo = VpgConfig {
+        steps: STEPS,
+        ..VpgConfig::default()
+    };
+    let mut config = run("CartPole-v1", 4, 1_000, algo);
+    config.network.hidden = vec![8];
+    let actions =
+        |rollout: &Rollout| -> Vec<f64> { rollout.actions.clone().into_data().iter().collect() };
+    let found = in_each(2, |peers| {
+        let trainer = Trainer::new(config.clone(), &device()).unwrap();
+        let mut trainer = trainer.among(Arc::new(peers.clone())).unwrap();
+        // The first process has the copies and the noise of a run alone.
+        let mut envs = uphill_envs::make("CartPole-v1", 4, &device()).unwrap();
+        envs.reset(config.seed);
+        let stop = AtomicBool::new(false);
+        let rollouts = [0, 1].map(|iteration| {
+            let (actor, critic) = (trainer.actor().clone(), trainer.critic().clone());
+            let noise = NoiseAt::actions(config.seed, iteration * STEPS as u64);
+            let memory = &mut Memory::default();
+            let alone = collect((&actor, &critic), envs.as_mut(), memory, STEPS, noise);
+            let collected = trainer.collect(&stop).unwrap().unwrap();
+            let among = actions(collected.rollout().unwrap());
+            let learned = trainer.learn(collected, &stop).unwrap().unwrap();
+            trainer.report(learned).unwrap();
+            [among, actions(&alone)]
+        });
+        rollouts.to_vec()
+    });
+    for [among, alone] in &found[0] {
+        assert_eq!(among, alone);
+    }
+    // The other one has its own.
+    for [among, alone] in &found[1] {
+        assert_ne!(among, alone);
+    }
 }
