@@ -2,7 +2,8 @@
 
 use crate::device::{Chosen, Processor};
 use std::{fs, path::Path};
-use uphill_algos::{Footprint, RunConfig, TrainError};
+use uphill_algos::{ConfigError, Footprint, RunConfig, TrainError};
+use uphill_envs::EnvSpec;
 
 /// The footprint of `agents` runs together on a device, if there is enough memory.
 ///
@@ -13,12 +14,22 @@ pub(crate) fn check(
     agents: u64,
 ) -> Result<Footprint, TrainError> {
     let spec = uphill_envs::spec(&config.env)?;
+    Ok(check_in(&spec, config, chosen, agents)?)
+}
+
+/// [`check`] in an environment whose single observations `spec` describes (without `frames`).
+pub(crate) fn check_in(
+    spec: &EnvSpec,
+    config: &RunConfig,
+    chosen: &Chosen,
+    agents: u64,
+) -> Result<Footprint, ConfigError> {
     let available = match chosen.processor {
         Processor::Gpu => None,
         Processor::Cpu | Processor::Software => available(),
     };
     let available = available.unwrap_or(u128::MAX);
-    Ok(Footprint::within(config, &spec, agents, available)?)
+    Footprint::within(config, spec, agents, available)
 }
 
 /// Bytes that this process can still allocate: the minimum of the free memory, the rest of its control group's limit,

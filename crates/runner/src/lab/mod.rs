@@ -10,6 +10,7 @@ use crate::{
     console::{note, print},
     device,
     failure::{UsageError, usage},
+    memory,
     run_dir::RunDir,
 };
 use anyhow::{Context, bail};
@@ -98,6 +99,21 @@ pub(crate) fn lab(args: &LabArgs) -> anyhow::Result<ExitCode> {
         },
     };
     let chosen = device::choose(args.device, &work).map_err(usage)?;
+    // At least what a rollout of one episode of each copy wants.
+    let episodes = RunConfig {
+        num_envs: COPIES,
+        algo: ReinforceConfig {
+            episodes: 1,
+            ..ReinforceConfig::default()
+        }
+        .into(),
+        ..source.config.clone()
+    };
+    let single = match &mdp {
+        Some(_) => spec.clone(),
+        None => uphill_envs::spec(&env).map_err(unknown)?,
+    };
+    memory::check_in(&single, &episodes, &chosen, 1)?;
     let say = |text: &str| {
         if !args.json {
             note(text);

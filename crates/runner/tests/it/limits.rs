@@ -177,6 +177,17 @@ fn sizes_that_nothing_has_room_for_are_refused_by_name() {
     }
 }
 
+/// The laboratory builds networks too.
+#[test]
+fn a_study_that_no_memory_can_hold_is_refused() {
+    let sandbox = Sandbox::new();
+    sandbox.write("small.toml", CARTPOLE);
+    let done =
+        sandbox.uphill("lab small.toml --set network.hidden=[2000000000] --device flex --out lab");
+    done.fails(2, &["network.hidden: with [2000000000]", "networks"]);
+    assert!(!sandbox.path("lab").exists());
+}
+
 /// What would fit elsewhere does not fit under a limit of this process.
 #[cfg(target_os = "linux")]
 #[test]
